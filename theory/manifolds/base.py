@@ -1,0 +1,128 @@
+"""What every law is: a distribution whose noised density, posterior mean and score are known exactly.
+
+Notation: X ~ P on R^d; Y = alpha X + sigma eps with eps ~ N(0, I); p_t is the density of Y; nsr = sigma / alpha.
+A family writes its formulas at alpha = 1, where sigma is nsr, in `_log_density` and `_denoise`; this file alone
+knows alpha. For Y = alpha (X + nsr eps):
+
+    log p_t(y; alpha, sigma) = log p_t(y / alpha; 1, nsr) - d log alpha,    x0hat(y; alpha, sigma) = x0hat(y / alpha; 1, nsr).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Scalars: TypeAlias = Float[Tensor, "..."] | float | int  # a level, or a tensor of them
+
+
+class Law(ABC):
+    """A probability law P on R^d with exact noised quantities.
+
+    Attributes:
+        dim: d, the dimension of the space.
+        intrinsic_dim: k, the dimension of the support; None where its parts differ.
+
+    `alpha` and `sigma` are positive numbers or tensors that broadcast against the leading axes of `y`. Every method
+    keeps y's dtype (float32 or float64) and device, differentiates twice, and returns finite values for finite input.
+    """
+
+    dim: int
+    intrinsic_dim: int | None
+
+    @abstractmethod
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        """n independent draws of X, [n, d]."""
+
+    @abstractmethod
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """log p_t(y) at alpha = 1, sigma = nsr; nsr already has y's leading shape."""
+
+    @abstractmethod
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        """E[X | X + nsr eps = y]; nsr already has y's leading shape."""
+
+    @abstractmethod
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """A nearest point of the support, [..., d]."""
+
+    def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """dist(x, M) = ||x - Proj(x)||, [...]."""
+        check_points(x, self.dim, "x")
+        return torch.linalg.vector_norm(x - self.project(x), dim=-1)
+
+    def log_density(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n"]:
+        """log p_t(y), normalised: the law of alpha X + sigma eps.   [..., d] -> [...]
+
+        Raises:
+            TypeError: y is no floating tensor. ValueError: its last axis is not d, or a level is not in (0, inf).
+        """
+        y, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        return self._log_density(y, nsr) - self.dim * torch.log(alpha)
+
+    def denoise(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
+        """x0hat(y) = E[X | alpha X + sigma eps = y], the posterior mean.   [..., d] -> [..., d]
+
+        Raises:
+            as `log_density`.
+        """
+        y, _, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        return self._denoise(y, nsr)
+
+    def score(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
+        """grad log p_t(y) = (alpha x0hat(y) - y) / sigma^2 (Tweedie's formula).   [..., d] -> [..., d]
+
+        Raises:
+            as `log_density`.
+        """
+        u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        return (self._denoise(u, nsr) - u) / (alpha * nsr.square())[..., None]
+
+
+def at_unit_alpha(
+    dim: int, y: Tensor, alpha: Scalars, sigma: Scalars
+) -> tuple[Float[Tensor, "*n d"], Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """(y / alpha, alpha, sigma / alpha), the levels broadcast against the leading axes of y.
+
+    Raises:
+        TypeError: y is no floating tensor.
+        ValueError: y's last axis is not `dim`; a level is not in (0, inf) or does not broadcast.
+    """
+    check_points(y, dim, "y")
+    alpha, sigma = as_level(alpha, "alpha", y), as_level(sigma, "sigma", y)
+    try:
+        shape = torch.broadcast_shapes(y.shape[:-1], alpha.shape, sigma.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"alpha {tuple(alpha.shape)} and sigma {tuple(sigma.shape)} must broadcast against "
+            f"the leading axes of y, {tuple(y.shape[:-1])}"
+        ) from None
+    alpha, sigma = alpha.expand(shape), sigma.expand(shape)
+    return (y / alpha[..., None]).expand(*shape, dim), alpha, sigma / alpha
+
+
+def as_level(value: Scalars, name: str, like: Tensor) -> Tensor:
+    """The level as a tensor of like's dtype and device; ValueError unless it lies in (0, inf)."""
+    level = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if not bool(((level > 0) & torch.isfinite(level)).all()):
+        given = value if not isinstance(value, Tensor) else f"values in [{value.min()}, {value.max()}]"
+        raise ValueError(f"{name} must lie in (0, inf); given {given}")
+    return level
+
+
+def check_points(x: Tensor, dim: int, name: str) -> None:
+    """TypeError unless x is a floating tensor, ValueError unless its last axis is `dim`."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        given = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} must be a floating tensor [..., {dim}]; given {given}")
+    if x.ndim == 0 or x.shape[-1] != dim:
+        raise ValueError(f"{name} must have {dim} as its last axis; given shape {tuple(x.shape)}")

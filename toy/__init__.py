@@ -1,0 +1,1 @@
+"""Small generators trained on the laws of `theory`."""
