@@ -4,7 +4,8 @@ Notation: X ~ P on R^d; Y = alpha X + sigma eps with eps ~ N(0, I); p_t is the d
 A family writes its formulas at alpha = 1, where sigma is nsr, in `_log_density` and `_denoise`; this file alone
 knows alpha. For Y = alpha (X + nsr eps):
 
-    log p_t(y; alpha, sigma) = log p_t(y / alpha; 1, nsr) - d log alpha,    x0hat(y; alpha, sigma) = x0hat(y / alpha; 1, nsr).
+    log p_t(y; alpha, sigma) = log p_t(y / alpha; 1, nsr) - d log alpha
+    x0hat(y; alpha, sigma)   = x0hat(y / alpha; 1, nsr)
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ class Law(ABC):
 
     @abstractmethod
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """A nearest point of the support, [..., d]."""
+        """Proj(x): a nearest point of M, [..., d].
+
+        M is the support; for a law made by adding Gaussian noise (Thickened, Gaussians with std > 0), whose support
+        is all of R^d, M is the core that was thickened.
+        """
 
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """dist(x, M) = ||x - Proj(x)||, [...]."""
