@@ -1,0 +1,103 @@
+"""The uniform law on a sphere: the circle (the catalogue's ring), the sphere in R^3, and every dimension above.
+
+With kappa = R |u| / s^2 and nu = d / 2 - 1 the noised law is that of von Mises and Fisher integrated out:
+
+    log p(u; s) = -(d/2) log(2 pi s^2) - (|u| - R)^2 / (2 s^2)
+                  + log[Gamma(d/2) (2 / kappa)^nu I_nu(kappa) exp(-kappa)]
+    E[X | u]    = R A(kappa) u / |u|,   A = I_{nu+1} / I_nu
+
+The mean is written u (R / s)^2 B(kappa^2), B = A / kappa: analytic in u, at 0 too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf, log, pi
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.manifolds.base import Law, check_points
+from theory.manifolds.bessel import log_scaled, reduced_ratio
+
+
+@dataclass(frozen=True, eq=False)
+class Sphere(Law):
+    """Uniform on {x in R^dim: ||x|| = radius}; Sphere(2) is the unit circle.
+
+    Raises:
+        TypeError: dim is no integer. ValueError: dim < 2; radius not in (0, inf).
+    """
+
+    dim: int
+    radius: float = 1.0
+    intrinsic_dim: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dim, int) or isinstance(self.dim, bool):
+            raise TypeError(f"dim must be an integer; given {self.dim!r}")
+        if self.dim < 2:
+            raise ValueError(f"dim must be at least 2; given {self.dim}")
+        if not 0 < self.radius < inf:
+            raise ValueError(f"radius must lie in (0, inf); given {self.radius}")
+        object.__setattr__(self, "radius", float(self.radius))
+        object.__setattr__(self, "intrinsic_dim", self.dim - 1)
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        return self.project(torch.randn(n, self.dim, generator=generator, dtype=dtype, device=device))
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        u, s = y.double(), nsr.double()
+        nu, radius = self.dim / 2 - 1, self.radius
+        squared = u.square().sum(-1)
+        q = squared * (radius / s.square()).square()  # kappa^2
+        # log F(q) has the gradient B / 2 and is regular at u = 0, where the distance | |u| - R | has none: it carries
+        # the derivatives. The distance carries the value, which would cancel in the other form.
+        with torch.no_grad():
+            value = -((torch.sqrt(squared) - radius) / s).square() / 2 + log_scaled(nu, q)
+        exponent = _Log0F1.apply(q, nu) - (squared + radius**2) / (2 * s.square())
+        out = value + (exponent - exponent.detach()) - self.dim * (torch.log(s) + log(2 * pi) / 2)
+        return out.to(y.dtype)
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        u, s = y.double(), nsr.double()
+        scale = self.radius / s.square()
+        q = u.square().sum(-1) * scale.square()  # kappa^2
+        factor = self.radius * scale * reduced_ratio(self.dim / 2 - 1, q)
+        return (u * factor[..., None]).to(y.dtype)
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """radius x / ||x||; radius e_1 for x = 0, which every point of the sphere is nearest to."""
+        check_points(x, self.dim, "x")
+        largest = x.detach().abs().amax(-1, keepdim=True)  # divided out, so that no square over- or underflows
+        first = torch.zeros_like(x)
+        first[..., 0] = 1
+        direction = torch.where(largest > 0, x / torch.where(largest > 0, largest, 1), first)
+        return self.radius * direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+
+    def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """| ||x|| - radius |."""
+        check_points(x, self.dim, "x")
+        return (torch.linalg.vector_norm(x, dim=-1) - self.radius).abs()
+
+
+class _Log0F1(torch.autograd.Function):
+    """log F_nu(q) = log 0F1(; nu + 1; q / 4), with the gradient B_nu(q) / 2."""
+
+    @staticmethod
+    def forward(ctx, q: Tensor, nu: float) -> Tensor:
+        ctx.save_for_backward(q)
+        ctx.nu = nu
+        return log_scaled(nu, q) + torch.sqrt(q)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        (q,) = ctx.saved_tensors
+        return grads[0] * reduced_ratio(ctx.nu, q) / 2, None
