@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law
+from theory.manifolds.base import Law, Scalars, at_unit_alpha, check_points
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Gaussians(Law):
     """The mixture sum_k w_k N(mu_k, std_k^2 I); a component of std 0 is a point mass.
 
@@ -37,20 +37,35 @@ class Gaussians(Law):
     means: Sequence[Sequence[float]]
     std: float | Sequence[float] = 0.0
     weights: Sequence[float] | None = None
+    dim: int = field(init=False, repr=False)
+    intrinsic_dim: int | None = field(init=False, repr=False)
+    _means: Float[Tensor, "K d"] = field(init=False, repr=False)
+    _centred: Float[Tensor, "K d"] = field(init=False, repr=False)  # means less their average
+    _half_squares: Float[Tensor, "K K"] = field(init=False, repr=False)  # ||mu_k - mu_r||^2 / 2
+    _variance: Float[Tensor, " K"] = field(init=False, repr=False)
+    _weights: Float[Tensor, " K"] = field(init=False, repr=False)
+    _shared: bool = field(init=False, repr=False)  # one std for all
 
     def __post_init__(self) -> None:
-        self._means = as_matrix(self.means, "means")
-        self.means = tuple(map(tuple, self._means.tolist()))
-        count, self.dim = self._means.shape
+        means = as_matrix(self.means, "means")
+        count, dim = means.shape
         std = torch.as_tensor(self.std, dtype=torch.float64)
         if std.shape not in ((), (count,)) or not bool(((std >= 0) & std.isfinite()).all()):
             raise ValueError(f"std must be a number in [0, inf), or {count} of them, one a mean; given {self.std}")
-        self._variance = std.square().expand(count).clone()
-        self._shared = bool((self._variance == self._variance[0]).all())
-        self.intrinsic_dim = {0: 0, count: self.dim}.get(int((self._variance > 0).sum()))
-        self._weights = as_weights(self.weights, count)
-        self._centred = self._means - self._means.mean(0)
-        self._half_squares = distances(self._means, self._means).square() / 2  # ||mu_k - mu_r||^2 / 2, [K, K]
+        weights = as_weights(self.weights, count)
+        vars(self).update(
+            means=tuple(map(tuple, means.tolist())),
+            std=tuple(std.tolist()) if std.ndim else float(std),
+            weights=None if self.weights is None else tuple(weights.tolist()),
+            dim=dim,
+            intrinsic_dim={0: 0, count: dim}.get(int((std > 0).expand(count).sum())),
+            _means=means,
+            _centred=means - means.mean(0),
+            _half_squares=distances(means, means).square() / 2,
+            _variance=std.square().expand(count).contiguous(),
+            _weights=weights,
+            _shared=bool((std == std.max()).all()),
+        )
 
     def sample(
         self,
@@ -78,8 +93,22 @@ class Gaussians(Law):
         share = share / (noise + variance)  # r_k / v_k
         return noise * (share @ means) + (share @ variance)[..., None] * y
 
+    def score(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
+        """grad log p_t(y) = sum_k r_k (mu_k - y / alpha) / (alpha v_k), [..., d].
+
+        Not by Tweedie's formula, where x0hat - y / alpha would cancel for nsr far below std.
+
+        Raises:
+            as `log_density`.
+        """
+        u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        _, gaps = self._log_terms(u, nsr)
+        share = gaps.softmax(-1) / (nsr.square()[..., None] + self._variance.to(u))  # r_k / v_k
+        return (share @ self._means.to(u) - share.sum(-1, keepdim=True) * u) / alpha[..., None]
+
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The nearest mean, [..., d]."""
+        check_points(x, self.dim, "x")
         means = self._means.to(x)
         return means[distances(x, means).argmin(-1)]
 

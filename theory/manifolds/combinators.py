@@ -1,0 +1,355 @@
+"""Laws made from laws: mixture, product, isometric embedding, thickening, scaling; each as exact as its parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.manifolds.base import Law, Scalars, at_unit_alpha, check_points
+from theory.manifolds.gaussians import as_matrix, as_weights, draw_components
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture(Law):
+    """sum_k w_k P_k, of laws of one space; their supports may differ in dimension.
+
+        log p_t(y) = logsumexp_k [log w_k + log p_{k,t}(y)]
+        x0hat(y)   = sum_k r_k x0hat_k(y),   r_k proportional to w_k p_{k,t}(y)
+
+    Raises:
+        ValueError: no laws, laws of different dim, weights that are not positive, not one a law or do not sum to one.
+    """
+
+    laws: Sequence[Law]
+    weights: Sequence[float] | None = None
+    dim: int = field(init=False, repr=False)
+    intrinsic_dim: int | None = field(init=False, repr=False)
+    _weights: Float[Tensor, " K"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        dims = {law.dim for law in self.laws}
+        if len(dims) != 1:
+            raise ValueError(f"laws must be at least one, and all of one dim; given dims {[p.dim for p in self.laws]}")
+        inner_dims = {law.intrinsic_dim for law in self.laws}
+        weights = as_weights(self.weights, len(self.laws))
+        vars(self).update(
+            laws=tuple(self.laws),
+            weights=None if self.weights is None else tuple(weights.tolist()),
+            dim=dims.pop(),
+            intrinsic_dim=inner_dims.pop() if len(inner_dims) == 1 else None,
+            _weights=weights,
+        )
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        """A draw of P_k with k ~ w, [n, d]."""
+        k = draw_components(self._weights, n, generator, device)
+        x = torch.empty(n, self.dim, dtype=dtype, device=device)
+        for index, law in enumerate(self.laws):
+            x[k == index] = law.sample(int((k == index).sum()), generator, dtype, device)
+        return x
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return self._log_terms(y, nsr).logsumexp(-1)
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        share = self._log_terms(y, nsr).softmax(-1)  # r, [..., K]
+        means = torch.stack([law._denoise(y, nsr) for law in self.laws], -1)  # [..., d, K]
+        return (share[..., None, :] * means).sum(-1)
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The nearest of the parts' nearest points, [..., d]."""
+        check_points(x, self.dim, "x")
+        nearest = self._distances(x).argmin(-1)  # [...]
+        points = torch.stack([law.project(x) for law in self.laws], -1)  # [..., d, K]
+        return points.take_along_dim(nearest[..., None, None], -1).squeeze(-1)
+
+    def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """The least of the distances to the parts, [...]."""
+        return self._distances(x).amin(-1)
+
+    def _log_terms(self, y: Tensor, nsr: Tensor) -> Tensor:
+        """log w_k + log p_{k,t}(y), [..., K]."""
+        return torch.stack([law._log_density(y, nsr) for law in self.laws], -1) + self._weights.log().to(y)
+
+    def _distances(self, x: Tensor) -> Tensor:
+        return torch.stack([law.distance(x) for law in self.laws], -1)  # [..., K]
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Product(Law):
+    """P_1 x ... x P_m: independent coordinates, in the order of the laws.
+
+        log p_t(y) = sum_i log p_{i,t}(y_i),   x0hat(y) = (x0hat_1(y_1), ..., x0hat_m(y_m))
+
+    Raises:
+        ValueError: no laws.
+    """
+
+    laws: tuple[Law, ...]
+
+    def __init__(self, *laws: Law) -> None:
+        if not laws:
+            raise ValueError("laws must be at least one; given none")
+        inner_dims = [law.intrinsic_dim for law in laws if law.intrinsic_dim is not None]
+        vars(self).update(
+            laws=laws,
+            dim=sum(law.dim for law in laws),
+            intrinsic_dim=sum(inner_dims) if len(inner_dims) == len(laws) else None,
+        )
+
+    def __repr__(self) -> str:
+        return f"Product({', '.join(map(repr, self.laws))})"
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        """The parts' draws side by side, [n, d]."""
+        return torch.cat([law.sample(n, generator, dtype, device) for law in self.laws], -1)
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        terms = [law._log_density(part, nsr) for law, part in zip(self.laws, self._split(y), strict=True)]
+        return torch.stack(terms).sum(0)
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return torch.cat([law._denoise(part, nsr) for law, part in zip(self.laws, self._split(y), strict=True)], -1)
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The parts' nearest points side by side, [..., d]."""
+        check_points(x, self.dim, "x")
+        return torch.cat([law.project(part) for law, part in zip(self.laws, self._split(x), strict=True)], -1)
+
+    def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """The root of the sum of the parts' squared distances, [...]."""
+        check_points(x, self.dim, "x")
+        parts = [law.distance(part) for law, part in zip(self.laws, self._split(x), strict=True)]
+        return torch.linalg.vector_norm(torch.stack(parts), dim=0)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split([law.dim for law in self.laws], -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded(Law):
+    """The law of B X + b in R^D, X ~ P on R^d. With z = B^T (y - b) and n = y - b - B z, at alpha = 1:
+
+        log p_t(y) = log p_{P,t}(z) - (D - d)/2 log(2 pi nsr^2) - ||n||^2 / (2 nsr^2)
+        x0hat(y)   = B x0hat_P(z) + b
+
+    Args:
+        law: P.
+        isometry: B, [D, d], its columns orthonormal to 1e-12.
+        offset: b, D numbers; zero when None.
+
+    Raises:
+        ValueError: B is no isometry from R^d, or b is not D finite numbers.
+    """
+
+    law: Law
+    isometry: Sequence[Sequence[float]]
+    offset: Sequence[float] | None = None
+    dim: int = field(init=False, repr=False)
+    intrinsic_dim: int | None = field(init=False, repr=False)
+    _basis: Float[Tensor, "D d"] = field(init=False, repr=False)
+    _offset: Float[Tensor, " D"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        basis = as_matrix(self.isometry, "isometry")
+        dim, columns = basis.shape
+        if columns != self.law.dim:
+            raise ValueError(f"isometry must have {self.law.dim} columns, the law's dim; given shape {(dim, columns)}")
+        error = float((basis.T @ basis - torch.eye(columns, dtype=torch.float64)).abs().max())
+        if error > 1e-12:
+            raise ValueError(f"isometry must have orthonormal columns; given B with max |B^T B - I| = {error:.2g}")
+        offset = torch.as_tensor([0.0] * dim if self.offset is None else self.offset, dtype=torch.float64)
+        if offset.shape != (dim,) or not bool(offset.isfinite().all()):
+            raise ValueError(f"offset must be {dim} finite numbers; given {self.offset}")
+        vars(self).update(
+            isometry=tuple(map(tuple, basis.tolist())),
+            offset=None if self.offset is None else tuple(offset.tolist()),
+            dim=dim,
+            intrinsic_dim=self.law.intrinsic_dim,
+            _basis=basis,
+            _offset=offset,
+        )
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n D"]:
+        """B X + b, [n, D]."""
+        return self._embed(self.law.sample(n, generator, dtype, device))
+
+    def _log_density(self, y: Float[Tensor, "*n D"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        z, normal = self._split(y)
+        log_normal = -(self.dim - self.law.dim) * (nsr.log() + math.log(2 * math.pi) / 2)
+        return self.law._log_density(z, nsr) + log_normal - (normal / nsr[..., None]).square().sum(-1) / 2
+
+    def _denoise(self, y: Float[Tensor, "*n D"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n D"]:
+        return self._embed(self.law._denoise(self._split(y)[0], nsr))
+
+    def project(self, x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
+        """B Proj_P(B^T (x - b)) + b, [..., D]."""
+        check_points(x, self.dim, "x")
+        return self._embed(self.law.project(self._split(x)[0]))
+
+    def distance(self, x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n"]:
+        """The root of dist(z, M_P)^2 + ||n||^2, [...]."""
+        check_points(x, self.dim, "x")
+        z, normal = self._split(x)
+        return torch.linalg.vector_norm(torch.cat([self.law.distance(z)[..., None], normal], -1), dim=-1)
+
+    def _embed(self, z: Tensor) -> Tensor:
+        return z @ self._basis.to(z).T + self._offset.to(z)
+
+    def _split(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(z, n): the coordinates in the subspace, [..., d], and the part orthogonal to it, [..., D].
+
+        n is formed as a vector; ||y - b||^2 - ||z||^2 would cancel near the subspace.
+        """
+        basis = self._basis.to(y)
+        shifted = y - self._offset.to(y)
+        z = shifted @ basis
+        return z, shifted - z @ basis.T
+
+
+@dataclass(frozen=True, eq=False)
+class Thickened(Law):
+    """The law of X + tau eps', X ~ P, eps' ~ N(0, I): more noise, and the posterior mean mapped back.
+
+    With s'^2 = nsr^2 + tau^2, at alpha = 1:
+
+        log p_t(y) = log p_P(y; s')
+        x0hat(y)   = (tau^2 y + nsr^2 x0hat_P(y; s')) / s'^2
+
+    The support is R^d; M is P's.
+
+    Raises:
+        ValueError: tau is not in (0, inf).
+    """
+
+    law: Law
+    tau: float
+    dim: int = field(init=False, repr=False)
+    intrinsic_dim: int | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tau < math.inf:
+            raise ValueError(f"tau must lie in (0, inf); given {self.tau}")
+        vars(self).update(dim=self.law.dim, intrinsic_dim=self.law.dim)
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        """X + tau eps', [n, d]."""
+        x = self.law.sample(n, generator, dtype, device)
+        return x + self.tau * torch.randn(n, self.dim, generator=generator, dtype=dtype, device=device)
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return self.law._log_density(y, self._widen(nsr))
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        total = self._widen(nsr)
+        own, added = (self.tau / total).square()[..., None], (nsr / total).square()[..., None]
+        return own * y + added * self.law._denoise(y, total)
+
+    def score(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
+        """P's score at the noise s', [..., d]: exact for nsr far below tau, where Tweedie's x0hat - y would cancel.
+
+        Raises:
+            as `log_density`.
+        """
+        u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        return self.law.score(u, 1.0, self._widen(nsr)) / alpha[..., None]
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """P's nearest point, [..., d]."""
+        return self.law.project(x)
+
+    def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """The distance to P's M, [...]."""
+        return self.law.distance(x)
+
+    def _widen(self, nsr: Tensor) -> Tensor:
+        return torch.hypot(nsr, nsr.new_tensor(self.tau))  # s'
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled(Law):
+    """The law of c X, X ~ P. At alpha = 1:
+
+        log p_t(y) = log p_P(y / c; nsr / c) - d log c,   x0hat(y) = c x0hat_P(y / c; nsr / c)
+
+    Raises:
+        ValueError: c is not in (0, inf).
+    """
+
+    law: Law
+    factor: float
+    dim: int = field(init=False, repr=False)
+    intrinsic_dim: int | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < math.inf:
+            raise ValueError(f"factor must lie in (0, inf); given {self.factor}")
+        vars(self).update(dim=self.law.dim, intrinsic_dim=self.law.intrinsic_dim)
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        """c X, [n, d]."""
+        return self.factor * self.law.sample(n, generator, dtype, device)
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return self.law._log_density(y / self.factor, nsr / self.factor) - self.dim * math.log(self.factor)
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return self.factor * self.law._denoise(y / self.factor, nsr / self.factor)
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """c Proj_P(x / c), [..., d]."""
+        check_points(x, self.dim, "x")
+        return self.factor * self.law.project(x / self.factor)
+
+    def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        """c dist(x / c, M_P), [...]."""
+        check_points(x, self.dim, "x")
+        return self.factor * self.law.distance(x / self.factor)
+
+
+def random_isometry(dim: int, k: int, seed: int) -> Float[Tensor, "dim k"]:
+    """An isometry R^k -> R^dim, uniform (Haar) over all: the Q of a Gaussian matrix's QR with R's diagonal positive.
+
+    Raises:
+        ValueError: k > dim or k < 1.
+    """
+    if not 1 <= k <= dim:
+        raise ValueError(f"k must lie in 1..dim, and dim is {dim}; given {k}")
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, k)))
+    return torch.from_numpy(q * np.sign(np.diag(r)))
