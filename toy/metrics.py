@@ -1,0 +1,259 @@
+"""How far generated samples are from the law they should follow.
+
+Samples are x_1..x_n of a generator, a batch over seeds [seed, n, d]; every metric gives one value a seed, [seed].
+What a metric needs of the real law (cells, threshold, a fresh sample) is computed once, by `Reference.of`.
+A real sample does not score 0 everywhere: at finite n the histogram, sliced W2 and W2 have a floor. To see it,
+evaluate a fresh sample of the law itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from theory.manifolds.base import Law
+
+DIRECTIONS = 64  # of the sliced distance; a multiple of d is used
+PAIRED = 1024  # samples a seed in the energy distance, whose cost is quadratic
+MATCHED = 512  # samples a seed in the exact W2, whose cost is cubic
+APART = 1e-4  # points closer than this are one point
+
+
+class Metric(NamedTuple):
+    """What a metric says, in one line, and which direction is better."""
+
+    description: str
+    better: Literal["lower", "higher"]
+
+
+METRICS: dict[str, Metric] = {
+    "off_manifold": Metric("share of samples further from the manifold than the tolerance", "lower"),
+    "mean_distance": Metric("mean distance to the manifold", "lower"),
+    "coverage": Metric("share of the manifold's cells hit by on-manifold samples", "higher"),
+    "total_variation": Metric("total variation between the histograms over the manifold's cells", "lower"),
+    "sliced_w2": Metric("sliced 2-Wasserstein distance to a fresh real sample", "lower"),
+    "energy_distance": Metric("energy distance to a fresh real sample (unbiased, may be negative)", "lower"),
+    "w2": Metric("exact 2-Wasserstein distance between samples and fresh real samples", "lower"),
+}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A partition of M into the Voronoi cells of centres on M, and the real law's mass in each.
+
+    A law whose projections take at most `count` values (points, a mixture of round Gaussians) has one cell a value.
+    Otherwise the centres are spread out by farthest-point selection and made even by Lloyd's iteration: on a circle
+    the cells are equal arcs up to a few percent.
+    """
+
+    centres: Float[Tensor, "cell d"]
+    masses: Float[Tensor, " cell"]
+
+    @classmethod
+    def of(cls, law: Law, count: int = 64) -> Cells:
+        """At most `count` cells, the same at every call; the masses have a relative error of sqrt(count) / 512.
+
+        Raises:
+            ValueError: count < 1.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1; given {count}")
+        points = law.project(law.sample(2**16, _seeded(1)))
+        centres = _lloyd(law, points, _spread_out(points[: 2**13], count))
+        generator, hits = _seeded(2), torch.zeros(len(centres))
+        for _ in range(8):  # eight blocks of 2^15: bounds the memory in R^64
+            nearest = _nearest(law.project(law.sample(2**15, generator)), centres)
+            hits += torch.bincount(nearest, minlength=len(centres))
+        return cls(centres[hits > 0], hits[hits > 0] / hits.sum())
+
+    def index(self, projected: Float[Tensor, "*n d"]) -> Int[Tensor, "*n"]:
+        """The cell of each point of M: its nearest centre.   [..., d] -> [...]"""
+        return _nearest(projected, self.centres)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the metrics compare with, computed once from the real law.
+
+    Attributes:
+        cells: the partition of M.
+        threshold: a sample further than this from M is off the manifold: tolerance + the 99 % quantile of dist(X, M)
+            for X ~ P. That quantile is 0 for an exact manifold, but not for one thickened by noise, whose own
+            samples lie off its core.
+        sample: fresh real samples, independent of one another over seeds.
+        directions: unit vectors of the sliced distance.
+    """
+
+    cells: Cells
+    threshold: float
+    sample: Float[Tensor, "seed n d"]
+    directions: Float[Tensor, "direction d"]
+
+    @classmethod
+    def of(cls, law: Law, seeds: Sequence[int], n: int = 2048, tolerance: float = 0.05, cells: int = 64) -> Reference:
+        """The reference of `seeds`; that of one seed does not depend on which others are there.
+
+        Raises:
+            ValueError: no seeds, n < 2, tolerance < 0 or cells < 1.
+        """
+        if not seeds or n < 2 or tolerance < 0:
+            raise ValueError(f"seeds, n >= 2, tolerance >= 0 are wanted; given {list(seeds)}, {n}, {tolerance}")
+        own = law.distance(law.sample(2**14, _seeded(3), torch.float64))
+        return cls(
+            cells=Cells.of(law, cells),
+            threshold=tolerance + own.quantile(0.99).item(),
+            sample=torch.stack([law.sample(n, _seeded(1_000_000 + seed)) for seed in seeds]),
+            directions=directions(law.dim),
+        )
+
+
+@torch.no_grad()
+def evaluate(
+    law: Law, samples: Float[Tensor, "seed n d"], reference: Reference, exact_w2: bool = False
+) -> dict[str, Float[Tensor, " seed"]]:
+    """Every metric of METRICS, in its order; the exact W2, which costs more than all others, only if `exact_w2`.
+
+    Raises:
+        ValueError: samples' shape is not that of reference.sample, or a value is NaN or infinite.
+    """
+    if samples.shape != reference.sample.shape:
+        wanted, given = tuple(reference.sample.shape), tuple(samples.shape)
+        raise ValueError(f"samples must have the reference's shape [seed, n, d] = {wanted}; given {given}")
+    samples = samples.to(reference.sample.dtype)
+    bad = (~samples.isfinite()).any(-1).sum(-1)  # [seed]
+    if bad.any():
+        raise ValueError(f"samples must be finite; given NaN or inf in {bad.tolist()} samples of the seeds")
+
+    projected = law.project(samples)
+    distance = torch.linalg.vector_norm(samples - projected, dim=-1)  # [seed, n]
+    index, masses = reference.cells.index(projected), reference.cells.masses
+    values = {
+        "off_manifold": off_manifold(distance, reference.threshold),
+        "mean_distance": distance.mean(-1),
+        "coverage": coverage(index, distance <= reference.threshold, len(masses)),
+        "total_variation": total_variation(index, masses),
+        "sliced_w2": sliced_w2(samples, reference.sample, reference.directions),
+        "energy_distance": energy_distance(samples[:, :PAIRED], reference.sample[:, :PAIRED]),
+    }
+    if exact_w2:
+        values["w2"] = w2(samples[:, :MATCHED], reference.sample[:, :MATCHED])
+    return values
+
+
+def off_manifold(distance: Float[Tensor, "seed n"], threshold: float) -> Float[Tensor, " seed"]:
+    """Share of samples with dist(x, M) > threshold."""
+    return (distance > threshold).to(distance.dtype).mean(-1)
+
+
+def coverage(index: Int[Tensor, "seed n"], on_manifold: Bool[Tensor, "seed n"], count: int) -> Float[Tensor, " seed"]:
+    """Share of the `count` cells that hold at least one on-manifold sample.
+
+    n uniform samples on cells of equal mass: 1 - (1 - 1/count)^n in expectation.
+    """
+    return (_histogram(index, on_manifold.float(), count) > 0).float().mean(-1)
+
+
+def total_variation(index: Int[Tensor, "seed n"], masses: Float[Tensor, " cell"]) -> Float[Tensor, " seed"]:
+    """1/2 sum_c |share of the samples in cell c - masses_c|, all samples counted in the cell they project to.
+
+    Floor of a real sample: about sum_c sqrt(masses_c (1 - masses_c) / (2 pi n)), .07 for 64 cells and n = 2048.
+    """
+    shares = _histogram(index, torch.ones_like(index, dtype=masses.dtype), len(masses)) / index.shape[-1]
+    return (shares - masses).abs().sum(-1) / 2
+
+
+def sliced_w2(
+    samples: Float[Tensor, "seed n d"], real: Float[Tensor, "seed n d"], directions: Float[Tensor, "direction d"]
+) -> Float[Tensor, " seed"]:
+    """SW2 = (mean over directions theta of W2^2 between the laws of <theta, x> and <theta, y>)^(1/2).
+
+    Each one-dimensional W2 is exact: sorted values are matched in order. Bonneel et al., "Sliced and Radon
+    Wasserstein barycenters of measures", 2015. A shift by delta has SW2 = ||delta|| / sqrt(d).
+    """
+    return (_sorted(directions @ samples.mT) - _sorted(directions @ real.mT)).square().mean((-2, -1)).sqrt()
+
+
+def directions(dim: int) -> Float[Tensor, "direction d"]:
+    """Fixed unit vectors: random orthonormal bases, as many as make at least DIRECTIONS vectors.
+
+    A whole basis averages <theta, delta>^2 to exactly ||delta||^2 / d, so that a shift is measured without error.
+    """
+    bases = -(-DIRECTIONS // dim)
+    gaussian = torch.randn(bases, dim, dim, generator=_seeded(4), dtype=torch.float64)
+    return torch.linalg.qr(gaussian).Q.reshape(-1, dim).float()
+
+
+def energy_distance(samples: Float[Tensor, "seed n d"], real: Float[Tensor, "seed m d"]) -> Float[Tensor, " seed"]:
+    """2 E||X - Y|| - E||X - X'|| - E||Y - Y'||, the U-statistic: i = j left out, hence unbiased and at times below 0.
+
+    It has the units of x; its square root is a metric. Szekely and Rizzo, "Energy statistics", 2013.
+    """
+    n, m = samples.shape[1], real.shape[1]
+    centre = real.mean(1, keepdim=True)  # distances in float32 lose digits far from the origin
+    x, y = samples - centre, real - centre
+    within_x, within_y = _sum_of_distances(x, x) / (n * (n - 1)), _sum_of_distances(y, y) / (m * (m - 1))
+    return 2 * _sum_of_distances(x, y) / (n * m) - within_x - within_y
+
+
+def w2(samples: Float[Tensor, "seed n d"], real: Float[Tensor, "seed n d"]) -> Float[Tensor, " seed"]:
+    """W2 = (min over permutations pi of mean_i ||x_i - y_pi(i)||^2)^(1/2), exact; O(n^3)."""
+
+    def one(x: np.ndarray, y: np.ndarray) -> float:
+        cost = cdist(x, y, "sqeuclidean")
+        return float(cost[linear_sum_assignment(cost)].mean() ** 0.5)
+
+    pairs = zip(samples.cpu().numpy(), real.cpu().numpy(), strict=True)
+    return torch.tensor([one(x, y) for x, y in pairs], dtype=samples.dtype, device=samples.device)
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _spread_out(points: Float[Tensor, "n d"], count: int) -> Float[Tensor, "cell d"]:
+    """Farthest-point selection: from the outermost point on, always the point farthest from all chosen so far."""
+    gap = torch.linalg.vector_norm(points - points.mean(0), dim=-1)  # [n]
+    chosen = [int(gap.argmax())]
+    gap = torch.linalg.vector_norm(points - points[chosen[0]], dim=-1)
+    while len(chosen) < count and gap.max() > APART:
+        chosen.append(int(gap.argmax()))
+        gap = torch.minimum(gap, torch.linalg.vector_norm(points - points[chosen[-1]], dim=-1))
+    return points[chosen]
+
+
+def _lloyd(law: Law, points: Float[Tensor, "n d"], centres: Float[Tensor, "cell d"]) -> Float[Tensor, "cell d"]:
+    """Lloyd's iteration kept on M: each centre moves to the projection of the mean of its cell."""
+    for _ in range(10):
+        nearest = _nearest(points, centres)
+        size = torch.bincount(nearest, minlength=len(centres))[:, None]
+        total = torch.zeros_like(centres).index_add_(0, nearest, points)
+        centres = torch.where(size > 0, law.project(total / size.clamp(min=1)), centres)
+    return centres
+
+
+def _nearest(points: Float[Tensor, "*n d"], centres: Float[Tensor, "cell d"]) -> Int[Tensor, "*n"]:
+    return torch.cdist(points, centres).argmin(-1)
+
+
+def _histogram(
+    index: Int[Tensor, "seed n"], weights: Float[Tensor, "seed n"], count: int
+) -> Float[Tensor, "seed cell"]:
+    return weights.new_zeros(len(index), count).scatter_add_(1, index, weights)
+
+
+def _sorted(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Sorted along the last axis; numpy's vectorised sort is about fifty times faster here than torch's."""
+    return torch.from_numpy(np.sort(x.cpu().numpy(), axis=-1)).to(x.device)
+
+
+def _sum_of_distances(x: Float[Tensor, "seed n d"], y: Float[Tensor, "seed m d"]) -> Float[Tensor, " seed"]:
+    """sum_ij ||x_i - y_j||, in blocks that stay in the processor's cache."""
+    return torch.stack([torch.cdist(block, y).sum((1, 2)) for block in x.split(32, dim=1)]).sum(0)
