@@ -170,10 +170,11 @@ def _mean_over(law: Law, x: Tensor, alpha: Tensor, sigma: Tensor, eps: Tensor, w
         return losses.mean(0), losses.detach().std(0) / len(eps) ** 0.5
 
     size = max(1, CHUNK // len(eps))
-    parts = [
-        checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False)
-        for part in zip(x.split(size), alpha.split(size), sigma.split(size), strict=True)
-    ]
+    chunks = list(zip(x.split(size), alpha.split(size), sigma.split(size), strict=True))
+    if len(chunks) == 1 or not x.requires_grad:
+        parts = [chunk(*part) for part in chunks]
+    else:
+        parts = [checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in chunks]
     values, errors = zip(*parts, strict=True)
     return Estimate(torch.cat(values), torch.cat(errors))
 

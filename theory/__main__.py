@@ -1,0 +1,172 @@
+"""python -m theory: check every claim and print the ledger.
+
+Exit status: 0 if every claim holds and every control is rejected, 1 if not, 2 on bad usage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+if TYPE_CHECKING:  # torch stays out until there is something to compute, so that --help answers at once
+    from theory.claims import Claim, Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Check the claims of the theory, each with its controls, and print the ledger."""
+
+    only: tuple[str, ...] = ()
+    """Check these claims only, by id: P2."""
+    json: Path | None = None
+    """Write the ledger with every number that was compared to this file."""
+    explain: str | None = None
+    """Check this claim and print its statement, assumptions, source, tolerance and numbers."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = tyro.cli(Options, args=arguments, prog="python -m theory")
+    if options.json is not None and not options.json.parent.is_dir():
+        return bad_usage(f"--json: {options.json.parent} is not a directory")
+
+    import torch
+
+    from theory.claims import ledger
+
+    torch.set_num_threads(1)
+    claims = {claim.id: claim for claim in ledger()}
+    wanted = (options.explain,) if options.explain is not None else options.only or tuple(claims)
+    for name in wanted:
+        if name not in claims:
+            near = difflib.get_close_matches(name.upper(), claims, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            return bad_usage(f"unknown claim {name!r}: choose from {', '.join(claims)}{hint}")
+
+    verdicts = judge_all([claims[name] for name in wanted], quiet=options.explain is not None)
+    if options.explain is not None:
+        print(explanation(verdicts[0]))
+    if options.json is not None:
+        try:
+            write_json(verdicts, options.json)
+        except OSError as error:
+            print(f"error: cannot write {options.json}: {error.strerror}", file=sys.stderr)
+            return 1
+    return 0 if all(verdict.outcome == "holds" for verdict in verdicts) else 1
+
+
+def bad_usage(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def judge_all(claims: list[Claim], quiet: bool) -> list[Verdict]:
+    """The verdicts, printed unless quiet: as a table on a terminal, as plain lines through a pipe."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import track
+    from rich.table import Table
+
+    from theory.claims import judge
+
+    console = Console()
+    if not console.is_terminal:
+        verdicts = []
+        for claim in claims:
+            verdicts.append(judge(claim))
+            if not quiet:
+                print(line(verdicts[-1]), flush=True)
+        return verdicts
+    verdicts = [judge(claim) for claim in track(claims, "Checking the claims", console=console, transient=True)]
+    if not quiet:
+        table = Table(*COLUMNS)
+        for verdict in verdicts:
+            table.add_row(*map(escape, row(verdict)), style=None if verdict.outcome == "holds" else "bold red")
+        console.print(table)
+    return verdicts
+
+
+COLUMNS = ("claim", "statement", "worst\nerror", "toler-\nance", "controls\nrejected", "verdict", "s")
+
+
+def row(verdict: Verdict) -> tuple[str, ...]:
+    """The ledger's entry, in the order of COLUMNS."""
+    return (
+        verdict.claim.id,
+        verdict.claim.title,
+        f"{verdict.worst_error:.1e}",
+        f"{verdict.claim.tolerance:.0e}",
+        f"{verdict.rejected}/{len(verdict.controls)}",
+        verdict.outcome,
+        f"{verdict.seconds:.1f}",
+    )
+
+
+def line(verdict: Verdict) -> str:
+    """The ledger's entry in one plain line."""
+    name, title, error, tolerance, rejected, outcome, seconds = row(verdict)
+    return f"{name}  {outcome:6}  worst {error} of {tolerance}  controls rejected {rejected}  {seconds} s  {title}"
+
+
+def explanation(verdict: Verdict) -> str:
+    """All there is to know of a claim: statement, assumptions, source, tolerance, numbers, controls."""
+    claim = verdict.claim
+    lines = [f"{claim.id}  {claim.title}", "", claim.statement, ""]
+    lines += ["Assumptions"] + [f"  - {assumption}" for assumption in claim.assumptions]
+    lines += [f"Source: {claim.source}. The statement is this project's own.", ""]
+    lines += [f"Tolerance {claim.tolerance:.0e}: {claim.why}", "", "Compared"]
+    for found in verdict.comparisons:
+        lines.append(f"  {found.error:8.1e}  {found.measured:.12g} for {found.predicted:.12g}  {found.what}")
+    lines += ["", "Controls, to be rejected by the same check"]
+    for judged in verdict.controls:
+        outcome = "rejected" if judged.rejected else "PASSES"
+        lines.append(f"  {judged.worst_error:8.1e}  {outcome}  {judged.control.title}")
+    return "\n".join([*lines, "", f"Verdict: {claim.id} {verdict.outcome}, worst error {verdict.worst_error:.1e}."])
+
+
+def write_json(verdicts: list[Verdict], path: Path) -> None:
+    """The ledger as a list of objects, whole or not at all; numbers that are not finite become null."""
+    entries = [
+        {
+            "id": verdict.claim.id,
+            "title": verdict.claim.title,
+            "statement": verdict.claim.statement,
+            "assumptions": list(verdict.claim.assumptions),
+            "source": verdict.claim.source,
+            "tolerance": verdict.claim.tolerance,
+            "why": verdict.claim.why,
+            "verdict": verdict.outcome,
+            "worst_error": finite(verdict.worst_error),
+            "seconds": verdict.seconds,
+            "comparisons": [
+                {key: finite(value) for key, value in dataclasses.asdict(found).items()}
+                for found in verdict.comparisons
+            ],
+            "controls": [
+                {"title": c.control.title, "worst_error": finite(c.worst_error), "rejected": c.rejected}
+                for c in verdict.controls
+            ],
+        }
+        for verdict in verdicts
+    ]
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(json.dumps(entries, indent=2, allow_nan=False) + "\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
