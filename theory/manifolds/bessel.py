@@ -7,7 +7,7 @@ In q = kappa^2 everything a sphere needs is analytic, at q = 0 too:
 
 With t_k = 1 / B_k the three-term recurrence of I_k reads t_k = 2 (k + 1) + q / t_{k+1}. All its terms are positive, so
 that running it downwards keeps every digit, in t_k and (because t is a complete Bernstein function of q) in its
-derivatives. It starts at an order large enough for the uniform expansion of Debye, which holds for all q at once:
+derivatives. It starts STEPS orders higher with the uniform expansion of Debye, which holds for all q at once:
 one path for every argument, no branches and no seams.
 """
 
@@ -22,69 +22,97 @@ from jaxtyping import Float
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
-LOWEST_ORDER = 18  # of an expansion; smaller orders are reached by recurrence
-TERMS = 8  # of the expansion in 1 / order
+STEPS = 20  # of the recurrence
+TERMS = 8  # of the expansions in 1 / order it starts from
 
 
 def reduced_ratio(nu: float, q: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """B_nu(q) = I_{nu+1}(kappa) / (kappa I_nu(kappa)) at q = kappa^2 >= 0; differentiable to any order.
+    """B_nu(q) = I_{nu+1}(kappa) / (kappa I_nu(kappa)) at q = kappa^2 >= 0, nu >= 0; differentiable to any order.
 
-    The values are computed in float64 and returned in q's dtype. B_nu(0) = 1 / (2 nu + 2); B_nu ~ 1 / kappa.
+    B_nu(0) = 1 / (2 nu + 2); B_nu ~ 1 / kappa. Value, first and second derivative to 1e-14 relative; computed in
+    float64 and returned in q's dtype.
     Source: DLMF 10.29.1 (recurrence), 10.41(ii) (Debye's expansion).
     """
-    return _ReducedRatio.apply(q, nu, 0)
+    return _Derivative.apply(q, nu, 0)
 
 
-class _ReducedRatio(torch.autograd.Function):
-    """The derivative of B_nu of the given order."""
+def log_0f1(nu: float, q: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """log F_nu(q) = log 0F1(; nu + 1; q / 4) at q = kappa^2 >= 0, nu >= 0; differentiable to any order.
 
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, nu: float, order: int) -> Tensor:
-        ctx.save_for_backward(q)
-        ctx.nu, ctx.order = nu, order
-        t = _inverse_ratio(nu, q.double(), order)
-        return (factorial(order) * _reciprocal(t)[order]).to(q.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (q,) = ctx.saved_tensors
-        return grads[0] * _ReducedRatio.apply(q, ctx.nu, ctx.order + 1), None, None
+    It grows like kappa; where that would cancel against another term take `log_scaled` for the value.
+    Source: as `reduced_ratio`.
+    """
+    return _Log0F1.apply(q, nu)
 
 
 def log_scaled(nu: float, q: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """log F_nu(q) - kappa = log[Gamma(nu + 1) (2 / kappa)^nu I_nu(kappa) exp(-kappa)]: the value, without a gradient.
 
-    Its gradient is reduced_ratio(nu, q) / 2 - 1 / (2 kappa), singular at 0; that of log F_nu is regular.
+    Its gradient in q is singular at 0; that of log F_nu is not: see `log_0f1`.
     Source: as `reduced_ratio`.
     """
     with torch.no_grad():
         dtype, q = q.dtype, q.double()
-        m = _start(nu)
+        m = nu + STEPS
         w, kappa = torch.sqrt(q + m * m), torch.sqrt(q)
         p = m / w
         # Debye: log F_m = w - m - m log((m + w) / 2m) + log(p) / 2 + log U(p) / U(1)
         total = m * m / (w + kappa) - m - m * torch.log((m + w) / (2 * m)) + 0.5 * torch.log(p)
         total += torch.log(_horner(_debye_sum(m), p))
         t = w + m + _horner(_debye_ratio(m, 0), p)
-        for k in range(round(m - nu)):  # log F_k = log F_{k+1} + log(t_k / (2k + 2))
+        for k in range(STEPS):  # from order m - k to the one below
             a = 2.0 * (m - k)
             t = q / t + a
-            total += torch.log(t / a)
+            total += torch.log(t / a)  # F_k / F_{k+1} = t_k / (2 k + 2)
         return total.to(dtype)
 
 
-def _start(nu: float) -> float:
-    """The order nu + integer at which the recurrence starts."""
-    return nu + max(0, round(LOWEST_ORDER - nu))
+class _Derivative(torch.autograd.Function):
+    """The derivative of B_nu of the given order."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(q: Tensor, nu: float, order: int) -> Tensor:
+        t = _inverse_ratio(nu, q.double(), order)
+        return (factorial(order) * _reciprocal(t)[order]).to(q.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, int], output: Tensor) -> None:
+        q, ctx.nu, ctx.order = inputs
+        ctx.save_for_backward(q)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0] * _Derivative.apply(ctx.saved_tensors[0], ctx.nu, ctx.order + 1), None, None
+
+
+class _Log0F1(torch.autograd.Function):
+    """log F_nu, whose derivative is B_nu / 2."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(q: Tensor, nu: float) -> Tensor:
+        return log_scaled(nu, q) + torch.sqrt(q)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        q, ctx.nu = inputs
+        ctx.save_for_backward(q)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * reduced_ratio(ctx.nu, ctx.saved_tensors[0]) / 2, None
 
 
 def _inverse_ratio(nu: float, q: Tensor, order: int) -> list[Tensor]:
     """Taylor coefficients of t_nu = 1 / B_nu at q, up to the given order."""
-    m = _start(nu)
+    m = nu + STEPS
     p = m * torch.rsqrt(q + m * m)
     t = [_horner(_debye_ratio(m, i), p) for i in range(order + 1)]
     t[0] += m / p + m
-    for k in range(round(m - nu)):
+    for k in range(STEPS):
         t = _quotient(q, t)
         t[0] += 2.0 * (m - k)
     return t

@@ -26,7 +26,7 @@ from torch import Tensor
 from theory.manifolds.base import Law, check_points
 
 # nodes, and the exponent beyond which mass is left out: exp(-37) is float64's rounding unit, exp(-17) float32's
-RULE = {torch.float64: (40, 37.0), torch.float32: (20, 17.0)}
+RULE = {torch.float64: (44, 41.0), torch.float32: (20, 20.0)}
 
 
 @lru_cache

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from theory.manifolds.base import Law, check_points
-from theory.manifolds.bessel import log_scaled, reduced_ratio
+from theory.manifolds.bessel import log_0f1, log_scaled, reduced_ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Sphere(Law):
         # the derivatives. The distance carries the value, which would cancel in the other form.
         with torch.no_grad():
             value = -((torch.sqrt(squared) - radius) / s).square() / 2 + log_scaled(nu, q)
-        exponent = _Log0F1.apply(q, nu) - (squared + radius**2) / (2 * s.square())
+        exponent = log_0f1(nu, q) - (squared + radius**2) / (2 * s.square())
         out = value + (exponent - exponent.detach()) - self.dim * (torch.log(s) + log(2 * pi) / 2)
         return out.to(y.dtype)
 
@@ -75,29 +75,20 @@ class Sphere(Law):
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """radius x / ||x||; radius e_1 for x = 0, which every point of the sphere is nearest to."""
-        check_points(x, self.dim, "x")
-        largest = x.detach().abs().amax(-1, keepdim=True)  # divided out, so that no square over- or underflows
-        first = torch.zeros_like(x)
-        first[..., 0] = 1
-        direction = torch.where(largest > 0, x / torch.where(largest > 0, largest, 1), first)
-        return self.radius * direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+        _, direction = self._polar(x)
+        return self.radius * direction
 
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """| ||x|| - radius |."""
+        norm, _ = self._polar(x)
+        return (norm - self.radius).abs()
+
+    def _polar(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(||x||, x / ||x||), with the direction e_1 for x = 0; no square over- or underflows."""
         check_points(x, self.dim, "x")
-        return (torch.linalg.vector_norm(x, dim=-1) - self.radius).abs()
-
-
-class _Log0F1(torch.autograd.Function):
-    """log F_nu(q) = log 0F1(; nu + 1; q / 4), with the gradient B_nu(q) / 2."""
-
-    @staticmethod
-    def forward(ctx, q: Tensor, nu: float) -> Tensor:
-        ctx.save_for_backward(q)
-        ctx.nu = nu
-        return log_scaled(nu, q) + torch.sqrt(q)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        (q,) = ctx.saved_tensors
-        return grads[0] * reduced_ratio(ctx.nu, q) / 2, None
+        largest = x.detach().abs().amax(-1, keepdim=True)
+        first = torch.zeros_like(x)
+        first[..., 0] = 1
+        scaled = torch.where(largest > 0, x / torch.where(largest > 0, largest, 1), first)
+        length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+        return (largest * length)[..., 0], scaled / length
