@@ -1,0 +1,10 @@
+"""Annotated shapes are checked at run time, here only; hypothesis draws the same examples in every run."""
+
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Not the whole package: the hook would take the test modules from pytest, which rewrites their asserts.
+install_import_hook(["theory.manifolds"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+settings.register_profile("theory", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("theory")

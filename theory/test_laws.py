@@ -1,0 +1,311 @@
+"""One set of laws, over every object of the catalogue and of the combinators.
+
+What is checked here of all of them is checked against mpmath or quadrature, family by family, in the families' own
+tests; Gaussian mixtures have theirs at the end of this file.
+"""
+
+import math
+import pickle
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+
+import theory.manifolds
+from theory.manifolds import (
+    Box,
+    Embedded,
+    Gaussians,
+    Mixture,
+    Product,
+    Scaled,
+    Segment,
+    Sphere,
+    Thickened,
+    make,
+    names,
+    random_isometry,
+)
+
+EPS = torch.finfo(torch.float64).eps
+UNEQUAL = Gaussians([(0, 0, 1), (2, 0, 0), (-1, 1, 0)], std=(0.0, 0.5, 0.1), weights=(0.2, 0.5, 0.3))
+
+LAWS = {name: make(name) for name in names()} | {
+    "unequal": UNEQUAL,
+    "S^4": make("sphere", n=4),
+    "ring in R^6": make("ring", dim=6),
+    "thick ring in R^3": make("ring", dim=3, thickness=0.3),
+    "mixed in R^3": make("mixed", dim=3),
+    "cylinder": Product(Sphere(2), Segment((0,), (1,))),
+    "scaled segment": Scaled(Segment((0, 0), (1, 1)), 2.5),
+    "moved sphere": Embedded(Sphere(3, 0.5), random_isometry(4, 3, seed=1).tolist(), (1, 0, -2, 0)),
+    "weighted mixture": Mixture([Thickened(Sphere(2), 0.2), Box((1, 1), (2, 3))], (0.25, 0.75)),
+}
+every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+
+
+def draw(law, n, seed=0):
+    return law.sample(n, torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def normal(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def noised(law, alpha, nsr, n=40):
+    return alpha * (draw(law, n) + nsr * normal(n, law.dim))
+
+
+def size(law):
+    """The largest norm among draws."""
+    return float(draw(law, 1000).norm(dim=-1).max())
+
+
+def is_thin(law):
+    """Whether draws lie on M: no Gaussian noise was added."""
+    return bool((law.distance(draw(law, 200)) < 1e-12).all())
+
+
+# --- Tweedie's formula
+
+
+def gradient(law, y, alpha, sigma):
+    y = y.clone().requires_grad_()
+    return torch.autograd.grad(law.log_density(y, alpha, sigma).sum(), y)[0]
+
+
+def is_score(candidate, law, y, alpha, sigma):
+    """Whether the candidate is grad log p_t(y), to 1e-10 of its typical size 1 / sigma."""
+    exact = gradient(law, y, alpha, sigma)
+    return bool(((candidate - exact).norm(dim=-1) <= 1e-10 * (exact.norm(dim=-1) + 1 / sigma)).all())
+
+
+@every_law
+@pytest.mark.parametrize("nsr", [1e-2, 0.3, 1.0, 30.0])
+def test_score_is_the_gradient_of_the_log_density(law, nsr):
+    alpha = 0.6
+    sigma = alpha * nsr
+    y = torch.cat([noised(law, alpha, nsr), 3 * normal(10, law.dim, seed=2)])
+    assert is_score(law.score(y, alpha, sigma), law, y, alpha, sigma)
+    refined = law.denoise(y, alpha, sigma)
+    assert is_score((alpha * refined - y) / sigma**2, law, y, alpha, sigma)
+    assert not is_score((refined - y) / sigma**2, law, y, alpha, sigma)  # the score without alpha
+
+
+# --- The level: invariance and normalisation
+
+
+@every_law
+@given(alpha=st.floats(0.01, 1), nsr=st.floats(0.02, 100), c=st.floats(0.1, 10))
+def test_scaling_y_and_both_levels_changes_the_density_by_the_jacobian(law, alpha, nsr, c):
+    y, sigma = noised(law, alpha, nsr, n=4), alpha * nsr
+    log_p = law.log_density(y, alpha, sigma)
+    scaled = law.log_density(c * y, c * alpha, c * sigma)
+    # c y / (c alpha) rounds: the exponent, up to |y|^2 / 2 sigma^2, moves by as many units
+    slack = 1e-12 * (1 + log_p.abs()) + 16 * EPS * (y / sigma).norm(dim=-1) * (1 + size(law) / nsr)
+    assert ((scaled - (log_p - law.dim * math.log(c))).abs() <= slack).all()
+
+
+@every_law
+@pytest.mark.parametrize("nsr", [0.2, 1.0])
+def test_density_integrates_to_one(law, nsr):
+    if law.dim > 3 or (law.dim == 3 and nsr < 1):
+        pytest.skip("too many nodes: test_samplers compares these densities with the average over draws")
+    alpha, sigma = 0.6, 0.6 * nsr
+    step = sigma / 1.5  # the trapezoidal rule's error on a density smoothed by sigma: exp(-2 pi^2 1.5^2) = 5e-20
+    reach = alpha * size(law) + 9 * sigma
+    axis = torch.arange(-reach, reach + step, step, dtype=torch.float64)
+    nodes = torch.cartesian_prod(*[axis] * law.dim)
+    mass = law.log_density(nodes, alpha, sigma).exp().sum() * step**law.dim
+    assert float(mass) == pytest.approx(1, abs=1e-10)
+
+
+@every_law
+def test_levels_broadcast_over_leading_axes(law):
+    y = normal(3, 4, law.dim)
+    alpha = torch.tensor([[1.0], [0.5], [2.0]], dtype=torch.float64)  # [3, 1]
+    sigma = torch.tensor([0.1, 0.2, 1.0, 5.0], dtype=torch.float64)  # [4]
+    for method in (law.log_density, law.denoise, law.score):
+        together = method(y, alpha, sigma)
+        one_by_one = [[method(y[i, j], float(alpha[i, 0]), float(sigma[j])) for j in range(4)] for i in range(3)]
+        torch.testing.assert_close(together, torch.stack([torch.stack(row) for row in one_by_one]), rtol=1e-11, atol=1e-11)
+        assert method(y[:0], 1.0, 0.5).shape == together[:0].shape
+
+
+# --- The manifold
+
+
+@every_law
+def test_projection_is_idempotent_and_nearest(law):
+    x = torch.cat([draw(law, 20, seed=3), normal(40, law.dim), 1e3 * normal(5, law.dim, seed=2)])
+    nearest, distance = law.project(x), law.distance(x)
+    torch.testing.assert_close(law.project(nearest), nearest, rtol=0, atol=1e-12)
+    torch.testing.assert_close(distance, (x - nearest).norm(dim=-1), rtol=1e-12, atol=1e-12)
+    on_manifold = law.project(draw(law, 2000))  # of a thickened law, draws of its core
+    assert (distance[:, None] <= torch.cdist(x, on_manifold) * (1 + 1e-12) + 1e-12).all()
+    assert torch.cdist(nearest, on_manifold).min(-1).values.max() < 0.5  # and M is no larger than the draws' projection
+
+
+@every_law
+def test_small_noise_refines_to_the_manifold_and_large_noise_to_the_mean(law):
+    x = torch.cat([draw(law, 20, seed=3) + 0.3 * normal(20, law.dim), 1e3 * normal(5, law.dim, seed=2)])
+    if is_thin(law):
+        nsr = 1e-3
+        assert ((law.denoise(x, 1.0, nsr) - law.project(x)).norm(dim=-1) < 2 * nsr).all()
+    nsr, sample = 1e3, draw(law, 20_000)
+    error = (law.denoise(x[:20], 1.0, nsr) - sample.mean(0)).abs()
+    # |x0hat - E X| <= Var(X) |y - E X| / nsr^2 nearly; and a sample mean is 6 standard errors out once in 5e8
+    assert (error < 1e-4 + 6 * sample.std(0) / math.sqrt(len(sample))).all()
+
+
+@every_law
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_far_field_is_finite_and_dtype_is_kept(law, dtype):
+    distance = torch.tensor([0, 1e-3, 1, 30, 1e3], dtype=dtype)
+    direction = torch.nn.functional.normalize(normal(6, 1, law.dim).to(dtype), dim=-1)
+    y = (direction * distance[:, None])[:, :, None].requires_grad_()  # [6, 5, 1, d]
+    nsr = torch.logspace(-3, 3, 13, dtype=dtype)
+    y = y.expand(6, 5, 13, law.dim)
+    values = [method(y, 1.0, nsr) for method in (law.log_density, law.denoise, law.score)]
+    gradients = torch.autograd.grad([v.sum() for v in values[:2]], y)
+    for value in (*values, *gradients, law.project(y), law.distance(y)):
+        assert value.dtype == dtype
+        assert value.isfinite().all()
+
+
+@every_law
+@pytest.mark.parametrize("nsr", [0.1, 1.0, 10.0])
+def test_float32_agrees_with_float64(law, nsr):
+    y = noised(law, 1.0, nsr).float()
+    eps, reach = torch.finfo(torch.float32).eps, size(law)
+    scale = y.double().norm(dim=-1) + reach
+    moved = 16 * eps * scale  # what roundings may amount to, as a change of y
+    wide, narrow = (law.denoise(x, 1.0, nsr).double() for x in (y.double(), y))
+    # the derivative of x0hat is Cov(X | y) / nsr^2
+    assert ((wide - narrow).norm(dim=-1) <= moved * (1 + (reach / nsr) ** 2)).all()
+    wide, narrow = (law.log_density(x, 1.0, nsr).double() for x in (y.double(), y))
+    assert ((wide - narrow).abs() <= 16 * eps * (1 + wide.abs()) + moved * (scale / nsr**2)).all()
+
+
+@every_law
+@pytest.mark.parametrize("nsr", [0.2, 2.0])
+def test_differentiates_twice(law, nsr):
+    y = torch.cat([noised(law, 0.8, nsr, n=2), torch.zeros(1, law.dim, dtype=torch.float64)]).requires_grad_()
+    sigma = torch.tensor(0.8 * nsr, dtype=torch.float64, requires_grad=True)
+    for method in (law.log_density, law.denoise):
+        assert gradcheck(lambda y, method=method: method(y, 0.8, 0.8 * nsr), y, rtol=1e-4)
+        assert gradgradcheck(lambda y, method=method: method(y, 0.8, 0.8 * nsr), y, rtol=1e-4)
+
+
+# --- What makes a law
+
+
+@every_law
+def test_repr_and_pickle_make_the_law_again(law):
+    y = normal(5, law.dim)
+    for twin in (eval(repr(law), vars(theory.manifolds)), pickle.loads(pickle.dumps(law))):
+        assert repr(twin) == repr(law)
+        assert torch.equal(twin.denoise(y, 0.7, 0.2), law.denoise(y, 0.7, 0.2))
+
+
+@every_law
+def test_bad_arguments_are_named(law):
+    y = normal(3, law.dim)
+    for method in (law.log_density, law.denoise, law.score):
+        for alpha, sigma, name in [(0.0, 1.0, "alpha"), (1.0, -1.0, "sigma"), (1.0, math.inf, "sigma"), (math.nan, 1.0, "alpha")]:
+            with pytest.raises(ValueError, match=name):
+                method(y, alpha, sigma)
+        with pytest.raises(ValueError, match=f"last axis.*{law.dim + 1}"):
+            method(normal(3, law.dim + 1), 1.0, 1.0)
+        with pytest.raises(ValueError, match="broadcast"):
+            method(y, torch.ones(2, dtype=torch.float64), 1.0)
+        with pytest.raises(TypeError):
+            method(y.long(), 1.0, 1.0)
+    for method in (law.project, law.distance):
+        with pytest.raises(ValueError, match="last axis"):
+            method(normal(3, law.dim + 1))
+        with pytest.raises(TypeError):
+            method(y.long())
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "says"),
+    [
+        (lambda: Gaussians([(0, 0), (1,)]), ValueError, "means"),
+        (lambda: Gaussians([]), ValueError, "means"),
+        (lambda: Gaussians([(0, math.nan)]), ValueError, "means"),
+        (lambda: Gaussians([(0,), (1,)], std=-0.1), ValueError, "std"),
+        (lambda: Gaussians([(0,), (1,)], std=(0.1, 0.1, 0.1)), ValueError, "std"),
+        (lambda: Gaussians([(0,), (1,)], weights=(0.5, 0.6)), ValueError, "weights"),
+        (lambda: Gaussians([(0,), (1,)], weights=(1.5, -0.5)), ValueError, "weights"),
+        (lambda: Gaussians([(0,), (1,)], weights=(1.0,)), ValueError, "weights"),
+        (lambda: Mixture([]), ValueError, "laws"),
+        (lambda: Mixture([Sphere(2), Sphere(3)]), ValueError, "laws"),
+        (lambda: Mixture([Sphere(2), Sphere(2)], (0.5, 0.4)), ValueError, "weights"),
+        (lambda: Product(), ValueError, "laws"),
+        (lambda: Embedded(Sphere(2), [(1, 0), (0, 1), (0, 0.1)]), ValueError, "isometry must have orthonormal columns"),
+        (lambda: Embedded(Sphere(2), [(1, 0, 0), (0, 1, 0)]), ValueError, "isometry must have 2 columns"),
+        (lambda: Embedded(Sphere(2), np.eye(2).tolist(), (1, 2, 3)), ValueError, "offset"),
+        (lambda: Thickened(Sphere(2), 0.0), ValueError, "tau"),
+        (lambda: Scaled(Sphere(2), -1.0), ValueError, "factor"),
+        (lambda: random_isometry(2, 3, seed=0), ValueError, "k must"),
+        (lambda: make("rign"), ValueError, "points, .*, mixed; given 'rign' .*did you mean ring"),
+        (lambda: make("ring", raduis=2.0), TypeError, "options of ring are radius; given 'raduis' .*radius"),
+        (lambda: make("ring", dim=1), ValueError, "dim must be at least 2"),
+        (lambda: make("ring", thickness=-0.1), ValueError, "thickness"),
+    ],
+)
+def test_bad_construction_is_named(build, error, says):
+    with pytest.raises(error, match=says) as caught:
+        build()
+    assert "\n" not in str(caught.value)
+
+
+# --- Combinators and parameters against other ways to write the same law
+
+ROTATION = random_isometry(2, 2, seed=5)
+ARC = [(math.cos(t), math.sin(t)) for t in (0.1, 1.3, 4.0)]
+TURNED = [tuple(p) for p in (torch.tensor(ARC, dtype=torch.float64) @ ROTATION.T).tolist()]
+SAME = {
+    "thickened points are Gaussians": (Thickened(Gaussians(ARC), 0.3), Gaussians(ARC, 0.3)),
+    "thickening adds variances": (Thickened(Gaussians(ARC, 0.3), 0.4), Gaussians(ARC, 0.5)),
+    "thickening twice": (Thickened(Thickened(Sphere(2), 0.3), 0.4), Thickened(Sphere(2), 0.5)),
+    "segments make a box": (Product(Segment((0,), (1,)), Segment((-2,), (3,))), Box((0, -2), (1, 3))),
+    "a mixture of points": (Mixture([Gaussians([p]) for p in ARC], (0.2, 0.3, 0.5)), Gaussians(ARC, 0, (0.2, 0.3, 0.5))),
+    "a mixture of unlike Gaussians": (
+        Mixture([Gaussians([p], s) for p, s in zip(ARC, (0, 0.2, 1), strict=True)]),
+        Gaussians(ARC, (0, 0.2, 1)),
+    ),
+    "two halves of a segment": (
+        Mixture([Segment((0, 0), (1, 1)), Segment((1, 1), (4, 4))], (0.25, 0.75)),
+        Segment((0, 0), (4, 4)),
+    ),
+    "turned points": (Embedded(Gaussians(ARC, 0.1), ROTATION.tolist()), Gaussians(TURNED, 0.1)),
+    "turned segment": (Embedded(Segment(*ARC[:2]), ROTATION.tolist()), Segment(*TURNED[:2])),
+    "a turned circle is a circle": (Embedded(Sphere(2), ROTATION.tolist()), Sphere(2)),
+    "moved box": (Embedded(Box((0, 0), (1, 2)), [(1, 0), (0, 1)], (3, -1)), Box((3, -1), (4, 1))),
+    "a flat segment in the plane": (Embedded(Segment((-1,), (2,)), [(0.6,), (0.8,)], (1, 0)), Segment((0.4, -0.8), (2.2, 1.6))),
+    "scaled circle": (Scaled(Sphere(2), 3.0), Sphere(2, 3.0)),
+    "scaled Gaussians": (Scaled(Gaussians([(1, 0), (0, 2)], 0.1), 3.0), Gaussians([(3, 0), (0, 6)], 0.3)),
+    "scaled box": (Scaled(Box((0, 1), (1, 3)), 0.5), Box((0, 0.5), (0.5, 1.5))),
+    "points in a product": (Product(Gaussians([(1,)]), Gaussians([(0,), (2,)])), Gaussians([(1, 0), (1, 2)])),
+    "unit grid": (make("grid", std=0.1), Product(*[Gaussians([(float(k),) for k in range(-2, 3)], 0.1)] * 2)),
+}
+
+
+@pytest.mark.parametrize(("law", "twin"), SAME.values(), ids=SAME.keys())
+@given(nsr=st.floats(1e-2, 1e3), distance=st.floats(0, 1e3), angle=st.floats(0, 6.3))
+def test_two_ways_to_write_a_law_agree(law, twin, nsr, distance, angle):
+    y = 0.7 * (distance * torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64) + normal(3, 2))
+    sigma = 0.7 * nsr
+    torch.testing.assert_close(law.log_density(y, 0.7, sigma), twin.log_density(y, 0.7, sigma), rtol=1e-10, atol=1e-10)
+    scale = size(twin)
+    # a component's log density rounds at |y / sigma|^2 / 2, which moves the shares of the parts
+    slack = 1e-10 * scale + 4 * EPS * scale * ((y / sigma).norm(dim=-1) + scale / nsr) ** 2
+    assert ((law.denoise(y, 0.7, sigma) - twin.denoise(y, 0.7, sigma)).norm(dim=-1) <= slack).all()
+    torch.testing.assert_close(law.distance(y), twin.distance(y), rtol=1e-12, atol=1e-12)
+    assert law.intrinsic_dim == twin.intrinsic_dim
