@@ -9,6 +9,7 @@ the claim is then a defect, whatever its own numbers are.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -140,7 +141,7 @@ def compare(what: str, measured: Numbers, predicted: Numbers, scale: Numbers = 1
         *(torch.as_tensor(value, dtype=torch.float64).detach() for value in (measured, predicted, scale))
     )
     errors = ((left - right).abs() / unit).flatten()
-    worst = int(errors.nan_to_num(nan=math.inf, posinf=math.inf).argmax())
+    worst = int(errors.nan_to_num(nan=math.inf, posinf=sys.float_info.max).argmax())
     return Comparison(what, float(left.flatten()[worst]), float(right.flatten()[worst]), float(errors[worst]))
 
 

@@ -79,7 +79,7 @@ P1 = Claim(
     ),
     assumptions=(
         "Every law of the catalogue, plain and thickened in a larger space; nsr 0.02, 0.2 and 2, variance preserving; "
-        "points on the manifold and off it, by some units. The gradient of log p_t is taken by autograd, not from x0hat.",
+        "points on the manifold and off it. The gradient of log p_t is taken by autograd, not from x0hat.",
     ),
     source="ours (Tweedie's formula); paper claim 2 speaks of the refined sample",
     tolerance=1e-9,

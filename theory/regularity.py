@@ -26,13 +26,13 @@ EpsModel: TypeAlias = Callable[[Tensor, Level], Tensor]  # (x_t, level) -> an es
 
 
 def score_matching_loss(
-    x: Float[Tensor, "*shape"],
+    x: Float[Tensor, " ..."],
     eps_model: EpsModel,
     level: Level,
-    noise: Float[Tensor, "*shape"],
+    noise: Float[Tensor, " ..."],
     detach: bool = False,
     event_dims: int = 1,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, " ..."]:
     """||eps_model(x_t, level) - eps||^2 of each sample, x_t = alpha x + sigma eps.   [..., d] -> [...]
 
     The squares are *summed* over the last `event_dims` axes (1 for points [..., d], 3 for images [B, C, H, W]), as in
@@ -88,13 +88,13 @@ def eps_model_of(law: Law) -> EpsModel:
 class Estimate(NamedTuple):
     """A number and how far off it may be: a standard error (Monte Carlo), or the last change (quadrature)."""
 
-    value: Float[Tensor, "*shape"]
-    error: Float[Tensor, "*shape"]
+    value: Float[Tensor, " ..."]
+    error: Float[Tensor, " ..."]
 
 
 def pointwise_loss(
     law: Law, x: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars, generator: torch.Generator | None = None
-) -> Float[Tensor, "*n"]:
+) -> Float[Tensor, " ..."]:
     """ell(x) = E_eps ||eps*(alpha x + sigma eps) - eps||^2, the value of `pointwise_estimate`.   [..., d] -> [...]"""
     return pointwise_estimate(law, x, alpha, sigma, generator).value
 

@@ -1,0 +1,168 @@
+"""The ledger: every claim and every control is a case of its own; and the judge itself is judged."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from theory import claims as claims_module
+from theory.__main__ import main
+from theory.claims import (
+    Claim,
+    Comparison,
+    Control,
+    compare,
+    compare_at_least,
+    compare_exactly,
+    judge,
+    judge_control,
+    ledger,
+    worst_error,
+)
+from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
+from theory.manifolds import Box, Segment
+
+CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
+
+
+@pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
+def test_claim(claim):
+    for found in claim.check():
+        assert found.error <= claim.tolerance, found
+
+
+@pytest.mark.parametrize(("claim", "control"), CONTROLS, ids=[f"{c.id}: {k.title}" for c, k in CONTROLS])
+def test_control_is_rejected(claim, control):
+    judged = judge_control(claim, control)
+    assert judged.rejected, judged
+    assert judged.worst_error > 10 * claim.tolerance  # a near-miss, and no near thing
+
+
+def test_the_ledger_names_each_claim_once():
+    assert [claim.id for claim in ledger()] == ["S1", "S2", "S3", "P1", "P2", "P3"]
+
+
+# What P2's control about boundaries says in numbers: see its assumptions.
+
+
+@pytest.mark.parametrize(
+    ("case", "reads"),
+    [
+        (Case("on a segment's end", Segment((-1, 0), (1, 0)), ((1.0, 0.0),), k=1), 1),
+        (BEYOND_THE_END[0], 2),
+        (Case("on a square's corner", Box((-1, -1), (1, 1)), ((1.0, 1.0),), k=2), 2),
+    ],
+    ids=lambda value: value.name if isinstance(value, Case) else "",
+)
+def test_boundaries_read(case, reads):
+    limit = next(iter(check_pythagoras((case,))))
+    assert limit.measured == pytest.approx(reads, abs=1e-4)
+
+
+# The judge
+
+
+def a_claim(errors: dict[str, float]) -> Claim:
+    """A claim whose errors are those given: under "statement", and under "control" for its control."""
+    return Claim(
+        id="X1",
+        title="a claim about nothing",
+        statement="0 = 0",
+        assumptions=(),
+        source="ours",
+        tolerance=0.5,
+        why="any",
+        check=lambda which="statement": [Comparison(which, errors[which], 0.0, errors[which])],
+        controls=(Control("a near-miss", {"which": "control"}),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "control", "outcome", "status"),
+    [
+        (0.1, 0.9, "holds", 0),
+        (0.9, 0.9, "fails", 1),
+        (math.nan, 0.9, "fails", 1),
+        (0.1, 0.1, "defect", 1),
+        (0.1, math.nan, "defect", 1),
+        (0.1, math.inf, "holds", 0),
+        (0.9, 0.1, "defect", 1),
+    ],
+)
+def test_outcomes_and_exit_codes(monkeypatch, capsys, tmp_path, statement, control, outcome, status):
+    claim = a_claim({"statement": statement, "control": control})
+    assert judge(claim).outcome == outcome
+    monkeypatch.setattr(claims_module, "ledger", lambda: (claim,))
+    path = tmp_path / "ledger.json"
+    assert main(["--json", str(path)]) == status
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"X1  {outcome}")
+    assert f"controls rejected {int(control > 0.5)}/1" in printed
+    (entry,) = json.loads(path.read_text())
+    assert entry["verdict"] == outcome
+    assert entry["worst_error"] == (None if math.isnan(statement) else statement)
+    assert [p.name for p in tmp_path.iterdir()] == ["ledger.json"]
+    assert main(["--explain", "X1"]) == status
+    assert f"Verdict: X1 {outcome}" in capsys.readouterr().out
+
+
+def test_a_claim_that_nothing_could_fail_is_no_claim():
+    with pytest.raises(ValueError, match="claim X1 needs at least one control"):
+        Claim("X1", "", "", (), "ours", 1.0, "", lambda: [], ())
+    with pytest.raises(ValueError, match="the tolerance of claim X1 must lie"):
+        Claim("X1", "", "", (), "ours", 0.0, "", lambda: [], (Control("", {}),))
+
+
+def test_comparisons_report_the_worst_element():
+    measured, predicted = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([1.0, 4.0, 4.0])
+    assert compare("", measured, predicted) == Comparison("", 2.0, 4.0, 2.0)
+    assert compare("", measured, predicted, torch.tensor([1.0, 0.25, 1.0])) == Comparison("", 5.0, 4.0, 4.0)
+    assert math.isnan(compare("", torch.tensor([1.0, math.inf, math.nan, 9.0]), 0.0).error)
+    assert compare("", torch.tensor([1.0, math.inf]), 0.0).error == math.inf
+    assert compare_at_least("", measured, predicted) == Comparison("", 2.0, 4.0, 2.0)
+    assert compare_at_least("", measured, 1.0).error == 0
+    assert compare_exactly("", torch.tensor([0.0, 1e-30]), 0.0).error == math.inf
+    assert compare_exactly("", torch.zeros(2), 0.0).error == 0
+
+
+def test_no_number_and_nan_are_no_agreement():
+    assert math.isnan(worst_error([]))
+    assert math.isnan(worst_error([Comparison("", 0, 0, 0.0), Comparison("", 0, 0, math.nan)]))
+
+
+# The command
+
+
+def test_only_and_bad_usage(capsys, tmp_path):
+    assert main(["--only", "S1", "S3"]) == 0
+    assert [line[:2] for line in capsys.readouterr().out.splitlines()] == ["S1", "S3"]
+    for arguments, message in (
+        (["--only", "Q7"], "error: unknown claim 'Q7': choose from S1, S2, S3, P1, P2, P3\n"),
+        (["--explain", "p3"], "error: unknown claim 'p3': choose from S1, S2, S3, P1, P2, P3; did you mean P3?\n"),
+        (["--json", str(tmp_path / "no" / "x")], f"error: --json: {tmp_path / 'no'} is not a directory\n"),
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.err == message
+        assert captured.out == ""
+
+
+def test_a_ledger_that_cannot_be_written_leaves_nothing(capsys, tmp_path):
+    (tmp_path / "taken").mkdir()
+    assert main(["--only", "S1", "--json", str(tmp_path / "taken")]) == 1
+    assert "error: cannot write" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+
+
+def test_help_needs_no_torch():
+    script = (
+        "import sys\nfrom theory.__main__ import main\n"
+        "try: main(['--help'])\nexcept SystemExit as stop: sys.exit(3 if 'torch' in sys.modules else stop.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, "--explain" in done.stdout) == (0, True)

@@ -1,0 +1,113 @@
+"""Divergences with singular parts: the laws of V, D* and Jensen-Shannon on random mixed measures."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate
+from scipy.stats import norm
+
+from theory.claims_s import mixed_carriers, random_law
+from theory.divergences import (
+    Carrier,
+    jensen_shannon,
+    on_common_measure,
+    optimal_discriminator,
+    singular_mass,
+    value,
+)
+
+ONE = torch.ones(1, dtype=torch.float64)
+seeds = st.integers(0, 2**32)
+
+
+def random_pair(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Densities of two random laws that mix atoms, a curve and a region, on their common measure."""
+    generator = torch.Generator().manual_seed(seed)
+    carriers = mixed_carriers()
+    return on_common_measure(random_law(carriers, generator), random_law(carriers, generator))
+
+
+@given(seeds)
+def test_densities_are_those_of_laws(seed_of_pair):
+    p, q, mu = random_pair(seed_of_pair)
+    assert float(mu @ p) == pytest.approx(1, abs=1e-12)
+    assert float(mu @ q) == pytest.approx(1, abs=1e-12)
+
+
+@given(seeds, st.floats(0.01, 0.99))
+def test_jensen_shannon_lies_between_equality_and_singularity(seed_of_pair, share):
+    p, q, mu = random_pair(seed_of_pair)
+    found = float(jensen_shannon(p, q, mu, share))
+    entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    assert -1e-12 <= found <= entropy + 1e-12
+    assert found == pytest.approx(float(jensen_shannon(q, p, mu, 1 - share)), abs=1e-12)
+    assert float(jensen_shannon(p, p, mu, share)) == pytest.approx(0, abs=1e-12)
+
+
+@given(seeds)
+def test_splitting_cells_changes_nothing(seed_of_pair):
+    p, q, mu = random_pair(seed_of_pair)
+    halves = [part.repeat_interleave(2) for part in (p, q, mu / 2)]
+    assert float(jensen_shannon(*halves)) == pytest.approx(float(jensen_shannon(p, q, mu)), abs=1e-12)
+
+
+@given(seeds, seeds)
+def test_no_discriminator_beats_the_optimal_one(seed_of_pair, seed):
+    p, q, mu = random_pair(seed_of_pair)
+    d = optimal_discriminator(p, q)
+    best = float(value(d, p, q, mu))
+    other = torch.rand(len(p), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    for step in (1.0, 0.1, 0.01):
+        assert float(value(d + step * (other - d), p, q, mu)) <= best + 1e-12
+
+
+def test_jensen_shannon_of_gaussians_is_the_integral():
+    shift, x = 1.5, torch.linspace(-12, 14, 4001, dtype=torch.float64)
+    line = Carrier(torch.full_like(x, float(x[1] - x[0])))  # the trapezoidal rule, exact here to rounding
+    p, q = (torch.exp(-((x - mean) ** 2) / 2) / math.sqrt(2 * math.pi) for mean in (0.0, shift))
+    found = float(jensen_shannon(*on_common_measure({line: p}, {line: q})))
+
+    def integrand(x: float) -> float:
+        a, b = norm.pdf(x), norm.pdf(x - shift)
+        return 0.5 * (a * math.log(2 * a / (a + b)) + b * math.log(2 * b / (a + b)))
+
+    assert found == pytest.approx(integrate.quad(integrand, -12, 14, epsabs=1e-13, limit=200)[0], abs=1e-12)
+
+
+@given(m=st.floats(0, 1))
+def test_singular_parts_are_told_apart_by_their_carrier(m):
+    curve, atoms = Carrier(torch.full((4,), 0.25, dtype=torch.float64)), Carrier(ONE)
+    uniform = torch.ones(4, dtype=torch.float64)
+    p, q, mu = on_common_measure({curve: uniform}, {curve: (1 - m) * uniform, atoms: m * ONE})
+    assert float(singular_mass(p, q, mu)) == pytest.approx(m, abs=1e-15)
+    if m == 1:
+        assert float(jensen_shannon(p, q, mu)) == pytest.approx(math.log(2), abs=1e-15)
+
+
+def test_the_optimal_discriminator_at_its_edges():
+    p, q = torch.tensor([0.0, 1.0, 0.0, 3.0]), torch.tensor([2.0, 0.0, 0.0, 1.0])
+    assert optimal_discriminator(p, q).tolist() == [0, 1, 0.5, 0.75]
+    q = torch.tensor(2.0, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.log1p(-optimal_discriminator(torch.zeros(()), q)), q)
+    assert float(gradient) == 0
+
+
+@pytest.mark.parametrize(
+    ("density", "message"),
+    [
+        (torch.tensor([2.0, -1.0]), r"q must hold densities >= 0"),
+        (torch.tensor([1.0]), r"q must hold densities >= 0, one a cell; given \(1,\)"),
+        (torch.tensor([1.0, 1.0]), r"q must have mass 1; given 2.0"),
+        (torch.tensor([math.nan, 1.0]), r"q must have mass 1; given nan"),
+    ],
+)
+def test_what_is_no_law_is_refused(density, message):
+    atoms = Carrier(torch.ones(2, dtype=torch.float64))
+    real = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    with pytest.raises(ValueError, match=message):
+        on_common_measure({atoms: real}, {atoms: density.double()})
