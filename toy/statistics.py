@@ -53,7 +53,7 @@ def interval(per_seed: Float[np.ndarray, "*m seed"], level: float = 0.95) -> Int
     return Interval(x.mean(-1), *_bootstrap((x,), _mean, level))
 
 
-def compare(a: Float[np.ndarray, "*m seed"], b: Float[np.ndarray, "*m seed"], level: float = 0.95) -> dict[str, Values]:
+def compare(a: Float[np.ndarray, "*m seed"], b: Float[np.ndarray, ...], level: float = 0.95) -> dict[str, Values]:
     """Paired comparison: {difference, low, high, p}, each [...].
 
     difference is the mean of a - b over seeds, (low, high) its interval as in `interval`, p that of the two-sided
@@ -69,7 +69,7 @@ def compare(a: Float[np.ndarray, "*m seed"], b: Float[np.ndarray, "*m seed"], le
     return {"difference": difference, "low": low, "high": high, "p": p}
 
 
-def ratio(a: Float[np.ndarray, "*m seed"], b: Float[np.ndarray, "*m seed"], level: float = 0.95) -> Interval:
+def ratio(a: Float[np.ndarray, "*m seed"], b: Float[np.ndarray, ...], level: float = 0.95) -> Interval:
     """mean(a) / mean(b) and its paired expanded percentile bootstrap interval.   [..., seed] -> [...]
 
     For quantities >= 0. What is resampled is the share s = mean(a) / (mean(a) + mean(b)), which is bounded; the
