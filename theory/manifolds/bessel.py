@@ -94,7 +94,8 @@ class _Log0F1(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, nu: float) -> Tensor:
-        return log_scaled(nu, q) + torch.sqrt(q)
+        wide = q.double()
+        return (log_scaled(nu, wide) + torch.sqrt(wide)).to(q.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
