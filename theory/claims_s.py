@@ -16,6 +16,7 @@ from theory.divergences import (
     jensen_shannon,
     on_common_measure,
     optimal_discriminator,
+    singular_mass,
     value,
 )
 
@@ -199,21 +200,21 @@ def check_loss_of_mass(
     curve = mixed_carriers()[1]
     atoms = Carrier(torch.ones(1, dtype=torch.float64))
     off: Measure = {atoms: torch.ones(1, dtype=torch.float64)}
-    for m in torch.linspace(0, 1, 11, dtype=torch.float64):
+    for share in torch.linspace(0, 1, 11).tolist():
         real = random_law([curve], generator)
         other = reweighted(real, generator)
-        best = value_at(float(m), real, real if attained_by_p else other, off)
-        yield compare(f"V at m = {m:.1f}, the law that attains the bound", best, bound(m))
-        v = value_at(float(m), real, other, off)
-        yield compare_at_least(f"V at m = {m:.1f}, another Q_on", v, bound(m))
-        p, q, mu = on_common_measure(real, other)
-        excess = (2 - m) * jensen_shannon(p, q, mu, share=1 / (2 - float(m)))
-        yield compare(f"V at m = {m:.1f}, another Q_on, with its excess", v, bound(m) + excess)
+        best, m = game_and_mass(share, real, real if attained_by_p else other, off)
+        yield compare(f"V at m = {share:.1f}, the law that attains the bound", best, bound(m))
+        v, m = game_and_mass(share, real, other, off)
+        yield compare_at_least(f"V at m = {share:.1f}, another Q_on", v, bound(m))
+        excess = (2 - m) * jensen_shannon(*on_common_measure(real, other), share=1 / (2 - float(m)))
+        yield compare(f"V at m = {share:.1f}, another Q_on, with its excess", v, bound(m) + excess)
 
 
-def value_at(m: float, real: Measure, on: Measure, off: Measure) -> Tensor:
-    p, q, mu = on_common_measure(real, mixture(m, on, off))
-    return value(optimal_discriminator(p, q), p, q, mu)
+def game_and_mass(share: float, real: Measure, on: Measure, off: Measure) -> tuple[Tensor, Tensor]:
+    """V(D*, Q) for Q = (1 - share) Q_on + share Q_off, and the mass of Q that is singular to P."""
+    p, q, mu = on_common_measure(real, mixture(share, on, off))
+    return value(optimal_discriminator(p, q), p, q, mu), singular_mass(p, q, mu)
 
 
 S3 = Claim(

@@ -25,12 +25,13 @@ shares = st.floats(0, 1, exclude_max=True)
     ],
 )
 def test_the_table_of_index_ranges(name, t0, t1, alphas, sigmas, digits):
-    level = index_level(name, torch.tensor([t0, t1]))
-    assert tuple(round(a, digits) for a in level.alpha.tolist()) == alphas
-    assert tuple(round(s, digits) for s in level.sigma.tolist()) == sigmas
-    assert index_level(name, t0).alpha == level.alpha[0]
+    first, last = (index_level(name, t) for t in (t0, t1))
+    assert (round(float(first.alpha), digits), round(float(last.alpha), digits)) == alphas
+    assert (round(float(first.sigma), digits), round(float(last.sigma), digits)) == sigmas
     interval = index_interval(name, t0, t1)
-    assert (interval.low, interval.high) == tuple(level.nsr.tolist())
+    assert (interval.low, interval.high) == (first.nsr, last.nsr)
+    both = index_level(name, torch.tensor([t0, t1]))
+    assert torch.equal(torch.as_tensor(both.nsr), torch.tensor([first.nsr, last.nsr], dtype=torch.float64))
 
 
 def test_ddpm_linear_40_to_60_as_a_ratio():
@@ -104,7 +105,10 @@ def test_samples_come_from_the_generator():
         (lambda: Interval(0.0, 0.1), r"low must lie in \(0, inf\); given 0.0"),
         (lambda: Interval(0.1, math.inf), r"high must lie in \(0, inf\); given inf"),
         (lambda: Interval(math.nan, 0.1), r"low must lie in \(0, inf\); given nan"),
-        (lambda: Interval(0.1, 0.2).nsr(torch.zeros(1), "log"), "spacing must be 'uniform' or 'log-uniform'"),
+        (
+            lambda spacing="log": Interval(0.1, 0.2).nsr(torch.zeros(1), spacing),
+            "spacing must be 'uniform' or 'log-uniform'",
+        ),
         (lambda: Level(1.0, -0.1), r"sigma must lie in \(0, inf\); given -0.1"),
         (lambda: schedule("ddpm-linera"), "choose from ddpm-linear, ddpm-cosine, karras; did you mean 'ddpm-linear'"),
         (lambda: index_level("karras", 1000), r"t must hold whole numbers in 0..999; given 1000"),
