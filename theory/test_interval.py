@@ -71,9 +71,10 @@ def agrees(found: tuple[float, ...], wanted: tuple[mp.mpf, ...], s: float) -> bo
 @example(half=0.5, s=1e-3, kind="inside an edge", distance=0.0)
 @example(half=0.5, s=0.5, kind="from the centre", distance=0.5)  # u = s, where the form of the mean changes
 @example(half=0.25, s=0.5, kind="from the centre", distance=1.0)  # h = 1, where it changes too
+@example(half=1e4, s=1e-3, kind="from the centre", distance=2e-10)  # u < s and h = 2
+@example(half=1e-2, s=1e3, kind="from the centre", distance=1e3)  # u = s and h = 1e-5
 def test_density_mean_and_derivatives(half: float, s: float, kind: str, distance: float) -> None:
-    y = place(kind, half, s, distance)
-    y = abs(y)
+    y = abs(place(kind, half, s, distance))
     assert agrees(along(Segment([-half], [half]), y, s), exact(y, half, s), s)
 
 
@@ -142,6 +143,14 @@ def test_float32(law: Segment | Box) -> None:
         assert slope.isfinite().all()
         assert curvature.isfinite().all()
     assert (law.project(far) - law.denoise(far, 1.0, s)).abs()[0].max() < 1e-6  # at the smallest level
+
+
+def test_float32_at_an_edge() -> None:
+    """Numbers that float32 holds exactly: no rounding of the input excuses the output."""
+    law, s = Box([-11.0], [11.0]), 2.0**-9
+    u = (11 + torch.arange(-40, 41) * 2.0**-12)[:, None]
+    narrow, wide = law.log_density(u, 1.0, s), law.log_density(u.double(), 1.0, s)
+    assert ((narrow - wide).abs() < 1e-6 * wide.abs().clamp(min=1)).all()
 
 
 @pytest.mark.parametrize("law", [Segment((-1.0, 0.0), (1.0, 2.0)), Box((-1.0, 0.0), (1.0, 2.0))])

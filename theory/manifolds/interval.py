@@ -45,9 +45,9 @@ def _moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     a, b, h = half / s, (u - half) / s, half / s * (u / s)
     with torch.no_grad():  # the nodes, v = centre - delta
         centre = torch.clamp(u / half, max=1)
-        from_edge = torch.clamp((half - u) / half, min=0)  # 1 - centre, without its cancellation
+        from_edge = torch.clamp((half - u) / half, min=0)  # 1 - centre; its rounding near an edge would count
         outside = torch.clamp(b, min=0)
-        reach = 2 * cut / (outside + torch.hypot(outside, outside.new_tensor(2 * cut).sqrt())) / a
+        reach = 2 * cut / (outside + torch.sqrt(outside.square() + 2 * cut)) / a  # gap x + x^2 / 2 = cut
         low = -torch.minimum(from_edge, reach)
         width = torch.minimum(centre, reach) - low
         delta = low[..., None] + width[..., None] * nodes
