@@ -277,6 +277,19 @@ def test_bad_construction_is_named(build, error, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", names())
+def test_make_embeds_by_one_isometry_and_thickens_in_the_whole_space(name):
+    plain, embedded, thick = make(name), make(name, dim=7), make(name, dim=7, thickness=0.5)
+    assert plain.dim < embedded.dim == thick.dim == thick.intrinsic_dim == 7
+    assert embedded.intrinsic_dim == plain.intrinsic_dim
+    basis = random_isometry(7, plain.dim, seed=0)
+    torch.testing.assert_close(draw(embedded, 5), draw(plain, 5) @ basis.T, rtol=1e-12, atol=1e-12)
+    added = (
+        thick.sample(4000, torch.Generator().manual_seed(0)) - embedded.sample(4000, torch.Generator().manual_seed(0))
+    ).std(0)
+    assert ((added - 0.5).abs() < 0.5 * 6 / math.sqrt(2 * 4000)).all()  # 6 standard errors: once in 5e8
+
+
 # --- Combinators and parameters against other ways to write the same law
 
 ROTATION = random_isometry(2, 2, seed=5)
@@ -340,20 +353,20 @@ MP_POINTS = Gaussians(MP_MIXTURE.means, 0.0, (0.1, 0.2, 0.3, 0.4))
 
 
 def by_mpmath(law, y, s):
-    """(log p, x0hat, sum_k r_k |m_k - x0hat| |g_k - score|) by 60 digits; the last bounds x0hat's derivative, less 1."""
+    """(log p, x0hat, sum_k r_k |m_k - x0hat| |g_k - score|) in 60 digits; the last, plus 1, bounds x0hat's slope."""
     with mpmath.workdps(60):
         mp, s = mpmath.mpf, mpmath.mpf(s)
         stds = [law.std] * len(law.means) if isinstance(law.std, float) else law.std
         terms = []
-        for mean, std, weight in zip(law.means, stds, law.weights, strict=True):
+        for mu, std, weight in zip(law.means, stds, law.weights, strict=True):
             v = s**2 + mp(std) ** 2
-            offset = [mp(a) - mp(b) for a, b in zip(y, mean, strict=True)]
+            offset = [mp(a) - mp(b) for a, b in zip(y, mu, strict=True)]
             log_term = (
                 mpmath.log(mp(weight))
                 - law.dim * mpmath.log(2 * mpmath.pi * v) / 2
                 - sum(o**2 for o in offset) / (2 * v)
             )
-            refined = [(mp(std) ** 2 * mp(a) + s**2 * mp(b)) / v for a, b in zip(y, mean, strict=True)]
+            refined = [(mp(std) ** 2 * mp(a) + s**2 * mp(b)) / v for a, b in zip(y, mu, strict=True)]
             terms.append((log_term, refined, [-o / v for o in offset]))
         top = max(term for term, _, _ in terms)
         shares = [mpmath.exp(term - top) for term, _, _ in terms]
