@@ -358,7 +358,7 @@ def by_mpmath(law, y, s):
         mp, s = mpmath.mpf, mpmath.mpf(s)
         stds = [law.std] * len(law.means) if isinstance(law.std, float) else law.std
         terms = []
-        for mu, std, weight in zip(law.means, stds, law.weights, strict=True):
+        for mu, std, weight in zip(law.means, stds, law._weights.tolist(), strict=True):
             v = s**2 + mp(std) ** 2
             offset = [mp(a) - mp(b) for a, b in zip(y, mu, strict=True)]
             log_term = (
@@ -408,3 +408,22 @@ def test_gaussians_agree_with_mpmath(law, nsr, distance, direction, pair):
     assert float(law.log_density(u, 1.0, nsr)) == pytest.approx(log_p, rel=1e-10, abs=1e-10)
     error = np.linalg.norm(law.denoise(u, 1.0, nsr).numpy() - refined)
     assert error <= 1e-10 * np.linalg.norm(refined) + moved * (1 + spread)
+
+
+def test_far_out_between_points_only_differences_of_distances_decide():
+    """At distance 1e3, nsr 0.05, both points are likely; log densities of 2e8 round at 3e-8 and must not decide."""
+    law, nsr = Gaussians([(0.3, -1.2, 0.8), (1.7, 0.4, -0.6)]), 0.05
+    a, b = (np.array(mean) for mean in law.means)
+    axis = (a - b) / np.linalg.norm(a - b)
+    directions = normal(20, 3).numpy() - np.outer(normal(20, 3).numpy() @ axis, axis)  # along their plane of symmetry
+    y = torch.from_numpy((a + b) / 2 + 1e3 * directions / np.linalg.norm(directions, axis=1, keepdims=True))
+    _, refined, spread = zip(*[by_mpmath(law, point, nsr) for point in y.tolist()], strict=True)
+
+    def agrees(candidate):
+        error = np.linalg.norm(candidate.numpy() - np.stack(refined), axis=1)
+        return (error <= 8 * EPS * (np.linalg.norm(y, axis=1) + size(law)) * (1 + np.array(spread))).all()
+
+    means = torch.tensor(law.means, dtype=torch.float64)
+    plain = (-(y[:, None] - means).square().sum(-1) / (2 * nsr**2)).softmax(-1) @ means
+    assert agrees(law.denoise(y, 1.0, nsr))
+    assert not agrees(plain)
