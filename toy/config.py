@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from theory.commandline import choose
 
@@ -61,8 +62,8 @@ class Config:
     """Discriminator steps before each generator step."""
     d_ahead: int = 500
     """Discriminator steps before the generator starts."""
-    d_lr: float | None = None
-    """Learning rate of the discriminator, the same for all arms; if not given, each arm's own lr."""
+    d_lr: float | None = 1e-3
+    """Learning rate of the discriminator, the same for all arms; None for each arm's own lr."""
     start: float = 3.0
     """The generator starts this far from the origin, in a random direction."""
     batch: int = 128
@@ -128,6 +129,11 @@ class Config:
         """The options of an arm, by its name on the command line."""
         return getattr(self, name.replace("-", "_"))
 
+    def with_arm(self, name: str, arm: Arm) -> Config:
+        """This configuration with other options for one arm."""
+        changes: dict[str, Any] = {name.replace("-", "_"): arm}
+        return dataclasses.replace(self, **changes)
+
     def seed_groups(self) -> list[tuple[int, ...]]:
         """The seeds in stacks of at most GROUP."""
         seeds = tuple(range(self.first_seed, self.first_seed + self.seeds))
@@ -162,6 +168,6 @@ PRESETS = {
     # ring in the plane, discriminator ahead, generator far off the manifold: where the paper's theory lives
     "saturated": Config(),
     # a regularised discriminator and a high-dimensional space
-    "healthy": Config(dim=32, loss="non-saturating", r1=1.0, steps=2000, d_steps=1, d_ahead=0, start=0.0, latent=8),
+    "healthy": Config(dim=32, loss="non-saturating", r1=1.0, steps=2000, d_steps=1, d_ahead=0, d_lr=None, start=0.0),
 }
 PRESETS["lazy"] = dataclasses.replace(PRESETS["healthy"], every=8)

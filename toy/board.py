@@ -1,0 +1,40 @@
+"""A small file in memory by which processes tell how far they are, and are told to stop."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+
+class Board:
+    """One row a job: step, off-manifold share, mean distance; and one flag for all."""
+
+    def __init__(self, jobs: int):
+        handle, name = tempfile.mkstemp(prefix="toy-board-")
+        os.close(handle)
+        self.path, self.jobs = Path(name), jobs
+        np.memmap(self.path, np.float64, "w+", shape=(jobs + 1, 3))[:] = 0
+
+    def _rows(self) -> np.memmap:
+        return np.memmap(self.path, np.float64, "r+", shape=(self.jobs + 1, 3))
+
+    def tell(self, slot: int, step: int, off_manifold: float, distance: float) -> None:
+        self._rows()[slot] = step, off_manifold, distance
+
+    def read(self) -> np.ndarray:
+        """[job, 3]: step, off-manifold share, mean distance."""
+        return np.array(self._rows()[:-1])
+
+    def stop(self) -> None:
+        """Asks all jobs to save and stop at their next evaluation."""
+        self._rows()[-1] = 1
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self._rows()[-1, 0])
+
+    def close(self) -> None:
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""A run: its jobs over processes, their progress, and the files that they leave."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from toy import files
+from toy.board import Board
+from toy.config import Config
+
+if TYPE_CHECKING:  # torch is the workers' affair: without it the parent starts at once and stays small
+    from toy.worker import Result
+
+FILES = ("config.json", "metrics.csv", "summary.json", "samples.npz", "figure.png", "checkpoint.pt")
+
+
+def jobs_of(config: Config) -> list[tuple[str, tuple[int, ...]]]:
+    """(arm, seeds) of every job, the arms in turn so that processes share them evenly."""
+    return [(arm, seeds) for seeds in config.seed_groups() for arm in config.arms]
+
+
+def start(config: Config, arm: str, seeds: tuple[int, ...], *rest: Any) -> Result:
+    """In a worker: trains the job."""
+    from toy.worker import Job, work
+
+    return work(Job(config, arm, seeds), *rest)
+
+
+def run_jobs(
+    specs: Sequence[tuple[Config, str, tuple[int, ...]]],
+    processes: int,
+    checkpoint: Path | None,
+    draws: bool = False,
+    stop_on_failure: bool = True,
+) -> list[Result]:
+    """Trains all jobs over processes, with progress on a terminal; Ctrl-C lets each save and stop.
+
+    The first job also computes the gradient fields of the picture if `draws`; a job that diverges stops all others if
+    `stop_on_failure`. Results come in the order of specs.
+    """
+    board = Board(len(specs))
+    try:
+        with progress(board, specs), stop_on_interrupt(board):
+            return joblib.Parallel(n_jobs=min(processes, len(specs)))(
+                joblib.delayed(start)(*spec, slot, board, checkpoint, draws and slot == 0, stop_on_failure)
+                for slot, spec in enumerate(specs)
+            )
+    finally:
+        board.close()
+
+
+@contextmanager
+def stop_on_interrupt(board: Board) -> Iterator[None]:
+    """The first Ctrl-C asks the jobs to stop; the second one interrupts."""
+
+    def handle(*_: Any) -> None:
+        if board.stopped:
+            raise KeyboardInterrupt
+        board.stop()
+        print("\nstopping after the next evaluation (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress(board: Board, specs: Sequence[tuple[Config, str, tuple[int, ...]]]) -> Iterator[None]:
+    """On a terminal: a bar an arm, with time left and the latest metrics. Elsewhere: nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (
+        TextColumn("{task.description:18}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[live]}"),
+    )
+    arms = list(dict.fromkeys(arm for _, arm, _ in specs))
+    slots = {arm: [i for i, spec in enumerate(specs) if spec[1] == arm] for arm in arms}
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
+        tasks = {arm: bars.add_task(arm, total=sum(specs[i][0].steps for i in slots[arm]), live="") for arm in arms}
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.3):
+                rows = board.read()
+                for arm, task in tasks.items():
+                    mine = rows[slots[arm]]
+                    begun = mine[mine[:, 0] > 0]
+                    live = f"off {begun[:, 1].mean():.3f}  dist {begun[:, 2].mean():.3f}" if len(begun) else ""
+                    bars.update(task, completed=mine[:, 0].sum(), live=live)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def table_of(results: Sequence[Result]) -> pd.DataFrame:
+    """The records of all jobs, tidy: arm, seed, step, metric, value."""
+    rows = [
+        (result.job.arm, seed, step, metric, value)
+        for result in results
+        for step, metric, values in result.records
+        for seed, value in zip(result.job.seeds, values, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "step", "metric", "value"])
+    arms = list(dict.fromkeys(result.job.arm for result in results))
+    order = table.assign(rank=table.arm.map(arms.index)).sort_values(["rank", "seed", "step"], kind="stable")
+    return order.drop(columns="rank").reset_index(drop=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    files.write(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    files.write(path, table.to_csv(index=False).encode())
+
+
+def arrays_of(results: Sequence[Result]) -> dict[str, np.ndarray]:
+    """What the picture draws: final samples by arm [seed, n, d], real ones, the start, and the gradient fields."""
+    arrays: dict[str, np.ndarray] = {}
+    for result in results:
+        arrays |= result.picture
+    for arm in dict.fromkeys(result.job.arm for result in results):
+        parts = [result.samples for result in results if result.job.arm == arm and result.samples is not None]
+        arrays[arm] = np.concatenate(parts)
+    return arrays
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    files.write(path, buffer.getvalue())
+
+
+def train(config: Config, directory: Path, processes: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Trains what is not yet in the directory's checkpoint; writes metrics.csv and samples.npz.
+
+    Raises:
+        Incomplete: a loss was no longer finite, or Ctrl-C; the checkpoint and the metrics so far are saved.
+    """
+    specs = [(config, arm, seeds) for arm, seeds in jobs_of(config)]
+    results = run_jobs(specs, processes, directory / "checkpoint.pt", draws=True)
+    table = table_of(results)
+    write_table(directory / "metrics.csv", table)
+    failures = [result.failure for result in results if result.failure]
+    if failures:
+        raise Incomplete(next((why for why in failures if why != "stopped"), "stopped"))
+    arrays = arrays_of(results)
+    write_arrays(directory / "samples.npz", arrays)
+    return table, arrays
+
+
+class Incomplete(Exception):
+    """The run ended early; the message says why."""
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The configuration as config.json holds it."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,0 +1,218 @@
+"""python -m toy.run: train a GAN with and without the score matching regularity, compare, draw, store.
+
+Exit status: 0 done, 2 bad usage, 1 anything else (what was done is saved; --resume continues it bit for bit).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from theory.commandline import UsageError, choose, parse
+from toy.config import PRESETS, Config, differences
+from toy.files import CheckpointError
+
+PROG = "python -m toy.run"
+
+
+@dataclass(frozen=True)
+class Options(Config):
+    __doc__ = Config.__doc__
+
+    preset: str = "saturated"
+    """Where the other defaults come from: saturated (the paper's mechanism: ring in the plane, a strong
+    discriminator trained ahead, the generator started off the manifold), healthy (non-saturating, R1, ring in R^32)
+    or lazy (healthy, the score term every 8th step)."""
+    out: Path | None = None
+    """Directory for the results; a new one under runs/ if not given."""
+    resume: bool = False
+    """Continue the run in --out, with its options."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    processes: int = max(1, os.cpu_count() or 1)
+    """Processes; the results do not depend on it."""
+    tune: bool = False
+    """Find each arm's best learning rate and lambda on seeds that no comparison uses, print them, and stop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choose(self.preset, tuple(PRESETS), "preset")
+        if self.processes < 1:
+            raise ValueError(f"processes must be at least 1; given {self.processes}")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume and --overwrite exclude each other")
+        if self.resume and self.out is None:
+            raise ValueError("--resume needs --out, the directory of the run to continue")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = parse(Options, arguments, PROG, default=defaults(arguments))
+        config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
+        checkpoint = options.out / "checkpoint.pt" if options.resume and options.out else None
+        in_worker(options.processes, check, config, checkpoint)
+        if options.tune:
+            from toy.tune import tune
+
+            return tune(options.preset, config, options.processes)
+        directory = prepare(options, config)
+    except (UsageError, CheckpointError, ValueError, TypeError) as error:
+        return complain(error, 2)
+    except OSError as error:
+        return complain(os_message(error), 1)
+    return execute(config, directory, options.processes)
+
+
+def in_worker(processes: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Calls the function in one of the processes that will train, so that the parent does without torch."""
+    import joblib
+
+    joblib.Parallel(n_jobs=processes)([joblib.delayed(function)(*arguments)])
+
+
+def complain(message: object, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def os_message(error: OSError) -> str:
+    return f"cannot write {error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def defaults(arguments: Sequence[str]) -> Options:
+    """The preset that is named, or with --resume the options of the run in --out.
+
+    Raises:
+        UsageError: an unknown preset; nothing to resume.
+    """
+    name = value_of("--preset", arguments) or "saturated"
+    try:
+        choose(name, tuple(PRESETS), "preset")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    out = value_of("--out", arguments)
+    if "--resume" not in arguments or out is None:
+        return from_dict(dataclasses.asdict(PRESETS[name]), preset=name)
+    return from_dict(stored(Path(out)))
+
+
+def value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """The value given to an option, if any: '--option value' or '--option=value'."""
+    for i, argument in enumerate(arguments):
+        if argument == option and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(option + "="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def from_dict(values: dict[str, Any], **more: Any) -> Options:
+    """Options from a configuration as config.json holds it."""
+    from toy.config import ARMS, Arm
+
+    values = dict(values, arms=tuple(values["arms"]))
+    for arm in ARMS:
+        name = arm.replace("-", "_")
+        values[name] = Arm(**values[name])
+    return Options(**values, **more)
+
+
+def stored(directory: Path) -> dict[str, Any]:
+    """The configuration of the run in a directory.
+
+    Raises:
+        UsageError: there is none, or it is not of this version.
+    """
+    path = directory / "config.json"
+    known = {field.name for field in dataclasses.fields(Config)}
+    try:
+        values = json.loads(path.read_text())
+        if set(values) != known:
+            raise UsageError(f"{path} is of another version: it lacks or adds {', '.join(set(values) ^ known)}")
+        from_dict(values)
+    except FileNotFoundError:
+        raise UsageError(f"nothing to resume: {path} does not exist") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} is damaged: {error}") from None
+    return values
+
+
+def check(config: Config, checkpoint: Path | None) -> None:
+    """In a worker, which has torch: raises what is wrong with the law or the checkpoint."""
+    from theory.manifolds import make, names
+    from toy.checkpoint import load
+
+    choose(config.manifold, names(), "manifold")
+    make(config.manifold, dim=config.dim, thickness=config.thickness)
+    if checkpoint is not None and checkpoint.exists():
+        load(checkpoint)
+
+
+def prepare(options: Options, config: Config) -> Path:
+    """The directory of the run, with its config.json.
+
+    Raises:
+        UsageError: it is not empty, and neither --resume nor --overwrite was given; it is no directory; the run to
+            be resumed has another configuration. OSError: it cannot be written.
+    """
+    from toy.experiment import FILES, as_dict, write_json
+
+    directory = new_directory(options) if options.out is None else options.out
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"--out must be a directory; given the file {directory}")
+    if options.resume:
+        differing = differences(stored(directory), as_dict(config))
+        if differing:
+            raise UsageError(f"cannot resume {directory} with other options: {'; '.join(differing)}")
+        return directory
+    if directory.exists() and any(directory.iterdir()):
+        if not options.overwrite:
+            raise UsageError(f"{directory} is not empty: --resume continues the run in it, --overwrite replaces it")
+        for name in FILES:
+            (directory / name).unlink(missing_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "config.json", as_dict(config))
+    return directory
+
+
+def new_directory(options: Options) -> Path:
+    """runs/MANIFOLD-PRESET, with a number if that exists."""
+    name = f"{options.manifold}-{options.preset}"
+    candidates = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
+    return next(path for path in candidates if not path.exists())
+
+
+def execute(config: Config, directory: Path, processes: int) -> int:
+    """Trains, compares, draws, stores; the exit status."""
+    from toy.experiment import Incomplete, train, write_json
+    from toy.report import print_report
+
+    try:
+        table, arrays = train(config, directory, processes)
+        from toy import files
+        from toy.picture import draw, png
+        from toy.statistics import summary
+
+        found = summary(table)
+        write_json(directory / "summary.json", found)
+        print_report(config, found, directory)
+        files.write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
+    except Incomplete as error:
+        again = f"{PROG} --out {directory} --resume"
+        return complain(f"{error}; what was done is saved in {directory} ({again} continues)", 1)
+    except KeyboardInterrupt:
+        return complain(f"interrupted; {PROG} --out {directory} --resume continues from the last checkpoint", 1)
+    except OSError as error:
+        return complain(os_message(error), 1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

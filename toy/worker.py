@@ -1,0 +1,140 @@
+"""What one process does: train one arm on one stack of seeds, saving as it goes."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from theory.manifolds import Law
+from toy import checkpoint
+from toy.board import Board
+from toy.config import Config
+from toy.metrics import Reference
+from toy.trainer import Diverged, Trainer, training
+
+SAVE_EVERY = 5.0  # seconds
+GRID, REACH = 17, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm on one stack of seeds."""
+
+    config: Config
+    arm: str
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """The name of the job in the checkpoint."""
+        return f"{self.arm} {self.seeds[0]}-{self.seeds[-1]}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: its records, final samples [seed, n, d] where it finished, and why it ended early."""
+
+    job: Job
+    records: list[tuple[int, str, list[float]]]  # (step, metric, a value a seed)
+    samples: np.ndarray | None = None
+    picture: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    failure: str | None = None
+
+
+def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
+    """Trains the job to its end, from its state in the checkpoint at `path` if it has one there.
+
+    Evaluates every `eval_every` steps, tells the board, and stops there if the board says so, after saving. With
+    `draws` the result has what the picture needs of the start; a job that diverges tells the others to stop if
+    `stop_on_failure`.
+
+    Raises:
+        OSError, CheckpointError: as `checkpoint.save`.
+    """
+    prepare_process()
+    parent = os.getppid()
+    trainer = Trainer(job.config, job.arm, job.seeds)
+    reference = Reference.of(trainer.law, job.seeds, n=job.config.samples)
+    saved = checkpoint.load(path).get(job.key) if path is not None and path.exists() else None
+    state: dict[str, Any] = {"records": [], "picture": {}} if saved is None else saved
+    if saved is not None:
+        trainer.load(saved["trainer"])
+    records = state["records"]
+    last_save = time.monotonic()
+    failure = None
+    try:
+        for found in training(trainer, reference):
+            if trainer.at == 0 and draws:
+                state["picture"] = {name: torch.from_numpy(value) for name, value in fields(trainer).items()}
+            if not records or records[-1][0] < trainer.at:
+                found |= trainer.gradient_norms()
+                records += [(trainer.at, name, values.tolist()) for name, values in found.items()]
+            board.tell(slot, trainer.at, found["off_manifold"].mean().item(), found["mean_distance"].mean().item())
+            stopped = board.stopped or os.getppid() != parent
+            finished = trainer.at == job.config.steps
+            if path is not None and trainer.at and (stopped or finished or time.monotonic() - last_save > SAVE_EVERY):
+                checkpoint.save(path, job.key, {**state, "trainer": trainer.state()})
+                last_save = time.monotonic()
+            if stopped and not finished:
+                return Result(job, records, failure="stopped")
+    except Diverged as error:
+        if stop_on_failure:
+            board.stop()
+        failure = str(error)
+    picture = {name: value.numpy() for name, value in state["picture"].items()}
+    return Result(job, records, None if failure else trainer.sample().numpy(), picture, failure)
+
+
+def prepare_process() -> None:
+    """One thread; freed memory is kept (page faults took a third of a step); Ctrl-C is the parent's to handle."""
+    torch.set_num_threads(1)
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
+        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 2**29)  # M_TRIM_THRESHOLD
+    if os.getpid() != os.getpgrp() and os.environ.get("LOKY_WORKER"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def plane_of(law: Law) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean [d] and the two directions [2, d] in which the law is widest: where the picture is drawn."""
+    points = law.sample(4096, torch.Generator().manual_seed(0), dtype=torch.float64)
+    if law.dim == 2:
+        return torch.zeros(2), torch.eye(2)
+    origin = points.mean(0)
+    return origin.float(), torch.linalg.svd(points - origin, full_matrices=False)[2][:2].float()
+
+
+def fields(trainer: Trainer) -> dict[str, np.ndarray]:
+    """Both gradients, as the direction in which a sample moves, over a grid in the plane of the law (first seed)."""
+    origin, plane = plane_of(trainer.law)
+    draws = trainer.noise(0)
+    start = trainer.g(draws.latent[-1])[0]
+    real = trainer.law.sample(2048, torch.Generator().manual_seed(0))
+    extent = REACH * max(((points - origin) @ plane.T).abs().max().item() for points in (start, real))
+    axis = torch.linspace(-extent, extent, GRID)
+    grid = torch.cartesian_prod(axis, axis)
+    x = (origin + grid @ plane).expand(len(trainer.seeds), -1, -1).contiguous()
+    repeats = 64  # draws of eps a point
+    u = torch.linspace(0, 1, repeats).repeat(GRID**2).expand(len(trainer.seeds), -1)
+    eps = torch.randn((*u.shape, trainer.law.dim), generator=torch.Generator().manual_seed(1))
+    score = trainer.score_term_gradient(x.repeat_interleave(repeats, 1), u, eps)
+    score = score.view(len(trainer.seeds), GRID**2, repeats, -1).mean(2)
+    arrays = {
+        "real": real,
+        "start": start,
+        "origin": origin,
+        "plane": plane,
+        "field_points": grid,
+        "field_adversarial": -trainer.adversarial_gradient(x)[0] @ plane.T,
+        "field_score": -score[0] @ plane.T,
+    }
+    return {name: value.numpy() for name, value in arrays.items()}
