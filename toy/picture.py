@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -132,7 +133,7 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
     _map(panels[0], *_view([real, start, np.array([corner, corner + side])]), "before training", "black")
     panels[0].plot(*real.T, ".", color=REAL_COLOUR, ms=3, mew=0)
     panels[0].plot(*start.T, ".", color=START_COLOUR, ms=2.5, mew=0)
-    panels[0].add_patch(Rectangle(corner, side, side, fill=False, ls=":", lw=1, ec=NOTE_COLOUR))
+    panels[0].add_patch(Rectangle((corner[0], corner[1]), side, side, fill=False, ls=":", lw=1, ec=NOTE_COLOUR))
     _dots(panels[0], {"real samples": REAL_COLOUR, "generator's start": START_COLOUR})
     _below(panels[0], "dotted: the next panels' view")
 
@@ -262,7 +263,7 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
     return figure.add_axes((left / WIDTH, 1 - (top + height) / HEIGHT, width / WIDTH, height / HEIGHT))
 
 
-def _say(figure: Figure, left: float, top: float, text: str, size: float, ha: str, **style: str) -> None:
+def _say(figure: Figure, left: float, top: float, text: str, size: float, ha: str, **style: Any) -> None:
     figure.text(left / WIDTH, 1 - top / HEIGHT, text, size=size, ha=ha, va="center", **style)
 
 
