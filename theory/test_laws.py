@@ -7,6 +7,7 @@ tests; Gaussian mixtures have theirs at the end of this file.
 import math
 import pickle
 from functools import cache
+from unittest.mock import Mock
 
 import mpmath
 import numpy as np
@@ -27,10 +28,12 @@ from theory.manifolds import (
     Segment,
     Sphere,
     Thickened,
+    interval,
     make,
     names,
     random_isometry,
 )
+from theory.manifolds.base import check_points
 
 EPS = torch.finfo(torch.float64).eps
 UNEQUAL = Gaussians([(0, 0, 1), (2, 0, 0), (-1, 1, 0)], std=(0.0, 0.5, 0.1), weights=(0.2, 0.5, 0.3))
@@ -142,6 +145,15 @@ def test_levels_broadcast_over_leading_axes(law):
             together, torch.stack([torch.stack(row) for row in one_by_one]), rtol=1e-11, atol=1e-11
         )
         assert method(y[:0], 1.0, 0.5).shape == together[:0].shape
+        torch.testing.assert_close(method(y[:1, :1], alpha, sigma)[1, 2], method(y[0, 0], 0.5, 1.0))  # y enlarged
+
+
+@every_law
+def test_many_points_are_computed_block_by_block_and_come_back_in_order(law):
+    y, nsr = normal(3, 1000, law.dim, seed=4), torch.tensor([[0.2], [0.5], [1.0]], dtype=torch.float64)
+    for method in (law.log_density, law.denoise, law.score):
+        rows = [method(y[i], 1.0, float(nsr[i])) for i in range(3)]
+        torch.testing.assert_close(method(y, 1.0, nsr), torch.stack(rows), rtol=1e-11, atol=1e-11)
 
 
 # --- The manifold
@@ -208,6 +220,49 @@ def test_differentiates_twice(law, nsr):
         assert gradgradcheck(lambda y, method=method: method(y, 0.8, 0.8 * nsr), y, fast_mode=True)
 
 
+# --- Noise far below a thickness: the score keeps its digits through the combinators
+
+THICK = Thickened(Box((0, 0), (1, 2)), 0.3)
+AROUND_THICK = {
+    "thickened": THICK,
+    "scaled": Scaled(THICK, 2.5),
+    "embedded": Embedded(THICK, random_isometry(2, 2, seed=5).tolist(), (1, 0)),
+    "product": Product(THICK, Gaussians([(0.5,)], 0.2)),
+    "mixture": Mixture([THICK, Gaussians([(3, 3)], 0.5)], (0.3, 0.7)),
+    "all of them": Scaled(
+        Mixture([Product(Thickened(Sphere(2), 0.4), Gaussians([(0,)], 0.3)), make("box", dim=3, thickness=0.2)]), 0.5
+    ),
+}
+
+
+@pytest.mark.parametrize("law", AROUND_THICK.values(), ids=AROUND_THICK.keys())
+def test_score_keeps_its_digits_where_the_noise_is_far_below_the_thickness(law):
+    y, nsr = 2 * normal(30, law.dim), 1e-6
+    exact = gradient(law, y, 1.0, nsr)
+
+    def agrees(candidate):
+        return bool(((candidate - exact).norm(dim=-1) <= 1e-11 * (1 + exact.norm(dim=-1))).all())
+
+    assert agrees(law.score(y, 1.0, nsr))
+    assert not agrees((law.denoise(y, 1.0, nsr) - y) / nsr**2)  # Tweedie's formula: 1e-16 / 1e-12
+
+
+@pytest.mark.parametrize(("name", "quadratures"), [("box", 1), ("mixed", 1), ("segment", 1)])
+def test_posterior_runs_the_quadrature_once(name, quadratures, monkeypatch):
+    spy = Mock(wraps=interval.moments)
+    monkeypatch.setattr(interval, "moments", spy)
+    make(name, dim=3, thickness=0.1).denoise(normal(5, 3), 1.0, 0.3)
+    assert spy.call_count == quadratures
+
+
+@every_law
+def test_posterior_is_density_and_mean(law):
+    y, nsr = normal(20, law.dim), torch.linspace(0.1, 3, 20, dtype=torch.float64)
+    log_p, refined = law._posterior(y, nsr)
+    torch.testing.assert_close(log_p, law._log_density(y, nsr), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(refined, law._denoise(y, nsr), rtol=1e-14, atol=1e-14)
+
+
 # --- What makes a law
 
 
@@ -235,13 +290,24 @@ def test_bad_arguments_are_named(law):
             method(normal(3, law.dim + 1), 1.0, 1.0)
         with pytest.raises(ValueError, match="broadcast"):
             method(y, torch.ones(2, dtype=torch.float64), 1.0)
+        for dtype in (torch.float16, torch.bfloat16):
+            with pytest.raises(TypeError, match=f"y must be a float32 or float64 tensor.*{dtype}"):
+                method(y.to(dtype), 1.0, 1.0)
         with pytest.raises(TypeError):
             method(y.long(), 1.0, 1.0)
     for method in (law.project, law.distance):
         with pytest.raises(ValueError, match="last axis"):
             method(normal(3, law.dim + 1))
+        with pytest.raises(TypeError, match=r"x must be a float32 or float64 tensor.*torch.float16"):
+            method(y.half())
         with pytest.raises(TypeError):
             method(y.long())
+
+
+def test_an_integer_tensor_is_named():
+    """Here the check itself: the shapes that tests alone check at run time would speak first."""
+    with pytest.raises(TypeError, match=r"x must be a float32 or float64 tensor \[..., 2\]; given torch.int64"):
+        check_points(torch.zeros(3, 2, dtype=torch.int64), 2, "x")
 
 
 @pytest.mark.parametrize(
@@ -258,6 +324,7 @@ def test_bad_arguments_are_named(law):
         (lambda: Mixture([]), ValueError, "laws"),
         (lambda: Mixture([Sphere(2), Sphere(3)]), ValueError, "laws"),
         (lambda: Mixture([Sphere(2), Sphere(2)], (0.5, 0.4)), ValueError, "weights"),
+        (lambda: Mixture([Sphere(2)], None, -1.0), ValueError, "reach"),
         (lambda: Product(), ValueError, "laws"),
         (lambda: Embedded(Sphere(2), [(1, 0), (0, 1), (0, 0.1)]), ValueError, "isometry must have orthonormal columns"),
         (lambda: Embedded(Sphere(2), [(1, 0, 0), (0, 1, 0)]), ValueError, "isometry must have 2 columns"),

@@ -1,16 +1,18 @@
 """What every law is: a distribution whose noised density, posterior mean and score are known exactly.
 
 Notation: X ~ P on R^d; Y = alpha X + sigma eps with eps ~ N(0, I); p_t is the density of Y; nsr = sigma / alpha.
-A family writes its formulas at alpha = 1, where sigma is nsr, in `_log_density` and `_denoise`; this file alone
-knows alpha. For Y = alpha (X + nsr eps):
+A family writes its formulas at alpha = 1, where sigma is nsr, in `_log_density` and `_denoise` (and, where that saves
+work or digits, in `_posterior` and `_score`); this file alone knows alpha. For Y = alpha (X + nsr eps):
 
     log p_t(y; alpha, sigma) = log p_t(y / alpha; 1, nsr) - d log alpha
     x0hat(y; alpha, sigma)   = x0hat(y / alpha; 1, nsr)
+    score(y; alpha, sigma)   = score(y / alpha; 1, nsr) / alpha
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -19,6 +21,8 @@ from torch import Tensor
 
 Scalars: TypeAlias = Float[Tensor, "..."] | float | int  # a level, or a tensor of them
 
+BLOCK = {"cpu": 2**11, "cuda": 2**18}  # points at a time: the nodes of a quadrature stay in the cache, memory bounded
+
 
 class Law(ABC):
     """A probability law P on R^d with exact noised quantities.
@@ -26,13 +30,17 @@ class Law(ABC):
     Attributes:
         dim: d, the dimension of the space.
         intrinsic_dim: k, the dimension of the support; None where its parts differ.
+        reach: the largest r such that every point nearer than r to M (see `project`) has one nearest point of M: inf
+            for convex M, 0 where M has a corner, None where nobody has worked it out.
 
-    `alpha` and `sigma` are positive numbers or tensors that broadcast against the leading axes of `y`. Every method
-    keeps y's dtype (float32 or float64) and device, differentiates twice, and returns finite values for finite input.
+    `alpha` and `sigma` are positive numbers or tensors that broadcast against the leading axes of `y` (and may enlarge
+    them). Every method keeps y's dtype (float32 or float64) and device, differentiates twice, and returns finite values
+    for finite input.
     """
 
     dim: int
     intrinsic_dim: int | None
+    reach: float | None = None
 
     @abstractmethod
     def sample(
@@ -52,6 +60,16 @@ class Law(ABC):
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
         """E[X | X + nsr eps = y]; nsr already has y's leading shape."""
 
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        """(log p_t(y), x0hat(y)) at alpha = 1; for laws that get both from one computation."""
+        return self._log_density(y, nsr), self._denoise(y, nsr)
+
+    def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        """grad log p_t(y) at alpha = 1; for laws in which Tweedie's x0hat - y would cancel."""
+        return (self._denoise(y, nsr) - y) / nsr.square()[..., None]
+
     @abstractmethod
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Proj(x): a nearest point of M, [..., d].
@@ -65,32 +83,43 @@ class Law(ABC):
         check_points(x, self.dim, "x")
         return torch.linalg.vector_norm(x - self.project(x), dim=-1)
 
-    def log_density(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n"]:
+    def log_density(self, y: Float[Tensor, "*#n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n"]:
         """log p_t(y), normalised: the law of alpha X + sigma eps.   [..., d] -> [...]
 
         Raises:
-            TypeError: y is no floating tensor. ValueError: its last axis is not d, or a level is not in (0, inf).
+            TypeError: y is no float32 or float64 tensor. ValueError: its last axis is not d, or a level is not in
+                (0, inf).
         """
-        y, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
-        return self._log_density(y, nsr) - self.dim * torch.log(alpha)
+        u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        return _in_blocks(self._log_density, u, nsr) - self.dim * torch.log(alpha)
 
-    def denoise(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
+    def denoise(self, y: Float[Tensor, "*#n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
         """x0hat(y) = E[X | alpha X + sigma eps = y], the posterior mean.   [..., d] -> [..., d]
 
         Raises:
             as `log_density`.
         """
-        y, _, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
-        return self._denoise(y, nsr)
+        u, _, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
+        return _in_blocks(self._denoise, u, nsr)
 
-    def score(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
+    def score(self, y: Float[Tensor, "*#n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
         """grad log p_t(y) = (alpha x0hat(y) - y) / sigma^2 (Tweedie's formula).   [..., d] -> [..., d]
 
         Raises:
             as `log_density`.
         """
         u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
-        return (self._denoise(u, nsr) - u) / (alpha * nsr.square())[..., None]
+        return _in_blocks(self._score, u, nsr) / alpha[..., None]
+
+
+def _in_blocks(f: Callable[[Tensor, Tensor], Tensor], y: Tensor, nsr: Tensor) -> Tensor:
+    """f(y, nsr), computed some points at a time."""
+    size = BLOCK.get(y.device.type, BLOCK["cuda"])
+    if nsr.numel() <= size:
+        return f(y, nsr)
+    blocks = zip(y.reshape(-1, y.shape[-1]).split(size), nsr.reshape(-1).split(size), strict=True)
+    flat = torch.cat([f(*block) for block in blocks])
+    return flat.reshape(*nsr.shape, *flat.shape[1:])
 
 
 def at_unit_alpha(
@@ -99,7 +128,7 @@ def at_unit_alpha(
     """(y / alpha, alpha, sigma / alpha), the levels broadcast against the leading axes of y.
 
     Raises:
-        TypeError: y is no floating tensor.
+        TypeError: y is no float32 or float64 tensor.
         ValueError: y's last axis is not `dim`; a level is not in (0, inf) or does not broadcast.
     """
     check_points(y, dim, "y")
@@ -125,9 +154,9 @@ def as_level(value: Scalars, name: str, like: Tensor) -> Tensor:
 
 
 def check_points(x: Tensor, dim: int, name: str) -> None:
-    """TypeError unless x is a floating tensor, ValueError unless its last axis is `dim`."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
+    """TypeError unless x is a float32 or float64 tensor, ValueError unless its last axis is `dim`."""
+    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
         given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"{name} must be a floating tensor [..., {dim}]; given {given}")
+        raise TypeError(f"{name} must be a float32 or float64 tensor [..., {dim}]; given {given}")
     if x.ndim == 0 or x.shape[-1] != dim:
         raise ValueError(f"{name} must have {dim} as its last axis; given shape {tuple(x.shape)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, Scalars, at_unit_alpha, check_points
+from theory.manifolds.base import Law, check_points
 from theory.manifolds.gaussians import as_matrix, as_weights, draw_components
 
 
@@ -22,12 +22,19 @@ class Mixture(Law):
         log p_t(y) = logsumexp_k [log w_k + log p_{k,t}(y)]
         x0hat(y)   = sum_k r_k x0hat_k(y),   r_k proportional to w_k p_{k,t}(y)
 
+    Args:
+        laws: P_k.
+        weights: w_k; equal when None.
+        reach: that of the union of the parts, where it is known; it does not follow from those of the parts.
+
     Raises:
-        ValueError: no laws, laws of different dim, weights that are not positive, not one a law or do not sum to one.
+        ValueError: no laws, laws of different dim, weights that are not positive, not one a law or do not sum to one,
+            reach not in [0, inf].
     """
 
     laws: Sequence[Law]
     weights: Sequence[float] | None = None
+    reach: float | None = None
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
     _weights: Float[Tensor, " K"] = field(init=False, repr=False)
@@ -36,6 +43,8 @@ class Mixture(Law):
         dims = {law.dim for law in self.laws}
         if len(dims) != 1:
             raise ValueError(f"laws must be at least one, and all of one dim; given dims {[p.dim for p in self.laws]}")
+        if self.reach is not None and not self.reach >= 0:
+            raise ValueError(f"reach must lie in [0, inf], or be None; given {self.reach}")
         inner_dims = {law.intrinsic_dim for law in self.laws}
         weights = as_weights(self.weights, len(self.laws))
         vars(self).update(
@@ -64,9 +73,18 @@ class Mixture(Law):
         return self._log_terms(y, nsr).logsumexp(-1)
 
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        share = self._log_terms(y, nsr).softmax(-1)  # r, [..., K]
-        means = torch.stack([law._denoise(y, nsr) for law in self.laws], -1)  # [..., d, K]
-        return (share[..., None, :] * means).sum(-1)
+        return self._posterior(y, nsr)[1]
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        log_densities, means = zip(*[law._posterior(y, nsr) for law in self.laws], strict=True)
+        log_terms = self._weighted(log_densities)
+        return log_terms.logsumexp(-1), _average(log_terms, means)
+
+    def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        """sum_k r_k grad log p_{k,t}(y)."""
+        return _average(self._log_terms(y, nsr), [law._score(y, nsr) for law in self.laws])
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The nearest of the parts' nearest points, [..., d]."""
@@ -81,10 +99,19 @@ class Mixture(Law):
 
     def _log_terms(self, y: Tensor, nsr: Tensor) -> Tensor:
         """log w_k + log p_{k,t}(y), [..., K]."""
-        return torch.stack([law._log_density(y, nsr) for law in self.laws], -1) + self._weights.log().to(y)
+        return self._weighted([law._log_density(y, nsr) for law in self.laws])
+
+    def _weighted(self, log_densities: Sequence[Tensor]) -> Tensor:
+        terms = torch.stack(list(log_densities), -1)
+        return terms + self._weights.log().to(terms)
 
     def _distances(self, x: Tensor) -> Tensor:
         return torch.stack([law.distance(x) for law in self.laws], -1)  # [..., K]
+
+
+def _average(log_terms: Tensor, vectors: Sequence[Tensor]) -> Tensor:
+    """sum_k r_k v_k, r the softmax of the log terms.   [..., K], K times [..., d] -> [..., d]"""
+    return (log_terms.softmax(-1)[..., None, :] * torch.stack(list(vectors), -1)).sum(-1)
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -103,10 +130,12 @@ class Product(Law):
         if not laws:
             raise ValueError("laws must be at least one; given none")
         inner_dims = [law.intrinsic_dim for law in laws if law.intrinsic_dim is not None]
+        reaches = [law.reach for law in laws if law.reach is not None]
         vars(self).update(
             laws=laws,
             dim=sum(law.dim for law in laws),
             intrinsic_dim=sum(inner_dims) if len(inner_dims) == len(laws) else None,
+            reach=min(reaches) if len(reaches) == len(laws) else None,
         )
 
     def __repr__(self) -> str:
@@ -123,25 +152,33 @@ class Product(Law):
         return torch.cat([law.sample(n, generator, dtype, device) for law in self.laws], -1)
 
     def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        terms = [law._log_density(part, nsr) for law, part in zip(self.laws, self._split(y), strict=True)]
-        return torch.stack(terms).sum(0)
+        return torch.stack([law._log_density(part, nsr) for law, part in self._parts(y)]).sum(0)
 
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        return torch.cat([law._denoise(part, nsr) for law, part in zip(self.laws, self._split(y), strict=True)], -1)
+        return torch.cat([law._denoise(part, nsr) for law, part in self._parts(y)], -1)
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        log_densities, means = zip(*[law._posterior(part, nsr) for law, part in self._parts(y)], strict=True)
+        return torch.stack(log_densities).sum(0), torch.cat(means, -1)
+
+    def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return torch.cat([law._score(part, nsr) for law, part in self._parts(y)], -1)
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The parts' nearest points side by side, [..., d]."""
         check_points(x, self.dim, "x")
-        return torch.cat([law.project(part) for law, part in zip(self.laws, self._split(x), strict=True)], -1)
+        return torch.cat([law.project(part) for law, part in self._parts(x)], -1)
 
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """The root of the sum of the parts' squared distances, [...]."""
         check_points(x, self.dim, "x")
-        parts = [law.distance(part) for law, part in zip(self.laws, self._split(x), strict=True)]
-        return torch.linalg.vector_norm(torch.stack(parts), dim=0)
+        return torch.linalg.vector_norm(torch.stack([law.distance(part) for law, part in self._parts(x)]), dim=0)
 
-    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        return x.split([law.dim for law in self.laws], -1)
+    def _parts(self, x: Tensor) -> Iterator[tuple[Law, Tensor]]:
+        """Each law with its own coordinates of x."""
+        return zip(self.laws, x.split([law.dim for law in self.laws], -1), strict=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +202,7 @@ class Embedded(Law):
     offset: Sequence[float] | None = None
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
+    reach: float | None = field(init=False, repr=False)
     _basis: Float[Tensor, "D d"] = field(init=False, repr=False)
     _offset: Float[Tensor, " D"] = field(init=False, repr=False)
 
@@ -184,6 +222,7 @@ class Embedded(Law):
             offset=None if self.offset is None else tuple(offset.tolist()),
             dim=dim,
             intrinsic_dim=self.law.intrinsic_dim,
+            reach=self.law.reach,
             _basis=basis,
             _offset=offset,
         )
@@ -200,11 +239,22 @@ class Embedded(Law):
 
     def _log_density(self, y: Float[Tensor, "*n D"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         z, normal = self._split(y)
-        log_normal = -(self.dim - self.law.dim) * (nsr.log() + math.log(2 * math.pi) / 2)
-        return self.law._log_density(z, nsr) + log_normal - (normal / nsr[..., None]).square().sum(-1) / 2
+        return self.law._log_density(z, nsr) + self._log_normal(normal, nsr)
 
     def _denoise(self, y: Float[Tensor, "*n D"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n D"]:
         return self._embed(self.law._denoise(self._split(y)[0], nsr))
+
+    def _posterior(
+        self, y: Float[Tensor, "*n D"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n D"]]:
+        z, normal = self._split(y)
+        log_density, mean = self.law._posterior(z, nsr)
+        return log_density + self._log_normal(normal, nsr), self._embed(mean)
+
+    def _score(self, y: Float[Tensor, "*n D"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n D"]:
+        """B score_P(z) - n / nsr^2."""
+        z, normal = self._split(y)
+        return self.law._score(z, nsr) @ self._basis.to(y).T - normal / nsr.square()[..., None]
 
     def project(self, x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
         """B Proj_P(B^T (x - b)) + b, [..., D]."""
@@ -217,6 +267,11 @@ class Embedded(Law):
         z, normal = self._split(x)
         return torch.linalg.vector_norm(torch.cat([self.law.distance(z)[..., None], normal], -1), dim=-1)
 
+    def _log_normal(self, normal: Tensor, nsr: Tensor) -> Tensor:
+        """The log density of the noise orthogonal to the subspace, [...]."""
+        constant = -(self.dim - self.law.dim) * (nsr.log() + math.log(2 * math.pi) / 2)
+        return constant - (normal / nsr[..., None]).square().sum(-1) / 2
+
     def _embed(self, z: Tensor) -> Tensor:
         return z @ self._basis.to(z).T + self._offset.to(z)
 
@@ -228,6 +283,8 @@ class Embedded(Law):
         basis = self._basis.to(y)
         shifted = y - self._offset.to(y)
         z = shifted @ basis
+        if self.dim == self.law.dim:  # a rotation leaves no normal part, and its rounding would count as one
+            return z, torch.zeros_like(shifted)
         return z, shifted - z @ basis.T
 
 
@@ -250,11 +307,12 @@ class Thickened(Law):
     tau: float
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
+    reach: float | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.tau < math.inf:
             raise ValueError(f"tau must lie in (0, inf); given {self.tau}")
-        vars(self).update(dim=self.law.dim, intrinsic_dim=self.law.dim)
+        vars(self).update(dim=self.law.dim, intrinsic_dim=self.law.dim, reach=self.law.reach)
 
     def sample(
         self,
@@ -271,18 +329,17 @@ class Thickened(Law):
         return self.law._log_density(y, self._widen(nsr))
 
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        total = self._widen(nsr)
-        own, added = (self.tau / total).square()[..., None], (nsr / total).square()[..., None]
-        return own * y + added * self.law._denoise(y, total)
+        return self._map_back(y, nsr, self.law._denoise(y, self._widen(nsr)))
 
-    def score(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
-        """P's score at the noise s', [..., d]: exact for nsr far below tau, where Tweedie's x0hat - y would cancel.
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        log_density, mean = self.law._posterior(y, self._widen(nsr))
+        return log_density, self._map_back(y, nsr, mean)
 
-        Raises:
-            as `log_density`.
-        """
-        u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
-        return self.law.score(u, 1.0, self._widen(nsr)) / alpha[..., None]
+    def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        """P's score at the noise s': exact for nsr far below tau, where Tweedie's x0hat - y would cancel."""
+        return self.law._score(y, self._widen(nsr))
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """P's nearest point, [..., d]."""
@@ -291,6 +348,10 @@ class Thickened(Law):
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """The distance to P's M, [...]."""
         return self.law.distance(x)
+
+    def _map_back(self, y: Tensor, nsr: Tensor, mean: Tensor) -> Tensor:
+        total = self._widen(nsr)
+        return (self.tau / total).square()[..., None] * y + (nsr / total).square()[..., None] * mean
 
     def _widen(self, nsr: Tensor) -> Tensor:
         return torch.hypot(nsr, nsr.new_tensor(self.tau))  # s'
@@ -310,11 +371,16 @@ class Scaled(Law):
     factor: float
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
+    reach: float | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.factor < math.inf:
             raise ValueError(f"factor must lie in (0, inf); given {self.factor}")
-        vars(self).update(dim=self.law.dim, intrinsic_dim=self.law.intrinsic_dim)
+        vars(self).update(
+            dim=self.law.dim,
+            intrinsic_dim=self.law.intrinsic_dim,
+            reach=None if self.law.reach is None else self.factor * self.law.reach,
+        )
 
     def sample(
         self,
@@ -331,6 +397,15 @@ class Scaled(Law):
 
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
         return self.factor * self.law._denoise(y / self.factor, nsr / self.factor)
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        log_density, mean = self.law._posterior(y / self.factor, nsr / self.factor)
+        return log_density - self.dim * math.log(self.factor), self.factor * mean
+
+    def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return self.law._score(y / self.factor, nsr / self.factor) / self.factor
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """c Proj_P(x / c), [..., d]."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, Scalars, at_unit_alpha, check_points
+from theory.manifolds.base import Law, check_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class Gaussians(Law):
     weights: Sequence[float] | None = None
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
+    reach: float = field(init=False, repr=False)  # half the least distance of two means
     _means: Float[Tensor, "K d"] = field(init=False, repr=False)
     _centred: Float[Tensor, "K d"] = field(init=False, repr=False)  # means less their average
     _half_squares: Float[Tensor, "K K"] = field(init=False, repr=False)  # ||mu_k - mu_r||^2 / 2
@@ -53,15 +54,17 @@ class Gaussians(Law):
         if std.shape not in ((), (count,)) or not bool(((std >= 0) & std.isfinite()).all()):
             raise ValueError(f"std must be a number in [0, inf), or {count} of them, one a mean; given {self.std}")
         weights = as_weights(self.weights, count)
+        between = distances(means, means)
         vars(self).update(
             means=tuple(map(tuple, means.tolist())),
             std=tuple(std.tolist()) if std.ndim else float(std),
             weights=None if self.weights is None else tuple(weights.tolist()),
             dim=dim,
             intrinsic_dim={0: 0, count: dim}.get(int((std > 0).expand(count).sum())),
+            reach=float(between[between > 0].min()) / 2 if bool((between > 0).any()) else math.inf,
             _means=means,
             _centred=means - means.mean(0),
-            _half_squares=distances(means, means).square() / 2,
+            _half_squares=between.square() / 2,
             _variance=std.square().expand(count).contiguous(),
             _weights=weights,
             _shared=bool((std == std.max()).all()),
@@ -84,27 +87,26 @@ class Gaussians(Law):
         return highest + gaps.logsumexp(-1)
 
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        _, gaps = self._log_terms(y, nsr)
+        return self._posterior(y, nsr)[1]
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        highest, gaps = self._log_terms(y, nsr)
+        log_density = highest + gaps.logsumexp(-1)
         share = gaps.softmax(-1)  # r, [..., K]
         means, variance = self._means.to(y), self._variance.to(y)
         if self.intrinsic_dim == 0:
-            return share @ means
+            return log_density, share @ means
         noise = nsr.square()[..., None]
         share = share / (noise + variance)  # r_k / v_k
-        return noise * (share @ means) + (share @ variance)[..., None] * y
+        return log_density, noise * (share @ means) + (share @ variance)[..., None] * y
 
-    def score(self, y: Float[Tensor, "*n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n d"]:
-        """grad log p_t(y) = sum_k r_k (mu_k - y / alpha) / (alpha v_k), [..., d].
-
-        Not by Tweedie's formula, where x0hat - y / alpha would cancel for nsr far below std.
-
-        Raises:
-            as `log_density`.
-        """
-        u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
-        _, gaps = self._log_terms(u, nsr)
-        share = gaps.softmax(-1) / (nsr.square()[..., None] + self._variance.to(u))  # r_k / v_k
-        return (share @ self._means.to(u) - share.sum(-1, keepdim=True) * u) / alpha[..., None]
+    def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        """sum_k r_k (mu_k - y) / v_k; Tweedie's x0hat - y would cancel for nsr far below std."""
+        _, gaps = self._log_terms(y, nsr)
+        share = gaps.softmax(-1) / (nsr.square()[..., None] + self._variance.to(y))  # r_k / v_k
+        return share @ self._means.to(y) - share.sum(-1, keepdim=True) * y
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The nearest mean, [..., d]."""

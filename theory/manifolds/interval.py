@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import isfinite, log, pi
+from math import inf, isfinite, log, pi
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (1 + nodes) / 2, weights / 2
 
 
-def _moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """(log density, mean) at y of X + s eps, X uniform on [-half, half]; all three of one shape."""
     count, cut = RULE[y.dtype]
     nodes, weights = (torch.as_tensor(part, dtype=y.dtype, device=y.device) for part in _legendre(count))
@@ -67,7 +67,7 @@ def _moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     return log_density, torch.where(negative, -mean, mean)
 
 
-def _as_point(values: Sequence[float], name: str) -> tuple[float, ...]:
+def as_point(values: Sequence[float], name: str) -> tuple[float, ...]:
     """The coordinates as floats; ValueError if there are none or one is not finite."""
     point = tuple(float(value) for value in values)
     if not point or not all(map(isfinite, point)):
@@ -87,13 +87,13 @@ class Segment(Law):
     end: tuple[float, ...]
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int = field(init=False, repr=False, default=1)
+    reach: float = field(init=False, repr=False, default=inf)
 
     def __init__(self, start: Sequence[float], end: Sequence[float]) -> None:
-        start, end = _as_point(start, "start"), _as_point(end, "end")
+        start, end = as_point(start, "start"), as_point(end, "end")
         if len(start) != len(end) or start == end:
             raise ValueError(f"start and end must be two different points of one space; given {start} and {end}")
-        for name, value in {"start": start, "end": end, "dim": len(start), "intrinsic_dim": 1}.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(start=start, end=end, dim=len(start))
 
     def _frame(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(midpoint, unit direction, half the length)."""
@@ -114,18 +114,21 @@ class Segment(Law):
         return middle + half * place * direction
 
     def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return self._posterior(y, nsr)[0]
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return self._posterior(y, nsr)[1]
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
         middle, direction, half = self._frame(y)
         along = (y - middle) @ direction
         across = y - middle - along[..., None] * direction
-        log_density, _ = _moments(along, half.expand_as(along), nsr)
+        log_density, mean = moments(along, half.expand_as(along), nsr)
         normal = -(across / nsr[..., None]).square().sum(-1) / 2
-        return log_density + normal - (self.dim - 1) * (torch.log(nsr) + log(2 * pi) / 2)
-
-    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        middle, direction, half = self._frame(y)
-        along = (y - middle) @ direction
-        _, mean = _moments(along, half.expand_as(along), nsr)
-        return middle + mean[..., None] * direction
+        log_density = log_density + normal - (self.dim - 1) * (torch.log(nsr) + log(2 * pi) / 2)
+        return log_density, middle + mean[..., None] * direction
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         check_points(x, self.dim, "x")
@@ -146,13 +149,13 @@ class Box(Law):
     upper: tuple[float, ...]
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int = field(init=False, repr=False)
+    reach: float = field(init=False, repr=False, default=inf)
 
     def __init__(self, lower: Sequence[float], upper: Sequence[float]) -> None:
-        lower, upper = _as_point(lower, "lower"), _as_point(upper, "upper")
+        lower, upper = as_point(lower, "lower"), as_point(upper, "upper")
         if len(lower) != len(upper) or not all(a < b for a, b in zip(lower, upper, strict=True)):
             raise ValueError(f"lower must lie below upper in every coordinate; given {lower} and {upper}")
-        for name, value in {"lower": lower, "upper": upper, "dim": len(lower), "intrinsic_dim": len(lower)}.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(lower=lower, upper=upper, dim=len(lower), intrinsic_dim=len(lower))
 
     def _frame(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """(centre, half the side lengths)."""
@@ -171,12 +174,17 @@ class Box(Law):
         return centre + half * place
 
     def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        centre, half = self._frame(y)
-        return _moments(y - centre, half.expand_as(y), nsr[..., None].expand_as(y))[0].sum(-1)
+        return self._posterior(y, nsr)[0]
 
     def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return self._posterior(y, nsr)[1]
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
         centre, half = self._frame(y)
-        return centre + _moments(y - centre, half.expand_as(y), nsr[..., None].expand_as(y))[1]
+        log_density, mean = moments(y - centre, half.expand_as(y), nsr[..., None].expand_as(y))
+        return log_density.sum(-1), centre + mean
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         check_points(x, self.dim, "x")

@@ -35,6 +35,7 @@ class Sphere(Law):
     dim: int
     radius: float = 1.0
     intrinsic_dim: int = field(init=False, repr=False)
+    reach: float = field(init=False, repr=False)  # the radius
 
     def __post_init__(self) -> None:
         if not isinstance(self.dim, int) or isinstance(self.dim, bool):
@@ -43,8 +44,7 @@ class Sphere(Law):
             raise ValueError(f"dim must be at least 2; given {self.dim}")
         if not 0 < self.radius < inf:
             raise ValueError(f"radius must lie in (0, inf); given {self.radius}")
-        object.__setattr__(self, "radius", float(self.radius))
-        object.__setattr__(self, "intrinsic_dim", self.dim - 1)
+        vars(self).update(radius=float(self.radius), intrinsic_dim=self.dim - 1, reach=float(self.radius))
 
     def sample(
         self,
