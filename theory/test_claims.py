@@ -25,8 +25,10 @@ from theory.claims import (
     worst_error,
 )
 from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
+from theory.claims_p_kl import LAWS, check_kl
 from theory.manifolds import Box, Segment
 
+IDS = ["S1", "S2", "S3", "P1", "P2", "P3", "P4", "P5", "P6"]
 CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
 
 
@@ -44,7 +46,7 @@ def test_control_is_rejected(claim, control):
 
 
 def test_the_ledger_names_each_claim_once():
-    assert [claim.id for claim in ledger()] == ["S1", "S2", "S3", "P1", "P2", "P3"]
+    assert [claim.id for claim in ledger()] == IDS
 
 
 # What P2's control about boundaries says in numbers: see its assumptions.
@@ -62,6 +64,11 @@ def test_the_ledger_names_each_claim_once():
 def test_boundaries_read(case, reads):
     limit = next(iter(check_pythagoras((case,))))
     assert limit.measured == pytest.approx(reads, abs=1e-4)
+
+
+def test_without_the_information_the_identity_fails_for_every_law_that_is_no_point():
+    for found in check_kl(laws=LAWS[:3], information=0.0):
+        assert (found.error > 0.1) == ("three atoms" in found.what)
 
 
 # The judge
@@ -142,8 +149,8 @@ def test_only_and_bad_usage(capsys, tmp_path):
     assert main(["--only", "S1", "S3"]) == 0
     assert [line[:2] for line in capsys.readouterr().out.splitlines()] == ["S1", "S3"]
     for arguments, message in (
-        (["--only", "Q7"], "error: unknown claim 'Q7': choose from S1, S2, S3, P1, P2, P3\n"),
-        (["--explain", "p3"], "error: unknown claim 'p3': choose from S1, S2, S3, P1, P2, P3; did you mean P3?\n"),
+        (["--only", "Q7"], f"error: unknown claim 'Q7': choose from {', '.join(IDS)}\n"),
+        (["--explain", "p3"], f"error: unknown claim 'p3': choose from {', '.join(IDS)}; did you mean P3?\n"),
         (["--json", str(tmp_path / "no" / "x")], f"error: --json: {tmp_path / 'no'} is not a directory\n"),
     ):
         assert main(arguments) == 2
