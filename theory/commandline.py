@@ -52,7 +52,7 @@ def _in_one_line(box: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     lines = [line.strip("│| ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
     rule = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
-    message = " ".join(lines[:rule])
+    message = re.sub(r"^Error parsing \w+: (?!--)", "", " ".join(lines[:rule]).replace("Error parsing --", "--", 1))
     suggested = re.search(r"Perhaps you meant.*?(--[\w.-]+)", text, re.DOTALL)
     return message + (f"; did you mean {suggested.group(1)}?" if suggested else "")
 

@@ -16,7 +16,7 @@ from theory.commandline import choose
 SCORES = ("analytic",)
 LOSSES = ("saturating", "non-saturating")
 ARMS = ("gan", "smart", "smart-decoupled")
-GROUP = 4  # seeds trained in one stack: their activations fit a core's cache
+STACKED = 256  # seeds trained in one stack, times width: their activations then fit a core's cache
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Config:
     """Decoupled: the largest score step of a parameter, in learning rates."""
 
     gan: Arm = field(default_factory=lambda: Arm(1e-3))
-    smart: Arm = field(default_factory=lambda: Arm(1e-3, 0.01))
-    smart_decoupled: Arm = field(default_factory=lambda: Arm(1e-3, 0.01))
+    smart: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    smart_decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
 
     eval_every: int = 100
     """Steps between evaluations, each of which is also a checkpoint."""
@@ -135,9 +135,9 @@ class Config:
         return dataclasses.replace(self, **changes)
 
     def seed_groups(self) -> list[tuple[int, ...]]:
-        """The seeds in stacks of at most GROUP."""
-        seeds = tuple(range(self.first_seed, self.first_seed + self.seeds))
-        return [seeds[i : i + GROUP] for i in range(0, self.seeds, GROUP)]
+        """The seeds in stacks of at most STACKED / width, whatever the number of processes."""
+        seeds, size = range(self.first_seed, self.first_seed + self.seeds), max(1, STACKED // self.width)
+        return [tuple(seeds[i : i + size]) for i in range(0, self.seeds, size)]
 
 
 def at_least(name: str, value: float, least: int) -> None:

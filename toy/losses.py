@@ -1,29 +1,33 @@
-"""Adversarial losses of the logits: D(x) = sigmoid(logit), V(D, Q) = E_P log D + E_Q log(1 - D)."""
+"""Adversarial losses of a logit and their slopes: D(x) = sigmoid(logit), V(D, Q) = E_P log D + E_Q log(1 - D).
+
+Each is the line it is, and its derivative the next; a test compares the two by autograd.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-Loss = Callable[[Float[Tensor, "*n"]], Float[Tensor, "*n"]]
+Elementwise: TypeAlias = Callable[[Float[Tensor, "*n"]], Float[Tensor, "*n"]]
 
 
-def discriminator(real: Float[Tensor, "*n"], fake: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """-log D(real) - log(1 - D(fake)), a pair at a time."""
-    return softplus(-real) + softplus(fake)
+class Loss(NamedTuple):
+    """A loss of one logit, and d loss / d logit."""
+
+    value: Elementwise
+    slope: Elementwise
 
 
-def saturating(fake: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """log(1 - D(fake)): the minimax loss, whose gradient -D(fake) dlogit vanishes where D is sure of a fake."""
-    return -softplus(fake)
+# -log D: how a discriminator is wrong on a real sample, and the non-saturating loss of a fake one
+MINUS_LOG_D = Loss(lambda logit: softplus(-logit), lambda logit: torch.sigmoid(logit) - 1)
+# -log(1 - D): how a discriminator is wrong on a fake sample
+MINUS_LOG_ONE_MINUS_D = Loss(lambda logit: softplus(logit), lambda logit: torch.sigmoid(logit))
+# log(1 - D): the minimax loss, whose slope -D vanishes where the discriminator is sure of a fake
+LOG_ONE_MINUS_D = Loss(lambda logit: -softplus(logit), lambda logit: -torch.sigmoid(logit))
 
-
-def non_saturating(fake: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """-log D(fake), whose gradient is -(1 - D(fake)) dlogit."""
-    return softplus(-fake)
-
-
-GENERATOR_LOSSES: dict[str, Loss] = {"saturating": saturating, "non-saturating": non_saturating}
+GENERATOR_LOSSES: dict[str, Loss] = {"saturating": LOG_ONE_MINUS_D, "non-saturating": MINUS_LOG_D}

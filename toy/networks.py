@@ -59,7 +59,7 @@ class Network:
         """[h_0 = x, h_1, ..., h_L = output]: what `backward` needs, each [seed, batch, width]."""
         hidden = [x]
         for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            a = torch.baddbmm(b, hidden[-1], w)
+            a = affine(hidden[-1], w, b)
             hidden.append(a if layer == len(self.weights) - 1 else leaky_relu(a, SLOPE))
         return hidden
 
@@ -83,8 +83,21 @@ class Network:
         weights, biases = self.views(out)
         ones = hidden[0].new_ones(1, 1, hidden[0].shape[1]).expand(self.seeds, -1, -1)
         for h, delta, w, b in zip(hidden, deltas, weights, biases, strict=False):
-            torch.bmm(h.mT, delta, out=w)
+            if is_narrow(w):
+                w.copy_(torch.bmm(delta.mT, h).mT)
+            else:
+                torch.bmm(h.mT, delta, out=w)
             torch.bmm(ones, delta, out=b)
+
+
+def is_narrow(weight: Float[Tensor, "s i o"]) -> bool:
+    """Whether a product is faster written transposed: batched products with one or two columns take a slow path."""
+    return weight.shape[-1] <= 2
+
+
+def affine(h: Float[Tensor, "s b i"], weight: Float[Tensor, "s i o"], bias: Float[Tensor, "s 1 o"]) -> Tensor:
+    """h W + b.   -> [s, b, o]"""
+    return torch.baddbmm(bias.mT, weight.mT, h.mT).mT if is_narrow(weight) else torch.baddbmm(bias, h, weight)
 
 
 def outer(delta: Float[Tensor, "s b o"], weight: Float[Tensor, "s i o"]) -> Float[Tensor, "s b i"]:

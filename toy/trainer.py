@@ -26,7 +26,7 @@ from theory.levels import Interval, Level
 from theory.manifolds import Law, make
 from theory.regularity import eps_model_of, score_matching_loss
 from toy.config import Config
-from toy.losses import GENERATOR_LOSSES, discriminator
+from toy.losses import GENERATOR_LOSSES, MINUS_LOG_D, MINUS_LOG_ONE_MINUS_D
 from toy.metrics import Reference, evaluate
 from toy.networks import Network
 from toy.noise import AHEAD, EVALUATE, INIT, TRAIN, Noise, generator
@@ -118,11 +118,10 @@ class Trainer:
         """One Adam step on -E log D(real) - E log(1 - D(fake)) + R1."""
         batch = real.shape[1]
         hidden = self.d.forward(torch.cat([real, fake], 1))
-        logits = hidden[-1].detach().requires_grad_()
-        losses = discriminator(logits[:, :batch], logits[:, batch:]).mean((1, 2))
-        self.must_be_finite(losses)
-        (gradient,) = torch.autograd.grad(losses.sum(), logits)
-        self.d.parameter_gradient(hidden, self.d.deltas(hidden, gradient), self.d_gradient)
+        on_real, on_fake = hidden[-1][:, :batch], hidden[-1][:, batch:]
+        self.must_be_finite((MINUS_LOG_D.value(on_real) + MINUS_LOG_ONE_MINUS_D.value(on_fake)).mean((1, 2)))
+        slopes = torch.cat([MINUS_LOG_D.slope(on_real), MINUS_LOG_ONE_MINUS_D.slope(on_fake)], 1) / batch
+        self.d.parameter_gradient(hidden, self.d.deltas(hidden, slopes), self.d_gradient)
         if self.config.r1:
             self.d_gradient += r1_gradient(self.d, [h[:, :batch] for h in hidden], self.config.r1)[0]
         self.d_adam.step()
@@ -130,11 +129,8 @@ class Trainer:
     def adversarial_gradient(self, x: Float[Tensor, "s b d"]) -> Float[Tensor, "s b d"]:
         """d loss(D(x)) / dx of each sample."""
         hidden = self.d.forward(x)
-        logits = hidden[-1].detach().requires_grad_()
-        losses = self.loss(logits)
-        self.must_be_finite(losses.mean((1, 2)))
-        (gradient,) = torch.autograd.grad(losses.sum(), logits)
-        return self.d.input_gradient(self.d.deltas(hidden, gradient))
+        self.must_be_finite(self.loss.value(hidden[-1]).mean((1, 2)))
+        return self.d.input_gradient(self.d.deltas(hidden, self.loss.slope(hidden[-1])))
 
     def score_term_gradient(
         self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]
