@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -36,7 +36,7 @@ OFF_COLOUR = "#000000"
 NOTE_COLOUR = "#444444"
 STRENGTHS = LinearSegmentedColormap.from_list("strengths", ["#FFFFFF", "#FFF3C4", "#FBD55F", "#E0A526"])
 
-WIDTH, HEIGHT, DPI = 10.0, 11.75, 160  # inches; shown 1000 pixels wide, 9 points are 12 pixels
+WIDTH, HEIGHT, DPI = 10.0, 12.05, 160  # inches; shown 1000 pixels wide, 9 points are 12 pixels
 NOTE, TEXT, HEAD = 8.8, 9.8, 12.5  # points
 DECADES = 10  # of norms that the colours tell apart, below the largest
 VISIBLE = 1e-6  # of the largest norm; below it a dot, because an arrow would say that something pulls there
@@ -70,12 +70,22 @@ def draw(config: dict, metrics: pd.DataFrame, summary: dict, arrays: Mapping[str
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG of 256 colours, a third of the usual size: the same bytes for the same figure."""
+    """The figure as a PNG of 256 colours, a third of the usual size: the same bytes for the same figure.
+
+    The colours that mean something are kept; median cut chooses the others.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels = np.asarray(canvas.buffer_rgba())  # [height, width, 4]
+    kept = 255 * np.array([to_rgb(c) for c in ("white", REAL_COLOUR, OFF_COLOUR, START_COLOUR, *ARM_COLOURS.values())])
+    cut = Image.fromarray(pixels).convert("RGB").quantize(256 - len(kept), Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = np.concatenate([kept.round().astype(int), np.reshape(cut, (-1, 3))])
+    codes, at = np.unique(pixels.view(np.uint32), return_inverse=True)  # the four bytes of a pixel as one number
+    nearest = cKDTree(palette).query(codes.view(np.uint8).reshape(-1, 4)[:, :3])[1]
+    image = Image.fromarray(np.asarray(nearest, np.uint8)[at].reshape(pixels.shape[:2]))
+    image.putpalette(palette.ravel().tolist())
     buffer = io.BytesIO()
-    image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    image.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
@@ -132,7 +142,7 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
 
     _map(panels[0], *_view([real, start, np.array([corner, corner + side])]), "before training", "black")
     panels[0].plot(*real.T, ".", color=REAL_COLOUR, ms=3, mew=0)
-    panels[0].plot(*start.T, ".", color=START_COLOUR, ms=2.5, mew=0)
+    panels[0].plot(*start.T, ".", color=START_COLOUR, ms=4, mew=0)
     panels[0].add_patch(Rectangle((corner[0], corner[1]), side, side, fill=False, ls=":", lw=1, ec=NOTE_COLOUR))
     _dots(panels[0], {"real samples": REAL_COLOUR, "generator's start": START_COLOUR})
     _below(panels[0], "dotted: the next panels' view")
@@ -153,25 +163,29 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
 
 
 def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> None:
-    fields = {"discriminator": arrays["field_adversarial"], "score": arrays["field_score"]}
+    fields = {"discriminator": arrays["field_adversarial"], "score term": arrays["field_score"]}
     colours = strengths(np.concatenate(list(fields.values())))
-    note = "Arrow: direction alone. Colour: strength. Dot: no arrow, for it is weaker than "
-    note += f"$10^{{{np.log10(VISIBLE):.0f}}}$ of the strongest."
-    _section(figure, 4.55, "What pulls at a sample", note)
+    note = f"Arrow: direction only. Colour: strength. Dot: under $10^{{{np.log10(VISIBLE):.0f}}}$ of the strongest."
+    note += " Pink: the start." if arrays["real"].shape[1] == 2 else " In the same plane."
+    _section(figure, 4.6, "What pulls at a sample", note)
+    forces = (
+        "The discriminator pulls to what it takes for real; the score term to where noised real samples are likely."
+    )
+    _say(figure, 0.3, 4.87, forces, TEXT, "left", color=NOTE_COLOUR)
     weights = dict.fromkeys(config[arm.replace("-", "_")]["weight"] for arm in config["arms"])
     used = " or ".join(f"{weight:g}" for weight in weights if weight)
     trained = f"trained {config['d_ahead']} steps ahead" if config["d_ahead"] else "not yet trained"
     says = {
         "discriminator": f"{LOSSES[config['loss']]}\nat step 0; $D$ {trained}",
-        "score": r"$-\nabla\,E\,\|\epsilon^*(x_t)-\epsilon\|^2$"
+        "score term": r"$-\nabla\,E\,\|\epsilon^*(x_t)-\epsilon\|^2$"
         + (f"\nbefore its weight, $\\lambda$ = {used}" if used else ""),
     }
     for i, (name, field) in enumerate(fields.items()):
-        panel = _axes(figure, 0.3 + 2.8 * i, 5.0, 2.65, 2.65)
+        panel = _axes(figure, 0.3 + 2.8 * i, 5.3, 2.65, 2.65)
         _field(panel, field, arrays, colours)
         panel.set_title(f"the pull of the {name}", size=TEXT, weight="bold", pad=4)
         _below(panel, says[name])
-    bar = _axes(figure, 5.85, 5.0, 0.14, 2.65)
+    bar = _axes(figure, 5.85, 5.3, 0.14, 2.65)
     figure.colorbar(ScalarMappable(colours, STRENGTHS), cax=bar, extend="min")
     bar.yaxis.set_major_locator(LogLocator(numticks=8))
     bar.tick_params(labelsize=NOTE)
@@ -185,8 +199,8 @@ def _field(panel: Axes, field: Float[np.ndarray, "m 2"], arrays: Mapping[str, np
     panel.pcolormesh(x, y, image, norm=colours, cmap=STRENGTHS)
     panel.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xticks=[], yticks=[], aspect="equal")
     panel.plot(*_in_plane(arrays["real"], arrays).T, ".", color="#808080", ms=2.5, mew=0)
-    if arrays["start"].shape[1] == 2:  # else the start is not in the plane
-        panel.plot(*_in_plane(arrays["start"], arrays).T, ".", color=START_COLOUR, ms=2, mew=0)
+    if arrays["real"].shape[1] == 2:  # else the start is not in the plane
+        panel.plot(*_in_plane(arrays["start"], arrays).T, ".", color=START_COLOUR, ms=4, mew=0)
     pulls = norm > VISIBLE * (colours.vmax or 1)
     panel.quiver(
         *points[pulls].T,
@@ -207,7 +221,7 @@ def strengths(field: Float[np.ndarray, "m 2"]) -> LogNorm:
 
 
 def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
-    norms = _axes(figure, 7.15, 5.0, 2.65, 2.65)
+    norms = _axes(figure, 7.15, 5.3, 2.65, 2.65)
     for metric, (_, line) in NORMS.items():
         _curve(norms, config["arms"], metrics, metric, line, logarithmic=True)
     norms.set_yscale("log")
@@ -216,9 +230,9 @@ def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
     _lines(norms, dict(NORMS.values()))
 
     over = "Line: mean over seeds. Band: 95 % bootstrap interval of it." if config["seeds"] > 1 else "One seed."
-    _section(figure, 8.5, "Training", over)
+    _section(figure, 8.8, "Training", over)
     for i, (metric, title) in enumerate(CURVES.items()):
-        panel = _axes(figure, 0.6 + 3.2 * i, 8.95, 2.7, 2.0)
+        panel = _axes(figure, 0.6 + 3.2 * i, 9.25, 2.7, 2.0)
         _curve(panel, config["arms"], metrics, metric)
         panel.set_ylim(0, None if metric == "sliced_w2" else 1.02)
         panel.set_title(title, size=TEXT, pad=4)
