@@ -56,7 +56,7 @@ def a_run(arms: tuple[str, ...] = ARMS, seeds: int = 3, dim: int = 2) -> Run:
     arrays = {arm: ring(seeds * N, dim, rng).reshape(seeds, N, dim) for arm in arms}
     arrays = {arm: x + 0.1 * rng.normal(size=x.shape) for arm, x in arrays.items()} | {
         "real": ring(N, dim, rng),
-        "start": rng.normal(3, 0.3, (N, dim)),
+        "start": rng.normal(3, 0.3, (8, dim)),  # few: a rare colour
         "origin": np.zeros(dim),
         "plane": np.eye(2, dim),
         "field_points": points,
