@@ -1,0 +1,123 @@
+"""The rest points of the game: the laws that they obey, and the lambda of a bias."""
+
+from __future__ import annotations
+
+import doctest
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from theory import equilibrium as module
+from theory.equilibrium import equilibrium, lambda_for_bias, total_variation
+from theory.levels import Interval
+from theory.manifolds import Gaussians, Sphere
+
+LOSSES = ("saturating", "non-saturating")
+
+
+def test_the_examples_run():
+    found = doctest.testmod(module)
+    assert found.attempted >= 8
+    assert found.failed == 0
+
+
+@st.composite
+def games(draw):
+    """Masses, some of them 0, losses, some of them equal, and lambda."""
+    n = draw(st.integers(2, 12))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    p, ell = torch.rand(2, n, generator=generator, dtype=torch.float64)
+    p[: draw(st.integers(0, n - 1))] = 0
+    ell[-1] = ell[0]
+    return p / p.sum(), 3 * ell, draw(st.floats(0, 50))
+
+
+@given(games(), st.sampled_from(LOSSES))
+def test_no_sample_gains_by_moving(game, loss):
+    """At rest the marginal loss is the least wherever Q has mass, and Q is a law."""
+    p, ell, lam = game
+    q = equilibrium(p, ell, lam, loss)
+    assert bool((q >= 0).all())
+    assert float(q.sum()) == pytest.approx(1, abs=1e-12)
+    odds = q / p.clamp(min=1e-300)  # q/p; log(1 - D*) = -log(1 + p/q), -log D* = log(1 + q/p)
+    adversarial = torch.where(q > 0, -torch.log1p(p / q.clamp(min=1e-300)), -math.inf * p)
+    if loss == "non-saturating":
+        adversarial = torch.where(p > 0, torch.log1p(odds), math.inf)
+    else:
+        adversarial = torch.where(p > 0, adversarial, 0)
+    marginal = adversarial + lam * ell
+    assert float((marginal[q > 1e-9] - marginal.min()).max()) < 1e-6
+
+
+@given(games(), st.sampled_from(LOSSES))
+def test_a_constant_in_ell_and_the_order_of_cells_do_not_matter(game, loss):
+    p, ell, lam = game
+    q = equilibrium(p, ell, lam, loss)
+    shifted = equilibrium(p, ell + 5, lam, loss)
+    assert float((q - shifted).abs().max()) < 1e-9
+    if (p > 0).all():
+        assert float((q - equilibrium(p.flip(0), ell.flip(0), lam, loss).flip(0)).abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_regularity_and_constant_ell_leave_the_real_law(loss):
+    p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    for ell, lam in ((torch.tensor([3.0, 1.0, 2.0]), 0.0), (torch.ones(3), 7.0)):
+        assert float((equilibrium(p, ell.double(), lam, loss) - p).abs().max()) < 1e-12
+
+
+def test_mass_leaves_the_manifold_at_the_lambda_of_e2():
+    p = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
+    ell = torch.tensor([1.0, 1.0, 0.25], dtype=torch.float64)
+    critical = math.log(2) / 0.75
+    assert float(equilibrium(p, ell, 0.999 * critical)[2]) == 0
+    assert 0 < float(equilibrium(p, ell, 1.001 * critical)[2]) < 0.01
+    assert float(equilibrium(p, ell, 1.001 * critical, "non-saturating")[2]) == 0
+
+
+TWO = Gaussians([(-1.0,), (1.0,)], weights=(0.8, 0.2))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lambda_for_bias_gives_that_bias(loss):
+    interval, tv = Interval(0.7, 0.8), 0.1
+    lam = lambda_for_bias(TWO, interval, tv, loss)
+    share = float((TWO.sample(128, torch.Generator().manual_seed(0), torch.float64) < 0).double().mean())
+    p = torch.tensor([share, 1 - share], dtype=torch.float64)
+    places = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    levels = torch.linspace(0.7, 0.8, 41, dtype=torch.float64)
+    ell = torch.stack([module.pointwise_estimate(TWO, places, 1.0, float(s)).value for s in levels]).mean(0)
+    assert float(total_variation(p, equilibrium(p, ell, lam, loss))) == pytest.approx(tv, rel=1e-3)
+
+
+def test_lambda_for_bias_is_infinite_where_no_lambda_biases():
+    assert lambda_for_bias(Sphere(2), Interval(0.1, 0.2), 0.1, samples=4) == math.inf
+    assert lambda_for_bias(TWO, Interval(0.7, 0.8), 0.9) == math.inf  # all mass at the heavier point is less
+
+
+HALF = torch.tensor([0.5, 0.5], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p": HALF * 2}, r"p must hold masses >= 0 that sum to one; given \[1.0, 1.0\], sum 2.0"),
+        ({"p": torch.tensor([1.5, -0.5])}, "p must hold masses >= 0"),
+        ({"ell": torch.tensor([1.0])}, r"ell must be finite and of p's shape, \(2,\); given \[1.0\]"),
+        ({"ell": torch.tensor([1.0, math.nan])}, "ell must be finite"),
+        ({"lam": -1.0}, r"lam must lie in \[0, inf\); given -1.0"),
+        ({"loss": "hinge"}, "loss must be 'saturating' or 'non-saturating'; given 'hinge'"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        equilibrium(**{"p": HALF, "ell": HALF, "lam": 1.0} | change)
+
+
+def test_bad_bias():
+    for tv in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"tv must lie in \(0, 1\)"):
+            lambda_for_bias(TWO, Interval(0.7, 0.8), tv)
