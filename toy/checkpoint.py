@@ -1,9 +1,8 @@
-"""One file with the states of all jobs of a run, which processes update one at a time."""
+"""One file with the configuration and the states of all jobs of a run, which processes update one at a time."""
 
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +10,45 @@ import torch
 from filelock import FileLock
 
 from toy import files
-from toy.files import CheckpointError
+from toy.config import Config, as_dict, differences
+from toy.failures import CheckpointError
 
-State = dict[str, Any]  # tensors, numbers, strings, and lists and dicts of them
+State = dict[str, Any]  # tensors, numbers, strings, and lists, tuples and dicts of them
 
 
-def save(path: Path, key: str, state: State) -> None:
+def save(path: Path, config: Config, key: str, state: State) -> None:
     """Puts one job's state into the file, beside those of the other jobs.
 
     Raises:
         OSError: the file cannot be written; it is then as it was. CheckpointError: as `load`.
     """
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        states = load(path) if path.exists() else {}
+    with FileLock(lock_of(path)):
+        jobs = load(path, config) if path.exists() else {}
         buffer = io.BytesIO()
-        torch.save({**states, key: state}, buffer)
+        torch.save({"config": as_dict(config), "jobs": {**jobs, key: state}}, buffer)
         files.write(path, buffer.getvalue())
 
 
-def load(path: Path) -> dict[str, State]:
+def load(path: Path, config: Config) -> dict[str, State]:
     """The states by job. Nothing in the file is executed.
 
     Raises:
-        CheckpointError: the file is missing, truncated, damaged, or no checkpoint.
+        CheckpointError: the file is truncated, damaged, no checkpoint, or that of another configuration.
+        OSError: it cannot be read.
     """
+    data = path.read_bytes()
     try:
-        states = torch.load(path, weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint at {path}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {reason[:120]}") from None
-    if not isinstance(states, dict):
-        raise CheckpointError(f"{path} is no checkpoint of this program: it holds a {type(states).__name__}")
-    return states
+        content = torch.load(io.BytesIO(data), weights_only=True)
+    except Exception as error:  # whatever damage makes torch raise
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {why[:120]}") from None
+    if not isinstance(content, dict) or set(content) != {"config", "jobs"}:
+        raise CheckpointError(f"{path} is no checkpoint of a run of toy.run")
+    if differing := differences(content["config"], as_dict(config)):
+        raise CheckpointError(f"{path} is from another configuration: {'; '.join(differing)}")
+    return content["jobs"]
+
+
+def lock_of(path: Path) -> Path:
+    """The empty file that is locked while the checkpoint is replaced."""
+    return path.with_name(f".{path.name}.lock")

@@ -7,6 +7,7 @@ No torch here: `--help` answers at once. A configuration is complete, so two run
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,6 +151,11 @@ def positive(name: str, value: float) -> None:
     """ValueError unless 0 < value < inf."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite; given {value}")
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The configuration as config.json and the checkpoint hold it."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:

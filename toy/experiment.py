@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import signal
@@ -19,7 +18,8 @@ import pandas as pd
 
 from toy import files
 from toy.board import Board
-from toy.config import Config
+from toy.config import Config, as_dict
+from toy.failures import Stopped
 
 if TYPE_CHECKING:  # torch is the workers' affair: without it the parent starts at once and stays small
     from toy.worker import Result
@@ -135,6 +135,27 @@ def table_of(results: Sequence[Result]) -> pd.DataFrame:
     return order.drop(columns="rank").reset_index(drop=True)
 
 
+def begin(config: Config, directory: Path) -> None:
+    """Makes the directory that of a new run: its config.json, and no file of an earlier run; others stay.
+
+    Raises:
+        OSError: it cannot be written; an earlier run there is then as it was.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    sweep(directory)
+    write_json(directory / "config.json", as_dict(config))
+    for name in FILES[1:]:
+        (directory / name).unlink(missing_ok=True)
+
+
+def sweep(directory: Path) -> None:
+    """Removes what killed processes may have left: unfinished files and the checkpoint's lock."""
+    for name in FILES:
+        for partial in directory.glob(f".{name}.*.partial"):
+            partial.unlink(missing_ok=True)
+    (directory / ".checkpoint.pt.lock").unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     files.write(path, (json.dumps(value, indent=2) + "\n").encode())
 
@@ -164,24 +185,19 @@ def train(config: Config, directory: Path, processes: int) -> tuple[pd.DataFrame
     """Trains what is not yet in the directory's checkpoint; writes metrics.csv and samples.npz.
 
     Raises:
-        Incomplete: a loss was no longer finite, or Ctrl-C; the checkpoint and the metrics so far are saved.
+        Diverged, Stopped, OSError: why a job ended early; the checkpoint and the metrics so far are saved.
+        CheckpointError: the checkpoint cannot be used.
     """
     specs = [(config, arm, seeds) for arm, seeds in jobs_of(config)]
-    results = run_jobs(specs, processes, directory / "checkpoint.pt", draws=True)
+    try:
+        results = run_jobs(specs, processes, directory / "checkpoint.pt", draws=True)
+    finally:
+        sweep(directory)
     table = table_of(results)
     write_table(directory / "metrics.csv", table)
-    failures = [result.failure for result in results if result.failure]
+    failures = [result.failure for result in results if result.failure is not None]
     if failures:
-        raise Incomplete(next((why for why in failures if why != "stopped"), "stopped"))
+        raise next((failure for failure in failures if not isinstance(failure, Stopped)), failures[0])
     arrays = arrays_of(results)
     write_arrays(directory / "samples.npz", arrays)
     return table, arrays
-
-
-class Incomplete(Exception):
-    """The run ended early; the message says why."""
-
-
-def as_dict(config: Config) -> dict[str, Any]:
-    """The configuration as config.json holds it."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -6,10 +6,6 @@ import os
 from pathlib import Path
 
 
-class CheckpointError(Exception):
-    """A checkpoint that cannot be read; the message names the file and says why."""
-
-
 def write(path: Path, data: bytes) -> None:
     """Writes to a temporary file beside `path`, then renames: a reader sees the old bytes or the new ones.
 

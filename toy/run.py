@@ -8,15 +8,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from theory.commandline import UsageError, choose, parse
-from toy.config import PRESETS, Config, differences
-from toy.files import CheckpointError
+from toy.config import PRESETS, Config, as_dict, differences
+from toy.failures import CheckpointError, Diverged, Stopped, reason
 
 PROG = "python -m toy.run"
 
@@ -46,9 +48,9 @@ class Options(Config):
         if self.processes < 1:
             raise ValueError(f"processes must be at least 1; given {self.processes}")
         if self.resume and self.overwrite:
-            raise ValueError("--resume and --overwrite exclude each other")
+            raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
-            raise ValueError("--resume needs --out, the directory of the run to continue")
+            raise ValueError("which run? --resume needs --out, its directory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,23 +60,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
         checkpoint = options.out / "checkpoint.pt" if options.resume and options.out else None
         in_worker(options.processes, check, config, checkpoint)
-        if options.tune:
-            from toy.tune import tune
-
-            return tune(options.preset, config, options.processes)
-        directory = prepare(options, config)
+        directory = None if options.tune else prepare(options, config)
     except (UsageError, CheckpointError, ValueError, TypeError) as error:
         return complain(error, 2)
     except OSError as error:
-        return complain(os_message(error), 1)
-    return execute(config, directory, options.processes)
+        return complain(reason(error), 1)
+    except KeyboardInterrupt:
+        return complain("interrupted", 1)
+    return search(options, config) if directory is None else execute(config, directory, options.processes)
 
 
 def in_worker(processes: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Calls the function in one of the processes that will train, so that the parent does without torch."""
+    """Calls the function in one of the processes that will train, so that the parent does without torch.
+
+    They start here, and inherit that Ctrl-C is ignored: a terminal sends it to them too, but it is the parent's.
+    """
     import joblib
 
-    joblib.Parallel(n_jobs=processes)([joblib.delayed(function)(*arguments)])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        calls = joblib.Parallel(n_jobs=processes, return_as="generator")([joblib.delayed(function)(*arguments)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    list(calls)
 
 
 def complain(message: object, status: int) -> int:
@@ -82,25 +90,21 @@ def complain(message: object, status: int) -> int:
     return status
 
 
-def os_message(error: OSError) -> str:
-    return f"cannot write {error.filename}: {error.strerror}" if error.filename else str(error)
-
-
 def defaults(arguments: Sequence[str]) -> Options:
-    """The preset that is named, or with --resume the options of the run in --out.
+    """The preset that is named; without one, with --resume, the options of the run in --out.
 
     Raises:
         UsageError: an unknown preset; nothing to resume.
     """
-    name = value_of("--preset", arguments) or "saturated"
+    name, out = value_of("--preset", arguments), value_of("--out", arguments)
+    if name is None and out is not None and "--resume" in arguments:
+        return from_dict(stored(Path(out)))
+    name = name or "saturated"
     try:
         choose(name, tuple(PRESETS), "preset")
     except ValueError as error:
         raise UsageError(str(error)) from None
-    out = value_of("--out", arguments)
-    if "--resume" not in arguments or out is None:
-        return from_dict(dataclasses.asdict(PRESETS[name]), preset=name)
-    return from_dict(stored(Path(out)))
+    return from_dict(dataclasses.asdict(PRESETS[name]), preset=name)
 
 
 def value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -137,7 +141,7 @@ def stored(directory: Path) -> dict[str, Any]:
         if set(values) != known:
             raise UsageError(f"{path} is of another version: it lacks or adds {', '.join(set(values) ^ known)}")
         from_dict(values)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is damaged: {error}") from None
@@ -152,7 +156,7 @@ def check(config: Config, checkpoint: Path | None) -> None:
     choose(config.manifold, names(), "manifold")
     make(config.manifold, dim=config.dim, thickness=config.thickness)
     if checkpoint is not None and checkpoint.exists():
-        load(checkpoint)
+        load(checkpoint, config)
 
 
 def prepare(options: Options, config: Config) -> Path:
@@ -162,7 +166,7 @@ def prepare(options: Options, config: Config) -> Path:
         UsageError: it is not empty, and neither --resume nor --overwrite was given; it is no directory; the run to
             be resumed has another configuration. OSError: it cannot be written.
     """
-    from toy.experiment import FILES, as_dict, write_json
+    from toy.experiment import begin
 
     directory = new_directory(options) if options.out is None else options.out
     if directory.exists() and not directory.is_dir():
@@ -172,13 +176,9 @@ def prepare(options: Options, config: Config) -> Path:
         if differing:
             raise UsageError(f"cannot resume {directory} with other options: {'; '.join(differing)}")
         return directory
-    if directory.exists() and any(directory.iterdir()):
-        if not options.overwrite:
-            raise UsageError(f"{directory} is not empty: --resume continues the run in it, --overwrite replaces it")
-        for name in FILES:
-            (directory / name).unlink(missing_ok=True)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "config.json", as_dict(config))
+    if directory.exists() and any(directory.iterdir()) and not options.overwrite:
+        raise UsageError(f"{directory} is not empty: --resume continues the run in it, --overwrite replaces it")
+    begin(config, directory)
     return directory
 
 
@@ -189,28 +189,49 @@ def new_directory(options: Options) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
+def search(options: Options, config: Config) -> int:
+    """Tries the grid of settings and prints what it found; the exit status."""
+    from toy.tune import tune
+
+    try:
+        tune(options.preset, config, options.processes)
+    except (Diverged, Stopped) as error:
+        return complain(error, 1)
+    except KeyboardInterrupt:
+        return complain("interrupted", 1)
+    except BrokenProcessPool:
+        return complain("a process was killed (out of memory?)", 1)
+    return 0
+
+
 def execute(config: Config, directory: Path, processes: int) -> int:
     """Trains, compares, draws, stores; the exit status."""
-    from toy.experiment import Incomplete, train, write_json
-    from toy.report import print_report
+    from toy.experiment import train, write_json
 
+    again = f"{PROG} --out {directory} --resume"
     try:
         table, arrays = train(config, directory, processes)
         from toy import files
         from toy.picture import draw, png
+        from toy.report import print_report
         from toy.statistics import summary
 
         found = summary(table)
         write_json(directory / "summary.json", found)
-        print_report(config, found, directory)
         files.write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
-    except Incomplete as error:
-        again = f"{PROG} --out {directory} --resume"
-        return complain(f"{error}; what was done is saved in {directory} ({again} continues)", 1)
+        print_report(config, found, directory)
+    except Diverged as error:
+        return complain(f"{error}; the metrics until then are in {directory}", 1)
+    except Stopped:
+        return complain(f"stopped; what was done is saved: {again} continues", 1)
+    except CheckpointError as error:
+        return complain(error, 2)
     except KeyboardInterrupt:
-        return complain(f"interrupted; {PROG} --out {directory} --resume continues from the last checkpoint", 1)
+        return complain(f"interrupted; {again} continues from the last checkpoint", 1)
+    except BrokenProcessPool:
+        return complain(f"a process was killed (out of memory?); {again} continues from the last checkpoint", 1)
     except OSError as error:
-        return complain(os_message(error), 1)
+        return complain(f"{reason(error)}; once that is mended, {again} continues from the last checkpoint", 1)
     return 0
 
 

@@ -26,6 +26,7 @@ from theory.levels import Interval, Level
 from theory.manifolds import Law, make
 from theory.regularity import eps_model_of, score_matching_loss
 from toy.config import Config
+from toy.failures import Diverged
 from toy.losses import GENERATOR_LOSSES, MINUS_LOG_D, MINUS_LOG_ONE_MINUS_D
 from toy.metrics import Reference, evaluate
 from toy.networks import Network
@@ -33,10 +34,6 @@ from toy.noise import AHEAD, EVALUATE, INIT, TRAIN, Noise, generator
 from toy.penalties import r1_gradient
 
 Record = dict[str, Float[Tensor, " seed"]]  # metric -> a value a seed
-
-
-class Diverged(Exception):
-    """A loss is no longer finite; the message names arm, seed and step."""
 
 
 class Trainer:
@@ -88,8 +85,6 @@ class Trainer:
         Raises:
             Diverged: a loss is NaN or infinite.
         """
-        if self.at == 0:
-            self.train_ahead()
         decay = 0.5 * (1 + math.cos(math.pi * self.at / self.config.steps))
         self.g_adam.param_groups[0]["lr"] = self.options.lr * decay
         self.d_adam.param_groups[0]["lr"] = self.d_lr * decay
@@ -149,12 +144,12 @@ class Trainer:
         scale = (state["exp_avg_sq"] / correction).sqrt_().add_(1e-8)
         self.g.theta.sub_((self.score_gradient / scale).clamp_(-self.config.clip, self.config.clip), alpha=lr)
 
-    def must_be_finite(self, losses: Float[Tensor, " s"]) -> None:
-        """Raises Diverged at the first seed whose loss is not finite."""
-        finite = torch.isfinite(losses)
+    def must_be_finite(self, values: Float[Tensor, " s"], what: str = "loss") -> None:
+        """Raises Diverged at the first seed whose value is not finite."""
+        finite = torch.isfinite(values)
         if not bool(finite.all()):
             seed = self.seeds[int((~finite).nonzero()[0])]
-            raise Diverged(f"the loss is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
+            raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
 
     def sample(self) -> Float[Tensor, "s n d"]:
         """Samples of the averaged generator, from latents that are each seed's own."""
@@ -168,14 +163,23 @@ class Trainer:
         draws = self.noise(self.at)
         x = self.g(draws.latent[-1])
         adversarial, score = self.adversarial_gradient(x), self.score_term_gradient(x, draws.u, draws.eps)
-        return {
+        norms = {
             "adversarial_gradient": adversarial.norm(dim=-1).mean(1),
             "score_gradient": score.norm(dim=-1).mean(1),
         }
+        for name, values in norms.items():
+            self.must_be_finite(values, name.replace("_", " "))
+        return norms
 
     def evaluate(self, reference: Reference) -> Record:
-        """All metrics now, the exact W2 at the end only."""
-        return evaluate(self.law, self.sample(), reference, exact_w2=self.at == self.config.steps)
+        """All metrics now, the exact W2 at the end only.
+
+        Raises:
+            Diverged: the samples are so far away that their squared norms are not finite.
+        """
+        samples = self.sample()
+        self.must_be_finite(samples.square().sum((1, 2)), "squared norm of the samples")
+        return evaluate(self.law, samples, reference, exact_w2=self.at == self.config.steps)
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the steps to come; random numbers are functions of (seed, step)."""
@@ -206,9 +210,12 @@ def moments(adam: torch.optim.Adam) -> dict[str, Tensor]:
 def training(trainer: Trainer, reference: Reference) -> Iterator[Record]:
     """Trains to the end; yields the evaluation at each `eval_every`-th step, the first and the last.
 
-    At a step that was yielded the trainer's state is whole: save it there.
+    At a step that was yielded the trainer's state is whole: save it there. At the first, the discriminator has had
+    its steps ahead.
     """
     config = trainer.config
+    if trainer.at == 0:
+        trainer.train_ahead()
     while True:
         if trainer.at % config.eval_every == 0 or trainer.at == config.steps:
             yield trainer.evaluate(reference)

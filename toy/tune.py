@@ -15,6 +15,7 @@ from rich.table import Table
 
 from toy.config import Arm, Config
 from toy.experiment import run_jobs, table_of
+from toy.failures import Diverged, Stopped
 
 RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 WEIGHTS = {"saturated": (0.01, 0.03, 0.1), "healthy": (3e-4, 1e-3, 3e-3), "lazy": (3e-4, 1e-3, 3e-3)}
@@ -39,8 +40,12 @@ def best(table: pd.DataFrame) -> pd.Series:
     return kept.loc[kept.mean_distance.idxmin()]
 
 
-def tune(preset: str, config: Config, processes: int) -> int:
-    """Runs the grid, prints every setting and the best of each arm; the exit status."""
+def tune(preset: str, config: Config, processes: int) -> None:
+    """Runs the grid, prints every setting and the best of each arm.
+
+    Raises:
+        Stopped: Ctrl-C. Diverged: every setting did.
+    """
     cells = [(arm, setting) for arm in config.arms for setting in grid(preset, arm)]
     specs = []
     for arm, setting in cells:
@@ -50,9 +55,13 @@ def tune(preset: str, config: Config, processes: int) -> int:
 
     rows = []
     for (arm, setting), result in zip(cells, results, strict=True):
-        final = table_of([result]).query("step == @config.steps").groupby("metric").value.mean()
+        if isinstance(result.failure, Stopped):
+            raise result.failure
         if result.failure is None:
+            final = table_of([result]).query("step == @config.steps").groupby("metric").value.mean()
             rows.append({"arm": arm, "lr": setting.lr, "weight": setting.weight} | final[list(METRICS)].to_dict())
+    if not rows:
+        raise Diverged(f"all {len(cells)} settings diverged")
     table = pd.DataFrame(rows)
     console = Console()
     shown = Table("arm", "lr", "weight", *METRICS, "", box=SIMPLE if console.is_terminal else None)
@@ -62,5 +71,4 @@ def tune(preset: str, config: Config, processes: int) -> int:
             numbers = [f"{row[name]:.4f}" for name in METRICS]
             shown.add_row(str(arm), f"{row.lr:g}", f"{row.weight:g}", *numbers, "best" if index == winner else "")
     console.print(shown)
-    console.print(f"means over seeds {SEEDS[0]} to {SEEDS[-1]}; {len(cells) - len(rows)} settings diverged or stopped")
-    return 0
+    console.print(f"means over seeds {SEEDS[0]} to {SEEDS[-1]}; {len(cells) - len(rows)} settings diverged")

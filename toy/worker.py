@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import multiprocessing
 import os
 import signal
 import time
@@ -18,8 +19,9 @@ from theory.manifolds import Law
 from toy import checkpoint
 from toy.board import Board
 from toy.config import Config
+from toy.failures import Diverged, Stopped
 from toy.metrics import Reference
-from toy.trainer import Diverged, Trainer, training
+from toy.trainer import Trainer, training
 
 SAVE_EVERY = 5.0  # seconds
 GRID, REACH = 17, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
@@ -47,30 +49,30 @@ class Result:
     records: list[tuple[int, str, list[float]]]  # (step, metric, a value a seed)
     samples: np.ndarray | None = None
     picture: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    failure: str | None = None
+    failure: Diverged | Stopped | OSError | None = None
 
 
 def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
     """Trains the job to its end, from its state in the checkpoint at `path` if it has one there.
 
     Evaluates every `eval_every` steps, tells the board, and stops there if the board says so, after saving. With
-    `draws` the result has what the picture needs of the start; a job that diverges tells the others to stop if
-    `stop_on_failure`.
+    `draws` the result has what the picture needs of the start; a job that fails (it diverges, or cannot save) tells
+    the others to stop if `stop_on_failure`.
 
     Raises:
-        OSError, CheckpointError: as `checkpoint.save`.
+        CheckpointError: as `checkpoint.load`.
     """
     prepare_process()
     parent = os.getppid()
     trainer = Trainer(job.config, job.arm, job.seeds)
     reference = Reference.of(trainer.law, job.seeds, n=job.config.samples)
-    saved = checkpoint.load(path).get(job.key) if path is not None and path.exists() else None
+    saved = checkpoint.load(path, job.config).get(job.key) if path is not None and path.exists() else None
     state: dict[str, Any] = {"records": [], "picture": {}} if saved is None else saved
     if saved is not None:
         trainer.load(saved["trainer"])
     records = state["records"]
     last_save = time.monotonic()
-    failure = None
+    failure: Diverged | Stopped | OSError | None = None
     try:
         for found in training(trainer, reference):
             if trainer.at == 0 and draws:
@@ -82,14 +84,15 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
             stopped = board.stopped or os.getppid() != parent
             finished = trainer.at == job.config.steps
             if path is not None and trainer.at and (stopped or finished or time.monotonic() - last_save > SAVE_EVERY):
-                checkpoint.save(path, job.key, {**state, "trainer": trainer.state()})
+                checkpoint.save(path, job.config, job.key, {**state, "trainer": trainer.state()})
                 last_save = time.monotonic()
             if stopped and not finished:
-                return Result(job, records, failure="stopped")
-    except Diverged as error:
+                failure = Stopped("stopped")
+                break
+    except (Diverged, OSError) as error:
         if stop_on_failure:
             board.stop()
-        failure = str(error)
+        failure = error
     picture = {name: value.numpy() for name, value in state["picture"].items()}
     return Result(job, records, None if failure else trainer.sample().numpy(), picture, failure)
 
@@ -100,7 +103,7 @@ def prepare_process() -> None:
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**29)  # M_TRIM_THRESHOLD
-    if os.getpid() != os.getpgrp() and os.environ.get("LOKY_WORKER"):
+    if multiprocessing.current_process().name != "MainProcess":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
