@@ -86,6 +86,8 @@ class Config:
     """k: the score term acts at every k-th step, k times as strong."""
     detach: bool = False
     """Leave out the score model's Jacobian (score distillation)."""
+    momentum: float = 0.9
+    """Decoupled: how much of the average of the score gradient is kept a step."""
     clip: float = 10.0
     """Decoupled: the largest score step of a parameter, in learning rates."""
 
@@ -113,7 +115,7 @@ class Config:
         positive("clip", self.clip)
         if self.d_lr is not None:
             positive("d_lr", self.d_lr)
-        for name in ("beta1", "beta2", "ema"):
+        for name in ("beta1", "beta2", "momentum", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1); given {getattr(self, name)}")
         positive("low", self.low)

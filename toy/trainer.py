@@ -6,10 +6,12 @@ One generator step of an arm, for samples x = G(z) and the discriminator's logit
     g_score = d/dx lambda k mean_b ||eps*(x_t) - eps||^2      the score term's, at every k-th step
     gan:              theta <- Adam(J^T g_adv),  J = dx/dtheta
     smart:            theta <- Adam(J^T (g_adv + g_score))
-    smart-decoupled:  theta <- Adam(J^T g_adv);  theta <- theta - lr clip(J^T g_score / (sqrt(v_adv) + 1e-8))
+    smart-decoupled:  theta <- Adam(J^T g_adv);  m <- average of J^T g_score
+                      theta <- theta - lr clip(m / (sqrt(v_adv) + 1e-8))
 
 where v_adv is Adam's bias-corrected second moment of J^T g_adv alone, so that the score step is linear in lambda and
-the adversarial step is what it would be without it (law L3).
+the adversarial step is what it would be without it (law L3). The average, exponential and bias-corrected, forgets by
+`momentum` a generator step whatever k is: the noise of eps is gone before the step and not after it.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Trainer:
         self.d_adam = torch.optim.Adam([self.d.theta], self.d_lr, betas, fused=True)
         self.g.theta.grad = self.g_gradient = torch.zeros_like(self.g.theta)
         self.d.theta.grad = self.d_gradient = torch.zeros_like(self.d.theta)
-        self.score_gradient = torch.zeros_like(self.g.theta)
+        self.score_gradient, self.score_moment = torch.zeros_like(self.g.theta), torch.zeros_like(self.g.theta)
         self.noise = Noise(self.law, self.seeds, TRAIN, config.batch, config.latent, config.d_steps)
         self.at = 0
 
@@ -138,11 +140,13 @@ class Trainer:
         return torch.autograd.grad(losses.sum(), x)[0]
 
     def decoupled_step(self, lr: float) -> None:
-        """theta <- theta - lr clip(g_score / (sqrt(v_adv) + 1e-8))."""
-        state = self.g_adam.state[self.g.theta]
-        correction = 1 - self.config.beta2 ** state["step"].item()
-        scale = (state["exp_avg_sq"] / correction).sqrt_().add_(1e-8)
-        self.g.theta.sub_((self.score_gradient / scale).clamp_(-self.config.clip, self.config.clip), alpha=lr)
+        """m <- average of the score gradient; theta <- theta - lr clip(m / (sqrt(v_adv) + 1e-8))."""
+        state, config = self.g_adam.state[self.g.theta], self.config
+        scale = (state["exp_avg_sq"] / (1 - config.beta2 ** state["step"].item())).sqrt_().add_(1e-8)
+        forget = config.momentum**config.every
+        self.score_moment.lerp_(self.score_gradient, 1 - forget)
+        average = self.score_moment / (1 - forget ** (self.at // config.every + 1))
+        self.g.theta.sub_((average / scale).clamp_(-config.clip, config.clip), alpha=lr)
 
     def must_be_finite(self, values: Float[Tensor, " s"], what: str = "loss") -> None:
         """Raises Diverged at the first seed whose value is not finite."""
@@ -188,6 +192,7 @@ class Trainer:
             "g": self.g.theta.clone(),
             "d": self.d.theta.clone(),
             "average": self.average.theta.clone(),
+            "score_moment": self.score_moment.clone(),
             "g_adam": moments(self.g_adam),
             "d_adam": moments(self.d_adam),
         }
@@ -195,6 +200,7 @@ class Trainer:
     def load(self, state: dict[str, Any]) -> None:
         """Continues from `state()`."""
         self.at = state["at"]
+        self.score_moment.copy_(state["score_moment"])
         for name in ("g", "d", "average"):
             getattr(self, name).theta.copy_(state[name])
         for name in ("g_adam", "d_adam"):
