@@ -61,7 +61,7 @@ class Config:
     """Generator steps."""
     d_steps: int = 2
     """Discriminator steps before each generator step."""
-    d_ahead: int = 500
+    d_ahead: int = 1000
     """Discriminator steps before the generator starts."""
     d_lr: float | None = 1e-3
     """Learning rate of the discriminator, the same for all arms; None for each arm's own lr."""
