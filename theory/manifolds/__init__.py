@@ -6,16 +6,24 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
+from theory.manifolds.arc import Arc, spiral
 from theory.manifolds.base import Law
+from theory.manifolds.checkerboard import Checkerboard
 from theory.manifolds.combinators import Embedded, Mixture, Product, Scaled, Thickened, random_isometry
 from theory.manifolds.gaussians import Gaussians
 from theory.manifolds.interval import Box, Segment
+from theory.manifolds.polyline import polyline, star_vertices
 from theory.manifolds.sphere import Sphere
+from theory.manifolds.subspace import AffineGaussian
 
 __all__ = [
+    "AffineGaussian",
+    "Arc",
     "Box",
+    "Checkerboard",
     "Embedded",
     "Gaussians",
     "Law",
@@ -27,7 +35,9 @@ __all__ = [
     "Thickened",
     "make",
     "names",
+    "polyline",
     "random_isometry",
+    "spiral",
 ]
 
 EMBEDDING_SEED = 0  # of the isometry by which `make` embeds: the same subspace in every run
@@ -57,12 +67,53 @@ def _ring(radius: float = 1.0) -> Law:
     return Sphere(2, radius)
 
 
+def _concentric(radii: Sequence[float] = (0.5, 1.0), weights: Sequence[float] | None = None) -> Law:
+    gaps = [b - a for a, b in pairwise(sorted(radii))]
+    if 0 in gaps:
+        raise ValueError(f"radii must differ; given {radii}")
+    return Mixture(
+        [Sphere(2, r) for r in radii], weights, reach=min([*radii, *[gap / 2 for gap in gaps]], default=None)
+    )
+
+
 def _sphere(n: int = 2, radius: float = 1.0) -> Law:
     return Sphere(n + 1, radius)
 
 
+def _torus(radii: Sequence[float] = (1.0, 1.0)) -> Law:
+    return Product(*[Sphere(2, r) for r in radii])
+
+
 def _segment(start: Point = (-1, 0), end: Point = (1, 0)) -> Law:
     return Segment(start, end)
+
+
+def _polyline(
+    vertices: Sequence[Point] = ((-1.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (1.5, 0.5)), closed: bool = False
+) -> Law:
+    return polyline(vertices, closed)
+
+
+def _square(half: float = 1.0) -> Law:
+    return polyline([(half, half), (-half, half), (-half, -half), (half, -half)], closed=True)
+
+
+def _star(points: int = 5, radius: float = 1.0, inner: float = 0.4) -> Law:
+    if points < 2:
+        raise ValueError(f"points must be at least 2; given {points}")
+    return polyline(star_vertices(points, radius, inner), closed=True)
+
+
+def _two_moons() -> Law:
+    return Mixture([Arc(1.0, 0, math.pi), Arc(1.0, math.pi, 2 * math.pi, (1.0, 0.5))], reach=0.25)
+
+
+def _swiss_roll(halves: int = 6, radius: float = 1.0, height: float = 1.0) -> Law:
+    return Product(spiral(halves, radius), Segment((0.0,), (height,)))
+
+
+def _subspace(mean: Point = (0, 0, 0), axes: Sequence[Point] = ((1, 0, 0), (0, 0.6, 0.3))) -> Law:
+    return AffineGaussian(mean, axes)
 
 
 def _box(lower: Point = (-1, -1), upper: Point = (1, 1)) -> Law:
@@ -79,9 +130,19 @@ CATALOGUE: dict[str, Callable[..., Law]] = {
     "grid": _grid,
     "weighted": _weighted,
     "ring": _ring,
+    "concentric": _concentric,
     "sphere": _sphere,
+    "torus": _torus,
     "segment": _segment,
+    "polyline": _polyline,
+    "square": _square,
+    "star": _star,
+    "two-moons": _two_moons,
+    "spiral": spiral,
+    "swiss-roll": _swiss_roll,
+    "subspace": _subspace,
     "box": _box,
+    "checkerboard": Checkerboard,
     "mixed": _mixed,
 }
 
@@ -94,17 +155,27 @@ def names() -> tuple[str, ...]:
 def make(name: str, dim: int | None = None, thickness: float = 0.0, **options: Any) -> Law:
     """The law of that name.
 
-    | name     | law                                             | options (default)                       |
-    |----------|-------------------------------------------------|-----------------------------------------|
-    | points   | point masses, equally likely                    | means ((-1, 0), (1, 0))                 |
-    | 8-ring   | 8 Gaussians on a circle                         | std (0.02), radius (1)                  |
-    | grid     | 5 x 5 Gaussians                                 | std (0.05), spacing (1)                 |
-    | weighted | Gaussians at (±1, ±1), anticlockwise            | weights (.4, .3, .2, .1), std (0.05)    |
-    | ring     | uniform on the circle                           | radius (1)                              |
-    | sphere   | uniform on S^n in R^(n+1)                       | n (2), radius (1)                       |
-    | segment  | uniform on a segment                            | start ((-1, 0)), end ((1, 0))           |
-    | box      | uniform on a full-dimensional box               | lower ((-1, -1)), upper ((1, 1))        |
-    | mixed    | point, unit circle and square, equally likely   | weights (equal)                         |
+    | name         | law                                                | options (default)                          |
+    |--------------|----------------------------------------------------|--------------------------------------------|
+    | points       | point masses, equally likely                       | means ((-1, 0), (1, 0))                    |
+    | 8-ring       | 8 Gaussians on a circle                            | std (0.02), radius (1)                     |
+    | grid         | 5 x 5 Gaussians                                    | std (0.05), spacing (1)                    |
+    | weighted     | Gaussians at (±1, ±1), anticlockwise               | weights (.4, .3, .2, .1), std (0.05)       |
+    | ring         | uniform on the circle                              | radius (1)                                 |
+    | concentric   | circles about 0, equally likely                    | radii (0.5, 1), weights (equal)            |
+    | sphere       | uniform on S^n in R^(n+1)                          | n (2), radius (1)                          |
+    | torus        | flat: the product of circles, in R^4 for two       | radii (1, 1)                               |
+    | segment      | uniform on a segment                               | start ((-1, 0)), end ((1, 0))              |
+    | polyline     | uniform on segments between successive vertices    | vertices (four, a zigzag), closed (False)  |
+    | square       | uniform on the outline of [-half, half]^2          | half (1)                                   |
+    | star         | uniform on the outline of a star                   | points (5), radius (1), inner (0.4)        |
+    | two-moons    | half circles about (0, 0) and (1, 0.5)             | none                                       |
+    | spiral       | half circles joined smoothly, see `spiral`         | halves (6), radius (1)                     |
+    | swiss-roll   | the spiral times an interval, in R^3               | halves (6), radius (1), height (1)         |
+    | subspace     | Gaussian on an affine subspace, see AffineGaussian | mean (0), axes (two of R^3)                |
+    | box          | uniform on a full-dimensional box                  | lower ((-1, -1)), upper ((1, 1))           |
+    | checkerboard | uniform on the black squares in [-half, half]^2    | cells (4, on a side), half (1)             |
+    | mixed        | point, unit circle and square, equally likely      | weights (equal)                            |
 
     Args:
         dim: the dimension of the space; None is the law's own. A larger one embeds the law by
@@ -120,7 +191,9 @@ def make(name: str, dim: int | None = None, thickness: float = 0.0, **options: A
     takes = inspect.signature(CATALOGUE[name]).parameters
     for option in options:
         if option not in takes:
-            raise TypeError(f"options of {name} are {', '.join(takes)}; given {option!r}{_near(option, takes)}")
+            raise TypeError(
+                f"options of {name} are {', '.join(takes) or 'none'}; given {option!r}{_near(option, takes)}"
+            )
     if not 0 <= thickness < math.inf:
         raise ValueError(f"thickness must lie in [0, inf); given {thickness}")
     law = CATALOGUE[name](**options)

@@ -30,7 +30,7 @@ RULE = {torch.float64: (44, 41.0), torch.float32: (20, 20.0)}
 
 
 @lru_cache
-def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+def legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of Gauss and Legendre on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return (1 + nodes) / 2, weights / 2
@@ -39,7 +39,7 @@ def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
 def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """(log density, mean) at y of X + s eps, X uniform on [-half, half]; all three of one shape."""
     count, cut = RULE[y.dtype]
-    nodes, weights = (torch.as_tensor(part, dtype=y.dtype, device=y.device) for part in _legendre(count))
+    nodes, weights = (torch.as_tensor(part, dtype=y.dtype, device=y.device) for part in legendre(count))
     negative = y < 0  # not y.abs(), which has no slope at 0
     u = torch.where(negative, -y, y)
     a, b, h = half / s, (u - half) / s, half / s * (u / s)

@@ -1,0 +1,99 @@
+"""The uniform law on the black squares of a board: full-dimensional, with many edges and no smooth boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf, log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.manifolds.base import Law, check_points
+from theory.manifolds.interval import moments
+
+
+@dataclass(frozen=True, eq=False)
+class Checkerboard(Law):
+    """Uniform on the black squares of a board of cells x cells squares in [-half, half]^2; the lower left is black.
+
+    A square is a product of two intervals of the line, and a row of squares shares one of them. With L_i(y) the log
+    density and m_i(y) the posterior mean of the law on interval i of the line, over the black squares (i, j)
+
+        log p_t(y) = logsumexp_ij [L_i(y_1) + L_j(y_2)] - log(number of black squares)
+        x0hat(y)   = sum_ij r_ij (m_i(y_1), m_j(y_2)),   r_ij proportional to exp(L_i(y_1) + L_j(y_2))
+
+    which takes 2 cells laws on the line where the mixture of boxes would take cells^2.
+
+    Raises:
+        TypeError: cells is no integer. ValueError: cells < 2; half not in (0, inf).
+    """
+
+    cells: int = 4
+    half: float = 1.0
+    dim: int = field(init=False, repr=False, default=2)
+    intrinsic_dim: int = field(init=False, repr=False, default=2)
+    reach: float = field(init=False, repr=False, default=0.0)  # black squares touch at their corners
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.cells, int) or isinstance(self.cells, bool):
+            raise TypeError(f"cells must be an integer; given {self.cells!r}")
+        if self.cells < 2:
+            raise ValueError(f"cells must be at least 2; given {self.cells}")
+        if not 0 < self.half < inf:
+            raise ValueError(f"half must lie in (0, inf); given {self.half}")
+        vars(self).update(half=float(self.half))
+
+    def _centres(self, like: Tensor) -> Tensor:
+        """The middles of the intervals, [cells]."""
+        places = [self.half * ((2 * i + 1) / self.cells - 1) for i in range(self.cells)]
+        return like.new_tensor(places)
+
+    def _squares(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(column, row) of each black square, [squares] each."""
+        black = torch.ones(self.cells, self.cells, dtype=torch.bool, device=like.device)
+        black[1::2, ::2] = black[::2, 1::2] = False
+        column, row = black.nonzero(as_tuple=True)
+        return column, row
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Float[Tensor, "n d"]:
+        place = self.half / self.cells * (2 * torch.rand(n, 2, generator=generator, dtype=dtype, device=device) - 1)
+        column, row = self._squares(place)
+        square = torch.randint(len(column), (n,), generator=generator, device=device)
+        return self._centres(place)[torch.stack([column[square], row[square]], -1)] + place
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return self._posterior(y, nsr)[0]
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return self._posterior(y, nsr)[1]
+
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        half, s = y.new_tensor(self.half / self.cells).expand_as(y), nsr[..., None].expand_as(y)
+        # one interval after the other: the nodes of all at once would not fit the cache
+        parts = [(c, *moments(y - c, half, s)) for c in self._centres(y)]
+        log_density = torch.stack([part for _, part, _ in parts], -1)  # [..., 2, cells]
+        mean = torch.stack([c + part for c, _, part in parts], -1)
+        column, row = self._squares(y)
+        terms = log_density[..., 0, column] + log_density[..., 1, row]  # [..., squares]
+        share = terms.softmax(-1)
+        means = torch.stack([mean[..., 0, column], mean[..., 1, row]], -1)  # [..., squares, 2]
+        return terms.logsumexp(-1) - log(len(column)), (share[..., None] * means).sum(-2)
+
+    def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The nearest point of the nearest black square."""
+        check_points(x, self.dim, "x")
+        half = self.half / self.cells
+        centres = self._centres(x)
+        middles = torch.stack([centres[k] for k in self._squares(x)], -1)  # [squares, 2]
+        nearest = middles + (x[..., None, :] - middles).clamp(-half, half)  # [..., squares, 2]
+        square = torch.linalg.vector_norm(x[..., None, :] - nearest, dim=-1).argmin(-1)
+        return nearest.take_along_dim(square[..., None, None], -2).squeeze(-2)
