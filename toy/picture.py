@@ -226,7 +226,7 @@ def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
         _curve(norms, config["arms"], metrics, metric, line, logarithmic=True)
     norms.set_yscale("log")
     norms.set_title("during training", size=TEXT, weight="bold", pad=4)
-    norms.set_xlabel("step\n(norms at the generator's samples,\ngeometric mean over seeds)", size=NOTE)
+    norms.set_xlabel("step\n(norm at the median generated sample,\ngeometric mean over seeds)", size=NOTE)
     _lines(norms, dict(NORMS.values()))
 
     over = "Line: mean over seeds. Band: 95 % bootstrap interval of it." if config["seeds"] > 1 else "One seed."

@@ -104,9 +104,10 @@ class Trainer:
             if self.arm == "smart":
                 gradient, score = gradient + score, None
         self.g.parameter_gradient(hidden, self.g.deltas(hidden, gradient), self.g_gradient)
+        if score is not None:  # before Adam's step: J is of the parameters that made x
+            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score_gradient)
         self.g_adam.step()
         if score is not None:
-            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score_gradient)
             self.decoupled_step(self.options.lr * decay)
         self.average.theta.lerp_(self.g.theta, 1 - self.config.ema)
         self.at += 1
@@ -162,14 +163,14 @@ class Trainer:
         return self.average(torch.stack(z))
 
     def gradient_norms(self) -> Record:
-        """Mean norms over a batch of the two gradients at the samples: of one sample's loss(D(x)), and of its
-        ||eps*(x_t) - eps||^2 without lambda, so that arms can be compared."""
+        """Norms of the two gradients at a typical sample (the median of a batch): of one sample's loss(D(x)), and of
+        its ||eps*(x_t) - eps||^2 without lambda, so that arms can be compared."""
         draws = self.noise(self.at)
         x = self.g(draws.latent[-1])
         adversarial, score = self.adversarial_gradient(x), self.score_term_gradient(x, draws.u, draws.eps)
         norms = {
-            "adversarial_gradient": adversarial.norm(dim=-1).mean(1),
-            "score_gradient": score.norm(dim=-1).mean(1),
+            "adversarial_gradient": adversarial.norm(dim=-1).median(1).values,
+            "score_gradient": score.norm(dim=-1).median(1).values,
         }
         for name, values in norms.items():
             self.must_be_finite(values, name.replace("_", " "))
