@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,15 @@ def load(path: Path, config: Config) -> dict[str, State]:
     """
     data = path.read_bytes()
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
+            if damaged := archive.testzip():
+                raise ValueError(f"check sum of {damaged}")
         content = torch.load(io.BytesIO(data), weights_only=True)
     except Exception as error:  # whatever damage makes torch raise
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {why[:120]}") from None
-    if not isinstance(content, dict) or set(content) != {"config", "jobs"}:
+    parts = content if isinstance(content, dict) else {}
+    if set(parts) != {"config", "jobs"} or not all(isinstance(part, dict) for part in parts.values()):
         raise CheckpointError(f"{path} is no checkpoint of a run of toy.run")
     if differing := differences(content["config"], as_dict(config)):
         raise CheckpointError(f"{path} is from another configuration: {'; '.join(differing)}")

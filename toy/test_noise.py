@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import torch
 from scipy.stats import kstest, norm
+from torch import Tensor
 
 from theory.manifolds import make
 from toy.noise import AHEAD, CHUNK, EVALUATE, INIT, TRAIN, Draws, Noise, generator
@@ -45,28 +47,27 @@ def test_a_seeds_draws_do_not_depend_on_its_neighbours() -> None:
     assert torch.equal(alone.u[0], beside.u[1])
 
 
+def uncorrelated(rows: Sequence[Tensor]) -> bool:
+    """Whether no two rows of n normal numbers correlate: about N(0, 1/n) if independent. Two-sided, with a family-wise
+    error rate of 1e-6 over all pairs (Bonferroni)."""
+    pairs = torch.corrcoef(torch.stack(list(rows)))[*torch.triu_indices(len(rows), len(rows), 1)]
+    return bool(pairs.abs().max() < norm.isf(1e-6 / (2 * len(pairs))) / rows[0].numel() ** 0.5)
+
+
 def test_streams_and_seeds_are_independent() -> None:
-    """Correlation of n normal numbers of every two triples: about N(0, 1/n) if independent. Two-sided, with a
-    family-wise error rate of 1e-6 over all pairs (Bonferroni)."""
-    n, triples = 4096, list(itertools.product((0, 1, 2, 10_000), (INIT, AHEAD, TRAIN, EVALUATE), (0, 1)))
-    numbers = torch.stack([torch.randn(n, generator=generator(*triple)) for triple in triples])
-    correlation = torch.corrcoef(numbers)[*torch.triu_indices(len(triples), len(triples), 1)]
-    limit = norm.isf(1e-6 / (2 * len(correlation))) / n**0.5
-    assert correlation.abs().max() < limit
+    triples = itertools.product((0, 1, 2, 10_000), (INIT, AHEAD, TRAIN, EVALUATE), (0, 1))
+    rows = [torch.randn(4096, generator=generator(*triple)) for triple in triples]
+    assert uncorrelated(rows)
+    assert not uncorrelated([*rows, rows[0] + 5 * rows[1]])
 
 
 def test_what_is_drawn_together_is_independent() -> None:
-    """Latents, eps and steps of one chunk; error rate as above."""
-    source = noise((0,))
-    rows = [
-        row for step in range(CHUNK) for row in (*source(step).latent[:, 0].flatten(1), source(step).eps[0].flatten())
-    ]
-    numbers = torch.stack([row[:16] for row in rows])  # 16 numbers of every kind and step, correlated across rows
-    products = (numbers[:, None] * numbers[None]).mean(-1)[*torch.triu_indices(len(rows), len(rows), 1)]
-    # a mean of 16 products of independent normals has kurtosis 3 + 6/16: a normal limit would be too narrow, so test
-    # the mean over all pairs of its square, 1/16, whose standard error is measured over pairs
-    squares = 16 * products.square()
-    assert abs(squares.mean() - 1) < 6 * squares.std() / len(squares) ** 0.5
+    """Latents of the steps of both networks, eps, and the uniform numbers (as normal ones), over steps of two chunks."""
+    source = Noise(make("ring"), (0,), TRAIN, batch=2048, latent=1, d_steps=2)
+    rows = []
+    for draws in map(source, range(CHUNK - 4, CHUNK + 4)):
+        rows += [*draws.latent[:, 0, :, 0], *draws.eps[0].T, torch.special.ndtri(draws.u[0].clamp(1e-6, 1 - 1e-6))]
+    assert uncorrelated(rows)
 
 
 @pytest.mark.parametrize(("part", "law"), [("latent", "norm"), ("eps", "norm"), ("u", "uniform")])
