@@ -62,7 +62,7 @@ def test_streams_and_seeds_are_independent() -> None:
 
 
 def test_what_is_drawn_together_is_independent() -> None:
-    """Latents of the steps of both networks, eps, and the uniform numbers (as normal ones), over steps of two chunks."""
+    """Latents of the steps of both networks, eps, and the uniform numbers (as normal ones), in steps of two chunks."""
     source = Noise(make("ring"), (0,), TRAIN, batch=2048, latent=1, d_steps=2)
     rows = []
     for draws in map(source, range(CHUNK - 4, CHUNK + 4)):

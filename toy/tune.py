@@ -70,5 +70,7 @@ def tune(preset: str, config: Config, processes: int) -> None:
         for index, row in part.iterrows():
             numbers = [f"{row[name]:.4f}" for name in METRICS]
             shown.add_row(str(arm), f"{row.lr:g}", f"{row.weight:g}", *numbers, "best" if index == winner else "")
+    if not console.is_terminal:
+        console.width = 250
     console.print(shown)
     console.print(f"means over seeds {SEEDS[0]} to {SEEDS[-1]}; {len(cells) - len(rows)} settings diverged")
