@@ -71,7 +71,9 @@ def test_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     numbers = pd.DataFrame([line[3:8] for line in lines[1:7]], columns=list(METRICS)).astype(float)
     marked = [index for index, line in enumerate(lines[1:7]) if line[-1] == "best"]
-    assert marked == [best(numbers[:2]).name, best(numbers[2:]).name]
+    assert [index < 2 for index in marked] == [True, False]
+    winners = [best(numbers[:2]), best(numbers[2:])]  # of rounded numbers, which may tie
+    assert numbers.mean_distance[marked].tolist() == [winner.mean_distance for winner in winners]
     assert "seeds 10000 to 10003; 0 settings diverged" in out
 
 
