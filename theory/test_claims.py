@@ -28,27 +28,8 @@ from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
 from theory.manifolds import Box, Segment
 
-IDS = [
-    "S1",
-    "S2",
-    "S3",
-    "P1",
-    "P2",
-    "P3",
-    "P4",
-    "P5",
-    "P6",
-    "E1",
-    "E2",
-    "E3",
-    "E3b",
-    "L1",
-    "L2",
-    "L3",
-    "I1",
-    "I2",
-    "I3",
-]
+IDS = [f"S{i}" for i in range(1, 9)] + [f"P{i}" for i in range(1, 7)]
+IDS += ["E1", "E2", "E3", "E3b", "L1", "L2", "L3", "I1", "I2", "I3"]
 CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
 
 

@@ -13,12 +13,16 @@ from scipy.stats import norm
 
 from theory.claims_s import mixed_carriers, random_law
 from theory.divergences import (
+    F_DIVERGENCES,
     Carrier,
+    f_divergence,
+    gaussian_mmd_squared,
     jensen_shannon,
     on_common_measure,
     optimal_discriminator,
     singular_mass,
     value,
+    wasserstein,
 )
 
 ONE = torch.ones(1, dtype=torch.float64)
@@ -95,6 +99,45 @@ def test_the_optimal_discriminator_at_its_edges():
     q = torch.tensor(2.0, requires_grad=True)
     (gradient,) = torch.autograd.grad(torch.log1p(-optimal_discriminator(torch.zeros(()), q)), q)
     assert float(gradient) == 0
+
+
+# f-divergences and integral probability metrics
+
+
+@given(seeds)
+def test_f_divergences_obey_their_identities(seed_of_pair):
+    p, q, mu = random_pair(seed_of_pair)
+    found = {name: float(f_divergence(f, p, q, mu)) for name, f in F_DIVERGENCES.items()}
+    back = {name: float(f_divergence(f, q, p, mu)) for name, f in F_DIVERGENCES.items()}
+    assert found["Jensen-Shannon"] == pytest.approx(float(jensen_shannon(p, q, mu)), abs=1e-12)
+    assert found["total variation"] == pytest.approx(float(mu @ (p - q).abs()) / 2, abs=1e-12)
+    assert found["hinge"] == pytest.approx(2 * found["total variation"], abs=1e-12)
+    assert found["squared Hellinger"] == pytest.approx(2 - 2 * float(mu @ (p * q).sqrt()), abs=1e-12)
+    assert found["LSGAN"] == pytest.approx(2 - 4 * float(mu @ (p * q / (p + q).clamp(min=1e-300))), abs=1e-12)
+    for name in ("Jensen-Shannon", "total variation", "squared Hellinger", "LSGAN", "hinge"):
+        assert found[name] == pytest.approx(back[name], abs=1e-12)
+    for name, other in (("KL(P || Q)", "KL(Q || P), reverse"), ("Pearson", "Neyman")):
+        assert found[name] == pytest.approx(back[other], abs=1e-9)
+    assert all(value >= -1e-12 for value in found.values())
+
+
+@pytest.mark.parametrize("name", F_DIVERGENCES)
+def test_the_limits_of_f_are_its_limits(name):
+    f = F_DIVERGENCES[name]
+    tiny, huge = torch.tensor([1e-12, 1e12], dtype=torch.float64)
+    near_zero, per_t = float(f.f(tiny)), float(f.f(huge) / huge)
+    assert near_zero > 20 if math.isinf(f.at_zero) else near_zero == pytest.approx(f.at_zero, abs=1e-5)
+    assert per_t > 20 if math.isinf(f.slope_at_infinity) else per_t == pytest.approx(f.slope_at_infinity, abs=1e-5)
+    assert float(f.f(torch.ones((), dtype=torch.float64))) == pytest.approx(0, abs=1e-15)
+
+
+def test_wasserstein_and_mmd_of_known_pairs():
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    y = torch.tensor([[1.0, 1.0], [0.0, 2.0]], dtype=torch.float64)  # the best pairs: 0 -> 1 (2), 1 -> 0 (1)
+    assert float(wasserstein(x, y)) == pytest.approx(1.5)
+    assert float(wasserstein(x, x.flip(0))) == 0
+    a, b = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([[3.0, 4.0]], dtype=torch.float64)
+    assert float(gaussian_mmd_squared(a, b, 5.0)) == pytest.approx(2 - 2 * math.exp(-0.5))
 
 
 @pytest.mark.parametrize(
