@@ -1,0 +1,70 @@
+"""How the tests of the command line run it: in this process where they can, in its own where they must."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from toy.run import main
+
+TINY = shlex.split(
+    "--seeds 2 --width 16 --layers 1 --steps 40 --d-ahead 5 --batch 16 --samples 64 --eval-every 10 "
+    "--arms gan smart-decoupled"
+)
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Command:
+    """python -m toy.run in this process, with one process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]):
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str | Path) -> Ended:
+        self.capsys.readouterr()
+        status = main(["--processes", "1", *map(str, arguments)])
+        return Ended(status, *self.capsys.readouterr())
+
+    def refuses(self, status: int, *arguments: str | Path) -> str:
+        """The one line that it says; fails unless it ends so."""
+        ended = self(*arguments)
+        assert ended.status == status, ended
+        assert ended.err.startswith("error: "), ended.err
+        assert ended.err.count("\n") == 1, ended.err
+        assert ended.err.endswith("\n"), ended.err
+        return ended.err
+
+
+def python(*arguments: str | Path, **options) -> Ended:
+    """Python in its own process."""
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, **options)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file in a directory."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def same_results(a: Path, b: Path) -> bool:
+    """metrics.csv byte for byte and the arrays of samples.npz bit for bit."""
+    first, second = np.load(a / "samples.npz"), np.load(b / "samples.npz")
+    return (
+        (a / "metrics.csv").read_bytes() == (b / "metrics.csv").read_bytes()
+        and first.files == second.files
+        and all(first[name].dtype == second[name].dtype for name in first.files)
+        and all(first[name].tobytes() == second[name].tobytes() for name in first.files)
+    )

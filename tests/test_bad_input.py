@@ -1,0 +1,283 @@
+"""Whatever is wrong: the right exit status, one clear line, nothing lost and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.commands import TINY, Command, contents, python
+
+OPTIONS = {
+    "--manifold rng": "unknown manifold 'rng': choose from points, .*; did you mean 'ring'",
+    "--score analytical": "unknown score 'analytical': choose from analytic; did you mean 'analytic'",
+    "--preset helthy": "unknown preset 'helthy': choose from saturated, healthy, lazy; did you mean 'healthy'",
+    "--preset=lzy": "unknown preset 'lzy': .*did you mean 'lazy'",
+    "--arms gan smrt": "unknown arm 'smrt': choose from gan, smart, smart-decoupled; did you mean 'smart'",
+    "--arms gan gan": "arms must name one or more different arms",
+    "--arms": "arms must name one or more different arms",
+    "--loss saturatin": "unknown loss 'saturatin': choose from saturating, non-saturating; did you mean 'saturating'",
+    "--sede 3": "--sede.*did you mean --seeds",
+    "--smart.wieght 3": "--smart.wieght.*did you mean --smart.weight",
+    "extra": "extra",
+    "--seeds": "Missing value for argument '--seeds'",
+    "--seeds two": "--seeds: .*'two'",
+    "--seeds 1.5": "--seeds: .*'1.5'",
+    "--seeds 0": "seeds must be at least 1 and finite; given 0",
+    "--steps -3": "steps must be at least 1 and finite; given -3",
+    "--samples 1": "samples must be at least 2 and finite; given 1",
+    "--thickness -0.1": "thickness must be at least 0 and finite; given -0.1",
+    "--low -0.1": "low must be positive and finite; given -0.1",
+    "--low 0.3 --high 0.2": "the interval needs low <= high; given low=0.3, high=0.2",
+    "--high inf": "high must be positive and finite; given inf",
+    "--smart.weight -1": "smart.weight must be at least 0 and finite; given -1.0",
+    "--smart-decoupled.weight nan": "smart-decoupled.weight must be at least 0 and finite; given nan",
+    "--gan.weight 1": "gan.weight must be 0",
+    "--gan.lr 0": "gan.lr must be positive and finite; given 0.0",
+    "--d-lr -1": "d_lr must be positive and finite; given -1.0",
+    "--r1 -1": "r1 must be at least 0 and finite; given -1.0",
+    "--beta2 1": r"beta2 must lie in \[0, 1\); given 1.0",
+    "--dim 1": "dim must be at least 2, the dimension of ring; given 1",
+    "--processes 0": "processes must be at least 1; given 0",
+    "--resume": "--resume needs --out",
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options(options: str, run: Command, tmp_path: Path) -> None:
+    where = [] if options == "--resume" else ["--out", tmp_path / "run"]
+    said = run.refuses(2, *where, *options.split())
+    assert pytest.raises(AssertionError, match=OPTIONS[options]).matches(AssertionError(said)), said
+    assert not list(tmp_path.iterdir())
+
+
+def test_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """Also through a worker, which is where the law is made: no traceback of any process."""
+    ended = python("-m", "toy.run", "--manifold", "rng", "--out", tmp_path / "run", "--processes", "2")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith("error: unknown manifold 'rng'")
+
+
+# --out
+
+
+def test_out_is_not_empty(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    said = run.refuses(2, *TINY, "--out", tmp_path)
+    assert "not empty" in said
+    assert "--resume" in said
+    assert "--overwrite" in said
+    assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_out_is_a_file(run: Command, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert f"given the file {file}" in run.refuses(2, *TINY, "--out", file)
+    assert f"given the file {file}" in run.refuses(2, *TINY, "--out", file, "--overwrite")
+    assert "nothing to resume" in run.refuses(2, *TINY, "--out", file, "--resume")
+    assert str(file / "below") in run.refuses(1, *TINY, "--out", file / "below")
+    assert file.read_text() == "mine"
+
+
+def test_overwrite_removes_what_a_run_writes_and_nothing_else(run: Command, finished: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    mine = ["notes.txt", "figure.pdf", ".hidden", "metrics.csv.old"]
+    for name in mine:
+        (directory / name).write_text(name)
+    (directory / ".metrics.csv.77.partial").write_text("what a killed run left")
+    assert run(*TINY, "--out", directory, "--overwrite", "--gan.lr", "1e30").status == 1
+    assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv", *mine} | (
+        {"checkpoint.pt"} if (directory / "checkpoint.pt").exists() else set()
+    )
+    assert all((directory / name).read_text() == name for name in mine)
+    assert json.loads((directory / "config.json").read_text())["gan"]["lr"] == 1e30
+
+
+def test_overwrite_with_bad_options_loses_nothing(run: Command, finished: Path) -> None:
+    before = contents(finished)
+    for options in ("--seeds 0", "--manifold rng", "--dim 1", "--resume"):
+        run.refuses(2, *TINY, "--out", finished, "--overwrite", *options.split())
+    assert contents(finished) == before
+
+
+# --resume
+
+
+def test_nothing_to_resume(run: Command, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert f"nothing to resume: {missing / 'config.json'} does not exist" in run.refuses(
+        2, "--out", missing, "--resume"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--steps 41", "steps is 40 there, 41 here"),
+        ("--smart-decoupled.weight 0.2", "smart_decoupled.weight is 0.1 there, 0.2 here"),
+        ("--arms gan", r"arms is \['gan', 'smart-decoupled'\] there, \['gan'\] here"),
+        ("--manifold two-moons --seeds 3", "manifold is ring there, two-moons here; seeds is 2 there, 3 here"),
+        ("--preset lazy", "dim is None there, 32 here; .*every is 1 there, 8 here"),
+    ],
+)
+def test_resume_with_other_options(options: str, named: str, run: Command, finished: Path) -> None:
+    before = contents(finished)
+    said = run.refuses(2, "--out", finished, "--resume", *options.split())
+    assert pytest.raises(AssertionError, match=named).matches(AssertionError(said)), said
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "3", "{}", '{"seeds": 3}', '{"seeds": '], ids=str)
+def test_damaged_config(damage: str, run: Command, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(damage)
+    assert "config.json is" in run.refuses(2, "--out", tmp_path, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seeds", "8"), ("gan", 3), ("arms", None), ("smart", {"lr": 1, "x": 1}), ("loss", 3), ("low", None), ("r1", -1)],
+)
+def test_config_of_wrong_values(key: str, value: object, run: Command, finished: Path, tmp_path: Path) -> None:
+    good = json.loads((finished / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**good, key: value}))
+    assert "config.json is damaged: " in run.refuses(2, "--out", tmp_path, "--resume")
+
+
+class Evil:
+    """A pickle that writes a file when it is loaded."""
+
+    def __reduce__(self) -> tuple:
+        return Path.write_text, (Path("executed"), "executed")
+
+
+def foreign(kind: str, whole: bytes) -> bytes:
+    return {
+        "truncated": whole[: len(whole) // 2],
+        "empty": b"",
+        "text": b"not a checkpoint\n",
+        "code": pickle.dumps(Evil()),
+        "damaged": whole.replace(b"smart-decoupled 0-1", b"smart-decoupled 0-2"),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "code", "damaged"])
+def test_checkpoint_that_is_none(
+    kind: str, run: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    (directory / "checkpoint.pt").write_bytes(foreign(kind, (finished / "checkpoint.pt").read_bytes()))
+    before = contents(directory)
+    assert "checkpoint.pt is truncated, damaged or no checkpoint" in run.refuses(2, "--out", directory, "--resume")
+    assert contents(directory) == before
+    assert not (tmp_path / "executed").exists()
+
+
+def test_checkpoint_of_something_else(run: Command, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "checkpoint.pt")
+    assert "is no checkpoint of a run" in run.refuses(2, "--out", tmp_path, "--resume")
+
+
+def test_checkpoint_from_another_configuration(run: Command, finished: Path, tmp_path: Path) -> None:
+    """Even one whose tensors have the same shapes."""
+    config = json.loads((finished / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "r1": 1.5}))
+    shutil.copy(finished / "checkpoint.pt", tmp_path)
+    said = run.refuses(2, "--out", tmp_path, "--resume")
+    assert "checkpoint.pt is from another configuration: r1 is 0.0 there, 1.5 here" in said
+
+
+def test_checkpoint_that_cannot_be_read(run: Command, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    (tmp_path / "checkpoint.pt").mkdir()
+    assert "checkpoint.pt" in run.refuses(1, "--out", tmp_path, "--resume")
+
+
+# The disk
+
+
+LIMITED = """
+import resource, sys
+from toy.run import main
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("limit", "names"), [(200, "config.json"), (6000, "checkpoint.pt")])
+def test_full_disk(limit: int, names: str, finished: Path, tmp_path: Path) -> None:
+    """Emulated: no file may grow beyond some bytes. An earlier run there survives if not even config.json fits."""
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    before = contents(directory)
+    ended = python("-c", LIMITED, limit, *TINY, "--steps", "20", "--out", directory, "--overwrite", "--processes", "1")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {directory / names}: File too large"), ended.err
+    assert ended.err.count("\n") == 1
+    if names == "config.json":
+        assert contents(directory) == before
+    else:
+        assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv"}
+
+
+def test_full_disk_on_resume_keeps_the_checkpoint(finished: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    before = contents(directory)
+    ended = python("-c", LIMITED, "1000", "--out", directory, "--resume", "--processes", "1")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "File too large" in ended.err
+    assert contents(directory) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place where nobody may write")
+def test_where_nobody_may_write(run: Command) -> None:
+    assert "/proc/run" in run.refuses(1, *TINY, "--out", "/proc/run")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_directory(run: Command, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert "Permission denied" in run.refuses(1, *TINY, "--out", tmp_path)
+        assert "Permission denied" in run.refuses(1, *TINY, "--out", tmp_path / "run")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+# Losses
+
+
+@pytest.mark.parametrize("options", ["--gan.lr 1e20", "--gan.lr 1e20 --eval-every 1", "--gan.lr 1e10 --r1 1e30"])
+def test_divergence(options: str, run: Command, tmp_path: Path) -> None:
+    said = run.refuses(1, *TINY, "--out", tmp_path / "run", *options.split())
+    assert "no longer finite: arm gan, seed 0, step " in said
+    assert "--resume" not in said  # it would end there again
+    found = contents(tmp_path / "run")
+    assert {"config.json", "metrics.csv"} <= set(found)
+    assert found["metrics.csv"].startswith(b"arm,seed,step,metric,value\ngan,0,0,off_manifold,")
+    assert not {"summary.json", "figure.png", "samples.npz"} & set(found)
+
+
+def test_divergence_of_the_score_term(run: Command, tmp_path: Path) -> None:
+    said = run.refuses(1, *TINY, "--out", tmp_path, "--arms", "smart", "--smart.lr", "1e30", "--loss", "saturating")
+    assert "no longer finite: arm smart, seed 0, step " in said
+
+
+def test_divergence_in_a_process_of_its_own(tmp_path: Path) -> None:
+    ended = python("-m", "toy.run", *TINY, "--out", tmp_path, "--gan.lr", "1e20", "--processes", "2")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1), ended
+    assert "arm gan, seed 0, step" in ended.err
+    assert sys.platform == "win32" or not list(tmp_path.glob(".*"))
