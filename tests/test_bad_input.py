@@ -23,7 +23,7 @@ OPTIONS = {
     "--arms gan gan": "arms must name one or more different arms",
     "--arms": "arms must name one or more different arms",
     "--loss saturatin": "unknown loss 'saturatin': choose from saturating, non-saturating; did you mean 'saturating'",
-    "--sede 3": "--sede.*did you mean --seeds",
+    "--seedz 3": "Unrecognized options: --seedz, 3; did you mean --seeds",
     "--smart.wieght 3": "--smart.wieght.*did you mean --smart.weight",
     "extra": "extra",
     "--seeds": "Missing value for argument '--seeds'",
@@ -62,6 +62,12 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     ended = python("-m", "toy.run", "--manifold", "rng", "--out", tmp_path / "run", "--processes", "2")
     assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert ended.err.startswith("error: unknown manifold 'rng'")
+
+
+def test_where_only_ascii_can_be_printed() -> None:
+    ended = python("-m", "toy.run", "--steppes", "3", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    wanted = "error: Unrecognized options: --steppes, 3; did you mean --steps? (see python -m toy.run --help)\n"
+    assert ended == (2, "", wanted)
 
 
 # --out

@@ -51,8 +51,9 @@ def _in_one_line(box: str) -> str:
     """The message of tyro's box, and the first option that it suggests."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     lines = [line.strip("│| ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    rule = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
-    message = re.sub(r"^Error parsing \w+: (?!--)", "", " ".join(lines[:rule]).replace("Error parsing --", "--", 1))
+    title, *parts = re.split(r" *[─-]{9,} *", " ".join(lines))
+    first = parts[0] if parts and "╭" not in text else title  # where only ASCII can be printed, the title is a part
+    message = re.sub(r"^Error parsing \w+: (?!--)", "", first.strip().replace("Error parsing --", "--", 1))
     suggested = re.search(r"Perhaps you meant.*?(--[\w.-]+)", text, re.DOTALL)
     return message + (f"; did you mean {suggested.group(1)}?" if suggested else "")
 
