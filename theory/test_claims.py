@@ -28,7 +28,7 @@ from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
 from theory.manifolds import Box, Segment
 
-IDS = [f"S{i}" for i in range(1, 9)] + [f"P{i}" for i in range(1, 7)]
+IDS = [f"S{i}" for i in range(1, 9)] + ["P1", "P2", "P2b", "P3", "P4", "P5", "P6"]
 IDS += ["E1", "E2", "E3", "E3b", "L1", "L2", "L3", "I1", "I2", "I3"]
 CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
 
