@@ -6,11 +6,10 @@ import io
 import json
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
@@ -20,43 +19,33 @@ from toy import files
 from toy.board import Board
 from toy.config import Config, as_dict
 from toy.failures import Stopped
-
-if TYPE_CHECKING:  # torch is the workers' affair: without it the parent starts at once and stays small
-    from toy.worker import Result
+from toy.jobs import Job, Result, jobs_of
+from toy.progress import progress
 
 FILES = ("config.json", "metrics.csv", "summary.json", "samples.npz", "figure.png", "checkpoint.pt")
 
 
-def jobs_of(config: Config) -> list[tuple[str, tuple[int, ...]]]:
-    """(arm, seeds) of every job, the arms in turn so that processes share them evenly."""
-    return [(arm, seeds) for seeds in config.seed_groups() for arm in config.arms]
+def start(*arguments: Any) -> Result:
+    """In a worker, which imports torch: trains a job."""
+    from toy.worker import work
 
-
-def start(config: Config, arm: str, seeds: tuple[int, ...], *rest: Any) -> Result:
-    """In a worker: trains the job."""
-    from toy.worker import Job, work
-
-    return work(Job(config, arm, seeds), *rest)
+    return work(*arguments)
 
 
 def run_jobs(
-    specs: Sequence[tuple[Config, str, tuple[int, ...]]],
-    processes: int,
-    checkpoint: Path | None,
-    draws: bool = False,
-    stop_on_failure: bool = True,
+    jobs: Sequence[Job], processes: int, checkpoint: Path | None, draws: bool = False, stop_on_failure: bool = True
 ) -> list[Result]:
     """Trains all jobs over processes, with progress on a terminal; Ctrl-C lets each save and stop.
 
-    The first job also computes the gradient fields of the picture if `draws`; a job that diverges stops all others if
-    `stop_on_failure`. Results come in the order of specs.
+    The first job also computes the gradient fields of the picture if `draws`; a job that fails stops all others if
+    `stop_on_failure`. Results come in the order of jobs.
     """
-    board = Board(len(specs))
+    board = Board(len(jobs))
     try:
-        with progress(board, specs), stop_on_interrupt(board):
-            return joblib.Parallel(n_jobs=min(processes, len(specs)))(
-                joblib.delayed(start)(*spec, slot, board, checkpoint, draws and slot == 0, stop_on_failure)
-                for slot, spec in enumerate(specs)
+        with progress(board, jobs), stop_on_interrupt(board):
+            return joblib.Parallel(n_jobs=min(processes, len(jobs)))(
+                joblib.delayed(start)(job, slot, board, checkpoint, draws and slot == 0, stop_on_failure)
+                for slot, job in enumerate(jobs)
             )
     finally:
         board.close()
@@ -77,48 +66,6 @@ def stop_on_interrupt(board: Board) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def progress(board: Board, specs: Sequence[tuple[Config, str, tuple[int, ...]]]) -> Iterator[None]:
-    """On a terminal: a bar an arm, with time left and the latest metrics. Elsewhere: nothing."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    columns = (
-        TextColumn("{task.description:18}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[live]}"),
-    )
-    arms = list(dict.fromkeys(arm for _, arm, _ in specs))
-    slots = {arm: [i for i, spec in enumerate(specs) if spec[1] == arm] for arm in arms}
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
-        tasks = {arm: bars.add_task(arm, total=sum(specs[i][0].steps for i in slots[arm]), live="") for arm in arms}
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.3):
-                rows = board.read()
-                for arm, task in tasks.items():
-                    mine = rows[slots[arm]]
-                    begun = mine[mine[:, 0] > 0]
-                    live = f"off {begun[:, 1].mean():.3f}  dist {begun[:, 2].mean():.3f}" if len(begun) else ""
-                    bars.update(task, completed=mine[:, 0].sum(), live=live)
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
 
 def table_of(results: Sequence[Result]) -> pd.DataFrame:
@@ -188,9 +135,8 @@ def train(config: Config, directory: Path, processes: int) -> tuple[pd.DataFrame
         Diverged, Stopped, OSError: why a job ended early; the checkpoint and the metrics so far are saved.
         CheckpointError: the checkpoint cannot be used.
     """
-    specs = [(config, arm, seeds) for arm, seeds in jobs_of(config)]
     try:
-        results = run_jobs(specs, processes, directory / "checkpoint.pt", draws=True)
+        results = run_jobs(jobs_of(config), processes, directory / "checkpoint.pt", draws=True)
     finally:
         sweep(directory)
     table = table_of(results)

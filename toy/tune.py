@@ -16,8 +16,9 @@ from rich.table import Table
 from toy.config import Arm, Config
 from toy.experiment import run_jobs, table_of
 from toy.failures import Diverged, Stopped
+from toy.jobs import Job
 
-RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 WEIGHTS = {"saturated": (0.01, 0.03, 0.1), "healthy": (3e-4, 1e-3, 3e-3), "lazy": (3e-4, 1e-3, 3e-3)}
 SEEDS = (10_000, 10_001, 10_002, 10_003)
 SLACK = 0.02
@@ -47,11 +48,11 @@ def tune(preset: str, config: Config, processes: int) -> None:
         Stopped: Ctrl-C. Diverged: every setting did.
     """
     cells = [(arm, setting) for arm in config.arms for setting in grid(preset, arm)]
-    specs = []
+    jobs = []
     for arm, setting in cells:
         chosen = dataclasses.replace(config.with_arm(arm, setting), eval_every=config.steps)
-        specs.append((chosen, arm, SEEDS))
-    results = run_jobs(specs, processes, None, stop_on_failure=False)
+        jobs.append(Job(chosen, arm, SEEDS))
+    results = run_jobs(jobs, processes, None, stop_on_failure=False)
 
     rows = []
     for (arm, setting), result in zip(cells, results, strict=True):

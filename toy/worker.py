@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import multiprocessing
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +16,13 @@ import torch
 from theory.manifolds import Law
 from toy import checkpoint
 from toy.board import Board
-from toy.config import Config
 from toy.failures import Diverged, Stopped
+from toy.jobs import Job, Result
 from toy.metrics import Reference
 from toy.trainer import Trainer, training
 
 SAVE_EVERY = 5.0  # seconds
 GRID, REACH = 17, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
-
-
-@dataclass(frozen=True)
-class Job:
-    """One arm on one stack of seeds."""
-
-    config: Config
-    arm: str
-    seeds: tuple[int, ...]
-
-    @property
-    def key(self) -> str:
-        """The name of the job in the checkpoint."""
-        return f"{self.arm} {self.seeds[0]}-{self.seeds[-1]}"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a job: its records, final samples [seed, n, d] where it finished, and why it ended early."""
-
-    job: Job
-    records: list[tuple[int, str, list[float]]]  # (step, metric, a value a seed)
-    samples: np.ndarray | None = None
-    picture: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    failure: Diverged | Stopped | OSError | None = None
 
 
 def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
