@@ -6,7 +6,6 @@ Exit status: 0 if every claim holds and every control is rejected, 1 if not, 2 o
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import os
@@ -14,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
+from theory.commandline import UsageError, choose, parse
 
 if TYPE_CHECKING:  # torch stays out until there is something to compute, so that --help answers at once
     from theory.claims import Claim, Verdict
@@ -30,12 +29,37 @@ class Options:
     """Write the ledger with every number that was compared to this file."""
     explain: str | None = None
     """Check this claim and print its statement, assumptions, source, tolerance and numbers."""
+    plot: Path | None = None
+    """With --explain: draw the claim's picture to this file (png, pdf or svg)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = tyro.cli(Options, args=arguments, prog="python -m theory")
-    if options.json is not None and not options.json.parent.is_dir():
-        return bad_usage(f"--json: {options.json.parent} is not a directory")
+    try:
+        return run(parse(Options, arguments, prog="python -m theory"))
+    except UsageError as error:
+        return complain(str(error), status=2)
+    except OSError as error:
+        return complain(f"cannot write {error.filename}: {error.strerror}", status=1)
+
+
+def complain(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def run(options: Options) -> int:
+    """The ledger, or the explanation of one claim.
+
+    Raises:
+        UsageError: an unknown claim, a file in no directory, --plot without --explain or of a claim without a picture.
+    """
+    for name, path in (("--json", options.json), ("--plot", options.plot)):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{name}: {path.parent} is not a directory")
+    if options.plot is not None and options.explain is None:
+        raise UsageError("--plot draws the picture of one claim: name it by --explain")
+    if options.plot is not None and options.plot.suffix not in FORMATS:
+        raise UsageError(f"--plot must end in {', '.join(FORMATS)}; given {options.plot}")
 
     import torch
 
@@ -45,26 +69,30 @@ def main(arguments: list[str] | None = None) -> int:
     claims = {claim.id: claim for claim in ledger()}
     wanted = (options.explain,) if options.explain is not None else options.only or tuple(claims)
     for name in wanted:
-        if name not in claims:
-            near = difflib.get_close_matches(name.upper(), claims, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            return bad_usage(f"unknown claim {name!r}: choose from {', '.join(claims)}{hint}")
+        known(name, tuple(claims), "claim")
+    if options.plot is not None and options.explain is not None:
+        from theory.pictures import PICTURES, draw
+
+        known(options.explain, tuple(PICTURES), "claim with a picture:")
+        draw(options.explain, options.plot)
 
     verdicts = judge_all([claims[name] for name in wanted], quiet=options.explain is not None)
     if options.explain is not None:
         print(explanation(verdicts[0]))
     if options.json is not None:
-        try:
-            write_json(verdicts, options.json)
-        except OSError as error:
-            print(f"error: cannot write {options.json}: {error.strerror}", file=sys.stderr)
-            return 1
+        write_json(verdicts, options.json)
     return 0 if all(verdict.outcome == "holds" for verdict in verdicts) else 1
 
 
-def bad_usage(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def known(name: str, names: tuple[str, ...], what: str) -> None:
+    """UsageError unless it is one of the names."""
+    try:
+        choose(name, names, what)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def judge_all(claims: list[Claim], quiet: bool) -> list[Verdict]:

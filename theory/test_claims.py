@@ -7,8 +7,10 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from theory import claims as claims_module
 from theory.__main__ import main
@@ -27,6 +29,7 @@ from theory.claims import (
 from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
 from theory.manifolds import Box, Segment
+from theory.pictures import PICTURES
 
 IDS = [f"S{i}" for i in range(1, 9)] + ["P1", "P2", "P2b", "P3", "P4", "P5", "P6"]
 IDS += ["E1", "E2", "E3", "E3b", "L1", "L2", "L3", "I1", "I2", "I3"]
@@ -150,13 +153,19 @@ def test_only_and_bad_usage(capsys, tmp_path):
     assert main(["--only", "S1", "S3"]) == 0
     assert [line[:2] for line in capsys.readouterr().out.splitlines()] == ["S1", "S3"]
     for arguments, message in (
-        (["--only", "Q7"], f"error: unknown claim 'Q7': choose from {', '.join(IDS)}\n"),
-        (["--explain", "p3"], f"error: unknown claim 'p3': choose from {', '.join(IDS)}; did you mean P3?\n"),
-        (["--json", str(tmp_path / "no" / "x")], f"error: --json: {tmp_path / 'no'} is not a directory\n"),
+        (["--only", "Q7"], f"unknown claim 'Q7': choose from {', '.join(IDS)}"),
+        (["--explain", "P33"], f"unknown claim 'P33': choose from {', '.join(IDS)}; did you mean 'P3'?"),
+        (["--json", str(tmp_path / "no" / "x")], f"--json: {tmp_path / 'no'} is not a directory"),
+        (["--explain", "P2", "--plot", str(tmp_path / "no" / "x.png")], f"--plot: {tmp_path / 'no'} is not a dir"),
+        (["--plot", "x.png"], "--plot draws the picture of one claim: name it by --explain"),
+        (["--explain", "P2", "--plot", "x.doc"], "--plot must end in .png, .pdf, .svg; given x.doc"),
+        (["--explain", "P1", "--plot", "x.png"], "unknown claim with a picture: 'P1': choose from S6, P2"),
+        (["--olny", "P2"], "Unrecognized options: --olny"),
     ):
         assert main(arguments) == 2
         captured = capsys.readouterr()
-        assert captured.err == message
+        assert captured.err.startswith(f"error: {message}")
+        assert captured.err.count("\n") == 1
         assert captured.out == ""
 
 
@@ -165,6 +174,23 @@ def test_a_ledger_that_cannot_be_written_leaves_nothing(capsys, tmp_path):
     assert main(["--only", "S1", "--json", str(tmp_path / "taken")]) == 1
     assert "error: cannot write" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("name", sorted(set(PICTURES) - {"L3"}))  # L3 has that of L2
+def test_pictures_have_a_curve_a_label_and_a_title(name):
+    axes = Figure().add_subplot()
+    PICTURES[name](axes)
+    curves = [line.get_ydata() for line in axes.lines]
+    assert len(curves) >= 2
+    assert all(np.isfinite(np.asarray(curve)).all() for curve in curves)
+    assert all([axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), axes.get_legend_handles_labels()[1]])
+
+
+def test_plot_writes_the_picture(tmp_path, capsys):
+    path = tmp_path / "picture.png"
+    assert main(["--explain", "L3", "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert "Verdict: L3 holds" in capsys.readouterr().out
 
 
 def test_help_needs_no_torch():
