@@ -32,7 +32,7 @@ from theory.manifolds.base import Law, check_points
 from theory.manifolds.combinators import Mixture
 from theory.manifolds.interval import as_point, legendre
 
-NODES, CUT = 44, 41.0  # mass below exp(-CUT) of the peak is left out
+NODES, CUT = 44, 41.0  # mass below exp(-0.7 CUT) = 3e-13 of the peak may be left out
 
 
 class _Window(NamedTuple):
@@ -53,12 +53,11 @@ def _window(u1: Tensor, u2: Tensor, scale: Tensor, half: float) -> _Window:
     c = angle.clamp(max=half)
     beyond = angle - c
     kappa = scale * torch.hypot(u1, u2)
-    # the exponent, 2 kappa [sin^2((beyond + x) / 2) - sin^2(beyond / 2)], reaches CUT at x = reach, or never
-    level = torch.sin(beyond / 2).square() + CUT / (2 * kappa)
-    reach = torch.where(level < 1, 2 * torch.asin(level.clamp(max=1).sqrt()) - beyond, inf)
-    # so far out that this rounds to zero: the exponent is at most slope x + curvature x^2 / 2
+    # at c -+ x the exponent is kappa [cos(beyond) - cos(beyond + x)], at most kappa [1 + cos(beyond)]; where it reaches
+    # CUT at all, it has reached 0.7 CUT at the x at which slope x + curvature x^2 / 2 = CUT
     slope, curvature = kappa * torch.sin(beyond), (kappa * torch.cos(beyond)).clamp(min=0)
-    reach = torch.maximum(reach, 2 * CUT / (slope + torch.sqrt(slope.square() + 2 * CUT * curvature)))
+    reach = 2 * CUT / (slope + torch.sqrt(slope.square() + 2 * CUT * curvature))
+    reach = torch.where(kappa * (1 + torch.cos(beyond)) > CUT, reach, inf)
 
     nodes, weights = (torch.as_tensor(part, dtype=u1.dtype, device=u1.device) for part in legendre(NODES))
     low = torch.tan(-torch.minimum(c, reach) / 4)
@@ -70,7 +69,7 @@ def _window(u1: Tensor, u2: Tensor, scale: Tensor, half: float) -> _Window:
     cos_c, sin_c = torch.cos(c), torch.sin(c)
     sin_t = sin_c[..., None] * (1 - versine) + cos_c[..., None] * sine
     weight = weights * (4 * width[..., None] * root)
-    return _Window(cos_c, sin_c, beyond <= 0, weight, sine, versine, sin_t.clamp(min=0))
+    return _Window(cos_c, sin_c, beyond <= 0, weight, sine, versine, sin_t)
 
 
 def moments(u: Float[Tensor, "*n d"], radius: float, half: float, s: Float[Tensor, "*n"]) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,9 @@ class Mixture(Law):
         log p_t(y) = logsumexp_k [log w_k + log p_{k,t}(y)]
         x0hat(y)   = sum_k r_k x0hat_k(y),   r_k proportional to w_k p_{k,t}(y)
 
+    Log densities round at ||y - x||^2 / 2 nsr^2: where two parts are equally near to y, the shares r are exact to
+    about 1e-16 of that, and not to a few units in the last place of y as those of `Gaussians` are.
+
     Args:
         laws: P_k.
         weights: w_k; equal when None.
