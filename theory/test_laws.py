@@ -52,6 +52,7 @@ LAWS = {name: make(name) for name in names()} | {
     "long arc": Arc(1.5, -2, 3, (0.5, -0.5)),
     "cylinder": Product(Sphere(2), Segment((0,), (1,))),
     "scaled segment": Scaled(Segment((0, 0), (1, 1)), 2.5),
+    "scaled ring": Scaled(Sphere(2), 0.5),
     "moved sphere": Embedded(Sphere(3, 0.5), random_isometry(4, 3, seed=1).tolist(), (1, 0, -2, 0)),
     "weighted mixture": Mixture([Thickened(Sphere(2), 0.2), Box((1, 1), (2, 3))], (0.25, 0.75)),
 }
