@@ -91,7 +91,7 @@ class Config:
     clip: float = 10.0
     """Decoupled: the largest score step of a parameter, in learning rates."""
 
-    gan: Arm = field(default_factory=lambda: Arm(1e-3))
+    gan: Arm = field(default_factory=lambda: Arm(2.5e-4))
     smart: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
     smart_decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
 
@@ -172,10 +172,23 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     return found
 
 
+# The arms' options are what `--tune` found, each arm at its own best of one grid.
 PRESETS = {
     # ring in the plane, discriminator ahead, generator far off the manifold: where the paper's theory lives
     "saturated": Config(),
     # a regularised discriminator and a high-dimensional space
-    "healthy": Config(dim=32, loss="non-saturating", r1=1.0, steps=2000, d_steps=1, d_ahead=0, d_lr=None, start=0.0),
+    "healthy": Config(
+        dim=32,
+        loss="non-saturating",
+        r1=1.0,
+        steps=2000,
+        d_steps=1,
+        d_ahead=0,
+        d_lr=None,
+        start=0.0,
+        gan=Arm(8e-3),
+        smart=Arm(8e-3, 3e-4),
+        smart_decoupled=Arm(2e-3, 3e-3),
+    ),
 }
-PRESETS["lazy"] = dataclasses.replace(PRESETS["healthy"], every=8)
+PRESETS["lazy"] = dataclasses.replace(PRESETS["healthy"], every=8, smart_decoupled=Arm(4e-3, 3e-4))
