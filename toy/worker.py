@@ -54,11 +54,14 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
                 found |= trainer.gradient_norms()
                 records += [(trainer.at, name, values.tolist()) for name, values in found.items()]
             board.tell(slot, trainer.at, found["off_manifold"].mean().item(), found["mean_distance"].mean().item())
-            stopped = board.stopped or os.getppid() != parent
+            orphaned = in_worker() and os.getppid() != parent
+            stopped = board.stopped or orphaned
             finished = trainer.at == job.config.steps
             if path is not None and trainer.at and (stopped or finished or time.monotonic() - last_save > SAVE_EVERY):
                 checkpoint.save(path, job.config, job.key, {**state, "trainer": trainer.state()})
                 last_save = time.monotonic()
+            if orphaned:
+                os._exit(1)  # the parent was killed: nobody waits for the result
             if stopped and not finished:
                 failure = Stopped("stopped")
                 break
@@ -76,8 +79,13 @@ def prepare_process() -> None:
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**29)  # M_TRIM_THRESHOLD
-    if multiprocessing.current_process().name != "MainProcess":
+    if in_worker():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def in_worker() -> bool:
+    """Whether this process was started by another one of this program."""
+    return multiprocessing.current_process().name != "MainProcess"
 
 
 def plane_of(law: Law) -> tuple[torch.Tensor, torch.Tensor]:

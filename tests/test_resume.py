@@ -1,0 +1,174 @@
+"""Whatever ends a run, the resumed one is an unbroken one, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.commands import TINY, contents, python, same_results
+from toy.run import main
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+
+STEPS = 750  # long enough to be interrupted: seconds
+LONG = [*TINY, *shlex.split(f"--steps {STEPS} --eval-every 25")]
+PATIENCE = 120.0  # seconds: a run that has not come that far is stuck
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("unbroken") / "run"
+    assert main([*LONG, "--out", str(directory), "--processes", "1"]) == 0
+    return directory
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@contextmanager
+def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
+    """A run in a group of its own, when every process has trained some steps and none is done: the board tells."""
+    boards = directory.parent / "tmp"
+    boards.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toy.run", *LONG, "--out", str(directory), "--processes", str(processes)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(boards)},
+    )
+
+    def steps() -> np.ndarray:
+        found = list(boards.glob("toy-board-*"))
+        rows = np.fromfile(found[0]).reshape(-1, 3) if found and found[0].stat().st_size else np.zeros((3, 3))
+        return rows[:-1, 0]
+
+    try:
+        wait_until(lambda: np.count_nonzero(steps()) >= processes or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        assert (steps() < STEPS).any()
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def progress(directory: Path) -> dict[str, int]:
+    """The step of each job in the checkpoint."""
+    content = torch.load(directory / "checkpoint.pt", weights_only=True)
+    return {key: state["trainer"]["at"] for key, state in content["jobs"].items()}
+
+
+def assert_resumes(directory: Path, unbroken: Path) -> None:
+    assert main(["--out", str(directory), "--resume", "--processes", "1"]) == 0
+    assert same_results(directory, unbroken)
+    assert (directory / "summary.json").read_bytes() == (unbroken / "summary.json").read_bytes()
+    assert {path.name for path in directory.iterdir()} == {path.name for path in unbroken.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("processes", "send"), [(1, os.kill), (2, os.killpg)], ids=["to one process", "as a terminal does, to all of two"]
+)
+def test_interrupted(processes: int, send: Callable[[int, int], None], unbroken: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    with begun(directory, processes) as process:
+        send(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, "")
+    notice, last = err.strip().splitlines()
+    assert notice.startswith("stopping after the next evaluation")
+    assert last == (f"error: stopped; what was done is saved: python -m toy.run --out {directory} --resume continues")
+    assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv", "checkpoint.pt"}
+    assert 0 < min(progress(directory).values()) < STEPS
+    assert_resumes(directory, unbroken)
+
+
+def test_killed_parent(unbroken: Path, tmp_path: Path) -> None:
+    """kill -9 of the process one sees: its workers save where they are, and end."""
+    directory = tmp_path / "run"
+    with begun(directory, 2) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        checkpoint = directory / "checkpoint.pt"
+        wait_until(lambda: checkpoint.exists() and len(progress(directory)) == 2)
+        process.communicate()  # until the last worker has closed its end
+    assert max(progress(directory).values()) < STEPS
+    assert_resumes(directory, unbroken)
+
+
+KILLED = """
+import os, signal, sys
+from toy import checkpoint, worker
+from toy.run import main
+
+point, count = sys.argv.pop(1), int(sys.argv.pop(1))
+worker.SAVE_EVERY = 0.0
+
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def counted(function, at_last):
+    def call(*arguments):
+        global count
+        count -= 1
+        if not count:
+            at_last(*arguments)
+        return function(*arguments)
+
+    return call
+
+
+if point == "between":
+    checkpoint.save = counted(checkpoint.save, kill)
+if point == "renaming":
+    checkpoint.files.os.replace = counted(os.replace, kill)
+sys.exit(main())
+"""
+
+
+def test_killed_while_and_between_saving(unbroken: Path, tmp_path: Path) -> None:
+    """kill -9, twice: between two checkpoints of the first job, and in the middle of writing one of the second."""
+    directory = tmp_path / "run"
+    ended = python("-c", KILLED, "between", 4, *LONG, "--out", directory, "--processes", "1")
+    assert ended.status == -signal.SIGKILL, ended
+    assert progress(directory) == {"gan 0-1": 75}
+
+    left = STEPS // 25 - 2  # saves of the first job, which begins with one
+    ended = python("-c", KILLED, "renaming", left + 3, "--out", directory, "--resume", "--processes", "1")
+    assert ended.status == -signal.SIGKILL, ended
+    assert progress(directory) == {"gan 0-1": STEPS, "smart-decoupled 0-1": 50}
+    assert any(name.endswith(".partial") for name in contents(directory))
+    assert_resumes(directory, unbroken)
+
+
+def test_resuming_what_is_done_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    before = contents(finished)
+    assert main(["--out", str(finished), "--resume", "--processes", "1"]) == 0
+    after = contents(finished)
+    assert after.keys() == before.keys()
+    assert all(after[name] == before[name] for name in after if name != "checkpoint.pt")
+
+
+def test_resuming_before_the_first_checkpoint(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    assert main(["--out", str(tmp_path), "--resume", "--processes", "1"]) == 0
+    assert same_results(tmp_path, finished)

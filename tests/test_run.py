@@ -1,0 +1,148 @@
+"""What a run leaves and says: the files of the contract, plain lines through a pipe, an answer to --help at once."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from tests.commands import TINY, Command, python, same_results
+from toy.config import PRESETS, Config
+from toy.metrics import METRICS
+
+ARMS = ["gan", "smart-decoupled"]
+NORMS = ["adversarial_gradient", "score_gradient"]
+
+
+def test_exactly_the_files_of_the_contract(finished: Path) -> None:
+    names = {"config.json", "metrics.csv", "summary.json", "samples.npz", "figure.png", "checkpoint.pt"}
+    assert {path.name for path in finished.iterdir()} == names
+
+
+def test_config(finished: Path) -> None:
+    stored = json.loads((finished / "config.json").read_text())
+    assert (stored["seeds"], stored["steps"], stored["arms"]) == (2, 40, ARMS)
+    assert set(stored) == set(Config.__dataclass_fields__)
+    assert stored["smart_decoupled"] == vars(PRESETS["saturated"].smart_decoupled)
+
+
+def test_metrics(finished: Path) -> None:
+    """Tidy and complete: a value a seed, arm, evaluation and metric; the exact W2 at the end."""
+    table = pd.read_csv(finished / "metrics.csv")
+    assert list(table.columns) == ["arm", "seed", "step", "metric", "value"]
+    often = [name for name in METRICS if name != "w2"] + NORMS
+    wanted = {(a, s, t, m) for a in ARMS for s in (0, 1) for t in (0, 10, 20, 30, 40) for m in often}
+    wanted |= {(a, s, 40, "w2") for a in ARMS for s in (0, 1)}
+    found = list(table[["arm", "seed", "step", "metric"]].itertuples(index=False, name=None))
+    assert set(found) == wanted
+    assert len(found) == len(wanted)
+    assert np.isfinite(table.value).all()
+
+
+def test_summary(finished: Path) -> None:
+    """Of the last evaluation; strict JSON."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    summary = json.loads((finished / "summary.json").read_text(), parse_constant=refuse)
+    table = pd.read_csv(finished / "metrics.csv").query("step == 40")
+    assert list(summary["arms"]) == ARMS
+    for arm in ARMS:
+        assert set(summary["arms"][arm]) == {*METRICS, *NORMS}
+        for metric, entry in summary["arms"][arm].items():
+            assert set(entry) == {"mean", "low", "high", "per_seed"}
+            rows = table[(table.arm == arm) & (table.metric == metric)].sort_values("seed")
+            assert entry["per_seed"] == rows.value.tolist()
+            assert entry["mean"] == pytest.approx(rows.value.mean())
+            assert entry["low"] <= entry["mean"] * (1 + 1e-9)
+            assert entry["high"] >= entry["mean"] * (1 - 1e-9)
+    for metric, entry in summary["comparisons"].items():
+        assert set(entry["smart-decoupled - gan"]) == {"difference", "low", "high", "p"}
+        means = [summary["arms"][arm][metric]["mean"] for arm in ARMS]
+        assert entry["smart-decoupled - gan"]["difference"] == pytest.approx(means[1] - means[0], abs=1e-12)
+
+
+def test_samples(finished: Path) -> None:
+    arrays = np.load(finished / "samples.npz")
+    fields = {"real", "start", "origin", "plane", "field_points", "field_adversarial", "field_score"}
+    assert set(arrays.files) == {*ARMS, *fields}
+    for arm in ARMS:
+        assert arrays[arm].shape == (2, 64, 2)
+    distance = np.abs(np.linalg.norm(arrays["gan"], axis=-1) - 1).mean(-1)
+    summary = json.loads((finished / "summary.json").read_text())
+    np.testing.assert_allclose(distance, summary["arms"]["gan"]["mean_distance"]["per_seed"], rtol=1e-5)
+
+
+def test_figure_and_checkpoint(finished: Path) -> None:
+    with Image.open(finished / "figure.png") as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 500
+    content = torch.load(finished / "checkpoint.pt", weights_only=True)
+    assert set(content["jobs"]) == {"gan 0-1", "smart-decoupled 0-1"}
+    assert all(state["trainer"]["at"] == 40 for state in content["jobs"].values())
+
+
+def test_through_a_pipe_over_two_processes(finished: Path, tmp_path: Path) -> None:
+    """The same bits, and nothing but plain lines."""
+    ended = python("-m", "toy.run", *TINY, "--out", tmp_path / "run", "--processes", "2")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.isprintable() or set(ended.out) - {"\n"} <= set(map(chr, range(32, 127)))
+    assert "\x1b" not in ended.out
+    mean = json.loads((finished / "summary.json").read_text())["arms"]["gan"]["mean_distance"]["mean"]
+    (line,) = (line for line in ended.out.splitlines() if line.strip().startswith("mean distance"))
+    assert f"{mean:.4f} [" in line
+    assert same_results(finished, tmp_path / "run")
+    for name in ("config.json", "summary.json", "figure.png"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in finished.iterdir()}
+
+
+def test_one_seed_one_arm_another_law(run: Command, tmp_path: Path) -> None:
+    """Where there is no interval and nothing to compare."""
+    options = ["--seeds", "1", "--first-seed", "5", "--arms", "smart", "--manifold", "two-moons", "--dim", "3"]
+    ended = run(*TINY, *options, "--steps", "10", "--out", tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["arms"]["smart"]["w2"]["low"] is None
+    assert f"{summary['arms']['smart']['w2']['mean']:.4f}" in ended.out
+
+
+def test_without_out_each_run_gets_a_directory(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(*TINY, "--gan.lr", "1e30").status == 1
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ring-saturated", "ring-saturated-2"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_stacks_of_seeds(preset: str) -> None:
+    """Every seed once, in order, in stacks that only the configuration decides."""
+    groups = PRESETS[preset].seed_groups()
+    assert [seed for group in groups for seed in group] == list(range(8))
+
+
+LIGHT = """
+import sys, toy.run, toy.config
+try:
+    sys.exit(toy.run.main(["--help"]))
+finally:
+    print("imported:", *sorted({"torch", "scipy", "pandas", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_help() -> None:
+    """In time: without torch, nor anything else that is slow to load. It names every option."""
+    ended = python("-c", LIGHT)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.rstrip().endswith("imported:")
+    for name in Config.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in ended.out, name
+    assert "\x1b" not in ended.out
+    assert io.StringIO(ended.out).readline().startswith("usage: python -m toy.run")
