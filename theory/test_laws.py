@@ -199,13 +199,14 @@ def fold(law, reach, n=20_000):
     return int(((r < reach) & (moved * (1 - r / reach) > apart * (1 + 1e-9))).sum())
 
 
-@pytest.mark.parametrize("name", [name for name, law in LAWS.items() if law.reach is not None])
-def test_reach_is_the_largest_radius_of_single_nearest_points(name):
-    law = LAWS[name]
-    if law.reach > 0:
-        assert fold(law, law.reach) == 0
-    if law.reach < math.inf:
-        assert fold(law, max(1.3 * law.reach, 0.1)) > 0
+@pytest.mark.parametrize(
+    ("law", "reach"), [pytest.param(law, law.reach, id=name) for name, law in LAWS.items() if law.reach is not None]
+)
+def test_reach_is_the_largest_radius_of_single_nearest_points(law, reach):
+    if reach > 0:
+        assert fold(law, reach) == 0
+    if reach < math.inf:
+        assert fold(law, max(1.3 * reach, 0.1)) > 0
 
 
 @every_law
