@@ -124,9 +124,9 @@ def lowest_radius(law: Law, nsr: float) -> float:
         x[0] = radius
         return float(pointwise_loss(law, x, 1.0, nsr))
 
-    grid = np.linspace(0, 1.5, 16)
+    grid = np.linspace(0, 1.4, 8)
     best = float(grid[int(np.argmin([ell(r) for r in grid]))])
-    return float(minimize_scalar(ell, bounds=(max(best - 0.1, 0.0), best + 0.1), options={"xatol": 1e-6}).x)
+    return float(minimize_scalar(ell, bounds=(max(best - 0.2, 0.0), best + 0.2), options={"xatol": 1e-6}).x)
 
 
 def root_near(law: Law, nsr: float) -> float:

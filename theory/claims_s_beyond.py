@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -336,9 +337,15 @@ def least_distance(first: Circles, second: Circles) -> Float[Tensor, " n"]:
 NEAR = 0.02
 
 
-def check_general_position(n: int = 100000, planar: bool = False, codimension: float = 1.0) -> Iterator[Comparison]:
+@lru_cache
+def random_distances(n: int, planar: bool) -> Float[Tensor, " n"]:
+    """The distances of n pairs of random circles of R^3."""
     generator = torch.Generator().manual_seed(8)
-    distance = least_distance(random_circles(n, 3, generator, planar), random_circles(n, 3, generator, planar))
+    return least_distance(random_circles(n, 3, generator, planar), random_circles(n, 3, generator, planar))
+
+
+def check_general_position(n: int = 100000, planar: bool = False, codimension: float = 1.0) -> Iterator[Comparison]:
+    distance, generator = random_distances(n, planar), torch.Generator().manual_seed(9)
     yield compare_exactly(f"R^3: pairs of circles that meet, of {n}", float((distance < 1e-12).sum()), 0.0)
     near = distance[distance < NEAR]
     exponent = 1 / float(torch.log(NEAR / near).mean())  # the likeliest c for P(distance < eps) ~ eps^c

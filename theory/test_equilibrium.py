@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from theory import equilibrium as module
 from theory.equilibrium import equilibrium, lambda_for_bias, total_variation
 from theory.levels import Interval
-from theory.manifolds import Gaussians, Sphere
+from theory.manifolds import Embedded, Gaussians, Sphere
 
 LOSSES = ("saturating", "non-saturating")
 
@@ -32,7 +32,7 @@ def games(draw):
     p, ell = torch.rand(2, n, generator=generator, dtype=torch.float64)
     p[: draw(st.integers(0, n - 1))] = 0
     ell[-1] = ell[0]
-    return p / p.sum(), 3 * ell, draw(st.floats(0, 50))
+    return p / p.sum(), 3 * ell, draw(st.floats(0, 1) | st.floats(0, 50))
 
 
 @given(games(), st.sampled_from(LOSSES))
@@ -96,6 +96,15 @@ def test_lambda_for_bias_gives_that_bias(loss):
 def test_lambda_for_bias_is_infinite_where_no_lambda_biases():
     assert lambda_for_bias(Sphere(2), Interval(0.1, 0.2), 0.1, samples=4) == math.inf
     assert lambda_for_bias(TWO, Interval(0.7, 0.8), 0.9) == math.inf  # all mass at the heavier point is less
+
+
+def test_above_three_dimensions_the_noise_of_ell_is_told_from_a_bias():
+    """ell is a Monte Carlo mean there: that of a circle varies by its error, that of two points by more."""
+    in_four = torch.eye(4, 2, dtype=torch.float64).tolist()
+    assert lambda_for_bias(Embedded(Sphere(2), in_four), Interval(0.1, 0.2), 0.1, samples=8) == math.inf
+    flat = lambda_for_bias(TWO, Interval(0.7, 0.8), 0.1)
+    thrown_in = Embedded(TWO, torch.eye(4, 1, dtype=torch.float64).tolist())
+    assert lambda_for_bias(thrown_in, Interval(0.7, 0.8), 0.1) == pytest.approx(flat, rel=0.3)
 
 
 HALF = torch.tensor([0.5, 0.5], dtype=torch.float64)
