@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 .PHONY: run test check format bench clean
 
 run: $(READY)
-	$(BIN)/python -m toy.run --manifold ring --score analytic --overwrite
+	$(BIN)/python -m toy.run --manifold ring --score analytic --out runs/ring --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
@@ -22,6 +22,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
+	$(BIN)/python -m theory.bench
 	$(BIN)/python -m toy.bench
 
 $(READY): constraints.txt pyproject.toml
