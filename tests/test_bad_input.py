@@ -142,6 +142,12 @@ def test_resume_with_other_options(options: str, named: str, run: Command, finis
     assert contents(finished) == before
 
 
+def test_resume_with_other_options_before_the_first_checkpoint(run: Command, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
+    said = run.refuses(2, "--out", tmp_path, "--resume", "--steps", "7")
+    assert said == f"error: cannot resume {tmp_path} with other options: steps is 40 there, 7 here\n"
+
+
 @pytest.mark.parametrize("damage", ["{", "[]", "3", "{}", '{"seeds": 3}', '{"seeds": '], ids=str)
 def test_damaged_config(damage: str, run: Command, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(damage)

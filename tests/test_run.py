@@ -95,9 +95,14 @@ def test_through_a_pipe_over_two_processes(finished: Path, tmp_path: Path) -> No
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.isprintable() or set(ended.out) - {"\n"} <= set(map(chr, range(32, 127)))
     assert "\x1b" not in ended.out
-    mean = json.loads((finished / "summary.json").read_text())["arms"]["gan"]["mean_distance"]["mean"]
+    summary = json.loads((finished / "summary.json").read_text())
     (line,) = (line for line in ended.out.splitlines() if line.strip().startswith("mean distance"))
-    assert f"{mean:.4f} [" in line
+    for arm in ARMS:
+        assert f"{summary['arms'][arm]['mean_distance']['mean']:.4f} [" in line
+    gain = summary["comparisons"]["mean_distance"]["smart-decoupled - gan"]
+    assert line.strip().endswith(
+        f"{gain['difference']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}] p={gain['p']:.3f}"
+    )
     assert same_results(finished, tmp_path / "run")
     for name in ("config.json", "summary.json", "figure.png"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
