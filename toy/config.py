@@ -191,4 +191,4 @@ PRESETS = {
         smart_decoupled=Arm(2e-3, 3e-3),
     ),
 }
-PRESETS["lazy"] = dataclasses.replace(PRESETS["healthy"], every=8, smart_decoupled=Arm(4e-3, 3e-4))
+PRESETS["lazy"] = dataclasses.replace(PRESETS["healthy"], every=8, smart_decoupled=Arm(4e-3, 1e-3))
