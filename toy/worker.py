@@ -22,7 +22,7 @@ from toy.metrics import Reference
 from toy.trainer import Trainer, training
 
 SAVE_EVERY = 5.0  # seconds
-GRID, REACH = 25, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
+GRID, REACH = 21, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
 
 
 def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
