@@ -1,8 +1,8 @@
-"""The comparison on standard output: a table on a terminal, plain aligned lines through a pipe."""
+"""The comparison on standard output: tables of at most 80 columns on a terminal, plain aligned lines through a pipe."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +13,48 @@ from rich.table import Table
 from toy.config import Config
 
 SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "w2", "sliced_w2", "energy_distance")
-BETTER = {"coverage": "higher"}  # all others: lower
 
 
 def print_report(config: Config, summary: dict[str, Any], directory: Path) -> None:
     """Means with 95 % intervals over seeds, and the paired differences to the first arm."""
-    console = Console()
-    first, *others = summary["arms"]
+    console = Console(highlight=False)
+    arms, comparisons = summary["arms"], summary["comparisons"]
     law = config.manifold if config.dim is None else f"{config.manifold} in R^{config.dim}"
     console.print(f"{law}, {config.loss} loss, {config.steps} steps; mean over {config.seeds} seeds [95 % interval]")
-    table = Table(
-        "", *summary["arms"], *(f"{arm} - {first}" for arm in others), box=SIMPLE if console.is_terminal else None
-    )
+    print_table(console, list(arms), lambda arm, metric: interval(arms[arm][metric]))
+    first, *others = arms
+    if others:
+        console.print("paired differences [95 % interval] p")
+        pairs = [f"{arm} - {first}" for arm in others]
+        print_table(console, pairs, lambda pair, metric: difference(comparisons[metric][pair]))
+    for arm in arms:
+        console.print(f"{arm}: lr {config.arm(arm).lr:g}, weight {config.arm(arm).weight:g}")
+    console.print(f"written to {directory}: figure.png, metrics.csv, summary.json, samples.npz", soft_wrap=True)
+
+
+def print_table(console: Console, columns: Sequence[str], cell: Callable[[str, str], str]) -> None:
+    """A row a metric."""
+    table = Table("", *columns, box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
     for metric in SHOWN:
-        values = [summary["arms"][arm][metric] for arm in summary["arms"]]
-        gains = [summary["comparisons"][metric][f"{arm} - {first}"] for arm in others]
-        table.add_row(metric.replace("_", " "), *map(interval, values), *map(difference, gains))
-    if not console.is_terminal:
-        console.width = 250
-    console.print(table)
-    for arm in summary["arms"]:
-        options = dataclasses.asdict(config.arm(arm))
-        console.print(f"  {arm}: " + ", ".join(f"{name} {value:g}" for name, value in options.items()))
-    console.print(f"written to {directory}: figure.png, metrics.csv, summary.json, samples.npz", highlight=False)
+        table.add_row(metric.replace("_", " "), *(cell(column, metric) for column in columns))
+    console.print(table, soft_wrap=not console.is_terminal)
 
 
 def interval(value: dict[str, Any]) -> str:
-    """0.012 [0.010, 0.015]; without an interval where there is one seed."""
-    if value["low"] is None:
-        return f"{value['mean']:.4f}"
-    return f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+    """.014 [.009,.021]; without an interval where there is one seed."""
+    return number(value["mean"]) + ends(value)
 
 
 def difference(value: dict[str, Any]) -> str:
-    """-0.678 [-0.80, -0.55] p=.008."""
-    if value["low"] is None:
-        return f"{value['difference']:+.4f}"
-    return f"{value['difference']:+.4f} [{value['low']:+.4f}, {value['high']:+.4f}] p={value['p']:.3f}"
+    """-.868 [-.884,-.849] .008; the last is p."""
+    return number(value["difference"]) + (f"{ends(value)} {number(value['p'])}" if value["low"] is not None else "")
+
+
+def ends(value: dict[str, Any]) -> str:
+    return "" if value["low"] is None else f" [{number(value['low'])},{number(value['high'])}]"
+
+
+def number(value: float) -> str:
+    """Three decimals, four below a tenth, no zero before the point."""
+    text = f"{value:.{3 if abs(value) >= 0.0995 else 4}f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
