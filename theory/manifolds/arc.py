@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, check_points
+from theory.manifolds.base import JointLaw, check_points
 from theory.manifolds.combinators import Mixture
 from theory.manifolds.interval import as_point, legendre
 
@@ -98,7 +98,7 @@ def moments(u: Float[Tensor, "*n d"], radius: float, half: float, s: Float[Tenso
 
 
 @dataclass(frozen=True, eq=False)
-class Arc(Law):
+class Arc(JointLaw):
     """Uniform on the arc {centre + radius (cos t, sin t): start <= t <= stop} of a circle in the plane.
 
     Args:
@@ -152,12 +152,6 @@ class Arc(Law):
     ) -> Float[Tensor, "n d"]:
         t = self.start + 2 * self._half * torch.rand(n, generator=generator, dtype=dtype, device=device)
         return self.radius * torch.stack([torch.cos(t), torch.sin(t)], -1) + self._frame(t)[0]
-
-    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        return self._posterior(y, nsr)[0]
-
-    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        return self._posterior(y, nsr)[1]
 
     def _posterior(
         self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Scalars: TypeAlias = Float[Tensor, "..."] | float | int  # a level, or a tensor of them
+from theory.levels import Scalars
 
 BLOCK = {"cpu": 2**11, "cuda": 2**18}  # points at a time: the nodes of a quadrature stay in the cache, memory bounded
 
@@ -63,7 +62,7 @@ class Law(ABC):
     def _posterior(
         self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
     ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
-        """(log p_t(y), x0hat(y)) at alpha = 1; for laws that get both from one computation."""
+        """(log p_t(y), x0hat(y)) at alpha = 1; see `JointLaw` for laws that get both from one computation."""
         return self._log_density(y, nsr), self._denoise(y, nsr)
 
     def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
@@ -110,6 +109,22 @@ class Law(ABC):
         """
         u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
         return _in_blocks(self._score, u, nsr) / alpha[..., None]
+
+
+class JointLaw(Law):
+    """A law whose family writes `_posterior`, one computation that gives density and mean."""
+
+    @abstractmethod
+    def _posterior(
+        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
+    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+        """(log p_t(y), x0hat(y)) at alpha = 1."""
+
+    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        return self._posterior(y, nsr)[0]
+
+    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        return self._posterior(y, nsr)[1]
 
 
 def _in_blocks(f: Callable[[Tensor, Tensor], Tensor], y: Tensor, nsr: Tensor) -> Tensor:

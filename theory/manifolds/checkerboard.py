@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, check_points
+from theory.manifolds.base import JointLaw, check_points
 from theory.manifolds.interval import moments
 
 
 @dataclass(frozen=True, eq=False)
-class Checkerboard(Law):
+class Checkerboard(JointLaw):
     """Uniform on the black squares of a board of cells x cells squares in [-half, half]^2; the lower left is black.
 
     A square is a product of two intervals of the line, and a row of squares shares one of them. With L_i(y) the log
@@ -67,12 +67,6 @@ class Checkerboard(Law):
         column, row = self._squares(place)
         square = torch.randint(len(column), (n,), generator=generator, device=device)
         return self._centres(place)[torch.stack([column[square], row[square]], -1)] + place
-
-    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        return self._posterior(y, nsr)[0]
-
-    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        return self._posterior(y, nsr)[1]
 
     def _posterior(
         self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, check_points
+from theory.manifolds.base import JointLaw, check_points
 
 # nodes, and the exponent beyond which mass is left out: exp(-37) is float64's rounding unit, exp(-17) float32's
 RULE = {torch.float64: (44, 41.0), torch.float32: (20, 20.0)}
@@ -76,7 +76,7 @@ def as_point(values: Sequence[float], name: str) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Segment(Law):
+class Segment(JointLaw):
     """Uniform on the segment between two points of R^d.
 
     Raises:
@@ -113,12 +113,6 @@ class Segment(Law):
         middle, direction, half = self._frame(place)
         return middle + half * place * direction
 
-    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        return self._posterior(y, nsr)[0]
-
-    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        return self._posterior(y, nsr)[1]
-
     def _posterior(
         self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
     ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
@@ -138,7 +132,7 @@ class Segment(Law):
 
 
 @dataclass(frozen=True, eq=False)
-class Box(Law):
+class Box(JointLaw):
     """Uniform on the box {x in R^d: lower <= x <= upper}, every side longer than 0.
 
     Raises:
@@ -172,12 +166,6 @@ class Box(Law):
         place = 2 * torch.rand(n, self.dim, generator=generator, dtype=dtype, device=device) - 1
         centre, half = self._frame(place)
         return centre + half * place
-
-    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        return self._posterior(y, nsr)[0]
-
-    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        return self._posterior(y, nsr)[1]
 
     def _posterior(
         self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
