@@ -21,8 +21,6 @@ Logits: TypeAlias = Float[Tensor, "*n"]
 class Game(NamedTuple):
     """Two losses of a pair of logits, elementwise: (real [...], fake [...]) -> [...]."""
 
-    description: str
-    """One line for the command line's help."""
     d_loss: Callable[[Logits, Logits], Logits]
     """The discriminator's loss."""
     d_slopes: Callable[[Logits, Logits], tuple[Logits, Logits]]
@@ -39,7 +37,6 @@ GAMES: dict[str, Game] = {
     # D = sigmoid(logit):  -log D(real) - log(1 - D(fake));  log(1 - D(fake))
     # Goodfellow et al. 2014, eq. 1. The generator's slope -D(fake) vanishes where the discriminator is sure of a fake.
     "saturating": Game(
-        "the generator minimises log(1 - D(fake)), the minimax game (Goodfellow et al. 2014)",
         d_loss=lambda real, fake: softplus(-real) + softplus(fake),
         d_slopes=lambda real, fake: (-sigmoid(-real), sigmoid(fake)),
         g_loss=lambda real, fake: -softplus(fake),
@@ -48,7 +45,6 @@ GAMES: dict[str, Game] = {
     # D = sigmoid(logit):  -log D(real) - log(1 - D(fake));  -log D(fake)
     # Goodfellow et al. 2014, section 3.
     "non-saturating": Game(
-        "the generator minimises -log D(fake) (Goodfellow et al. 2014)",
         d_loss=lambda real, fake: softplus(-real) + softplus(fake),
         d_slopes=lambda real, fake: (-sigmoid(-real), sigmoid(fake)),
         g_loss=lambda real, fake: softplus(-fake),
@@ -57,7 +53,6 @@ GAMES: dict[str, Game] = {
     # max(0, 1 - D(real)) + max(0, 1 + D(fake));  -D(fake)
     # Lim, Ye 2017; Miyato et al. 2018, eqs. 16 and 17.
     "hinge": Game(
-        "the discriminator minimises max(0, 1 -+ D), the generator -D(fake) (Lim, Ye 2017)",
         d_loss=lambda real, fake: relu(1 - real) + relu(1 + fake),
         d_slopes=lambda real, fake: (-(real < 1).to(real.dtype), (fake > -1).to(fake.dtype)),
         g_loss=lambda real, fake: -fake,
@@ -66,7 +61,6 @@ GAMES: dict[str, Game] = {
     # (D(real) - 1)^2 / 2 + D(fake)^2 / 2;  (D(fake) - 1)^2 / 2
     # Mao et al. 2017, eqs. 2 and 9.
     "least-squares": Game(
-        "squared distances from 1 for real and 0 for fake, halved; the generator's from 1 (Mao et al. 2017)",
         d_loss=lambda real, fake: (real - 1).square() / 2 + fake.square() / 2,
         d_slopes=lambda real, fake: (real - 1, fake),
         g_loss=lambda real, fake: (fake - 1).square() / 2,
@@ -75,7 +69,6 @@ GAMES: dict[str, Game] = {
     # -D(real) + D(fake);  -D(fake)
     # Arjovsky, Chintala, Bottou 2017, eqs. 2 and 3: for Lipschitz D, which is the penalty's to ensure.
     "wasserstein": Game(
-        "the discriminator minimises D(fake) - D(real), the generator -D(fake) (Arjovsky et al. 2017)",
         d_loss=lambda real, fake: fake - real,
         d_slopes=lambda real, fake: (-ones_like(real), ones_like(fake)),
         g_loss=lambda real, fake: -fake,
@@ -84,7 +77,6 @@ GAMES: dict[str, Game] = {
     # -log sigmoid(D(real) - D(fake));  -log sigmoid(D(fake) - D(real))
     # Jolicoeur-Martineau 2018 (RSGAN); Huang et al. 2024 (R3GAN), section 2: real and fake are paired.
     "relativistic": Game(
-        "both see the difference of paired logits alone: softplus(+-(D(fake) - D(real))) (R3GAN, 2024)",
         d_loss=lambda real, fake: softplus(fake - real),
         d_slopes=lambda real, fake: (-sigmoid(fake - real), sigmoid(fake - real)),
         g_loss=lambda real, fake: softplus(real - fake),

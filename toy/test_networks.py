@@ -9,7 +9,6 @@ import torch
 
 from toy.networks import SLOPE, Network
 from toy.noise import generator
-from toy.penalties import r1_gradient
 
 WIDTHS = [(2, 1), (3, 5, 1), (2, 8, 7, 2), (4, 6, 6, 6, 1)]
 SEEDS, BATCH = 3, 11
@@ -58,20 +57,6 @@ def test_forward_and_both_gradients(widths: tuple[int, ...]) -> None:
     torch.testing.assert_close(hidden[-1], wanted.detach())
     torch.testing.assert_close(net.input_gradient(deltas), want_x)
     torch.testing.assert_close(got, want_theta)
-
-
-@pytest.mark.parametrize("widths", [w for w in WIDTHS if w[-1] == 1], ids=str)
-def test_r1_gradient(widths: tuple[int, ...]) -> None:
-    net, x, gamma = network(widths), points(widths[0]).requires_grad_(), 0.7
-    theta = net.theta.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(plain(net, theta, x).sum(), x, create_graph=True)
-    squared = slope.square().sum(-1)
-    penalty = gamma / 2 * squared.mean(1).sum()
-    (wanted,) = torch.autograd.grad(penalty, theta, allow_unused=True, materialize_grads=True)
-
-    got, norms = r1_gradient(net, net.forward(x.detach()), gamma)
-    torch.testing.assert_close(got, wanted)
-    torch.testing.assert_close(norms, squared.detach())
 
 
 def test_seeds_do_not_mix() -> None:
