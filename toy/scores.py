@@ -15,12 +15,9 @@ from theory.levels import Interval, Level
 from theory.manifolds import Law
 from theory.manifolds.base import at_unit_alpha
 from theory.regularity import EpsModel, eps_model_of
-from toy.config import Config
+from toy.config import SCORES, Config
+from toy.denoiser import cached_denoiser
 
-SCORES = {
-    "analytic": "the exact score of the law",
-    "perturbed": "the exact one plus a smooth random field of score_error RMS a dimension",
-}
 WAVES = 64  # of the random field
 LENGTH = 0.5  # its correlation length, in units of x: half the radius of the ring
 FIELD_SEED = 0  # one field for every seed of a run, as one pretrained model would serve them all
@@ -31,16 +28,20 @@ def eps_model(config: Config, law: Law) -> EpsModel:
     """The score model that `config.score` names, (x_t [..., d], level) -> eps [..., d], differentiable once.
 
     - analytic: eps*(x_t), exact.
+    - learned: a `Denoiser` trained for score_steps steps on samples of the law, from the cache if it is there.
     - perturbed: eps*(x_t) + score_error f(x_t / alpha), f the `RandomField` of FIELD_SEED, scaled so that
       E||f||^2 = d over x ~ P and nsr uniform on the interval: the error there is score_error^2 d (claim P6).
 
     Raises:
-        ValueError: no score of that name.
+        ValueError: no score of that name. OSError: the cache cannot be read or written.
     """
+    interval = Interval(config.low, config.high)
     if config.score == "analytic":
         return eps_model_of(law)
+    if config.score == "learned":
+        return cached_denoiser(law, config.score_steps, interval)
     if config.score == "perturbed":
-        return perturbed(law, Interval(config.low, config.high), config.score_error)
+        return perturbed(law, interval, config.score_error)
     raise ValueError(f"score must be one of {', '.join(SCORES)}; given {config.score!r}")
 
 
