@@ -38,6 +38,11 @@ class Network:
         self.theta = torch.zeros(count) if theta is None else theta
         self.weights, self.biases = self.views(self.theta)
 
+    @property
+    def parameters(self) -> Float[Tensor, " p"]:
+        """What an optimiser steps."""
+        return self.theta
+
     def views(self, flat: Float[Tensor, " p"]) -> tuple[list[Tensor], list[Tensor]]:
         """The weights and the biases of every layer as views into a flat tensor laid out as theta."""
         weights, biases, at = [], [], 0
@@ -50,8 +55,9 @@ class Network:
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """He initialisation for the leaky ReLU (gain 1 in the last layer), biases zero; one generator a seed."""
-        for layer, weight in enumerate(self.weights):
-            gain = 1.0 if layer == len(self.weights) - 1 else math.sqrt(2 / (1 + SLOPE**2))
+        weights, _ = self.views(self.parameters)
+        for layer, weight in enumerate(weights):
+            gain = 1.0 if layer == len(weights) - 1 else math.sqrt(2 / (1 + SLOPE**2))
             for w, generator in zip(weight, generators, strict=True):
                 w.normal_(std=gain / math.sqrt(w.shape[0]), generator=generator)
 
