@@ -1,0 +1,99 @@
+"""Tasks over processes of this machine, or over those of a cluster."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import joblib
+
+from theory.commandline import UsageError
+from toy.cache import Outcome
+from toy.cells import Task
+
+PATIENCE = 10  # seconds in which a cluster has to answer
+
+
+@contextmanager
+def pool(processes: int, cluster: str | None) -> Iterator[int]:
+    """Where `run` runs tasks; gives the number of processes there.
+
+    Raises:
+        UsageError: nobody answers at the cluster's address, or it has no workers, or its extra is not installed.
+    """
+    if cluster is None:
+        with joblib.parallel_config(backend="loky", n_jobs=processes):
+            yield processes
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError("--cluster needs the extra cluster: pip install 'smart-verified[cluster]'") from None
+    try:
+        client = Client(cluster, timeout=PATIENCE, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no dask scheduler answers at --cluster {cluster}: {error}") from None
+    with client, joblib.parallel_config(backend="dask"):
+        cores = sum(client.ncores().values())
+        if not cores:
+            raise UsageError(f"the dask scheduler at --cluster {cluster} has no workers")
+        yield cores
+
+
+def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
+    """(index of the task, its outcome) as they end, each once; begins them in the order given."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: a terminal sends Ctrl-C to workers too
+    try:
+        outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
+            joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    yield from outcomes
+
+
+def finish(index: int, task: Task) -> tuple[int, Outcome]:
+    """In a worker, which imports torch: trains, evaluates and measures. Whatever goes wrong is an outcome."""
+    from toy.failures import Diverged
+
+    begun = time.thread_time()
+    try:
+        import toy.worker  # noqa: F401
+
+        begun = time.thread_time()  # a process imports torch once: that is no job's
+        return index, Outcome(values(task), time.thread_time() - begun)
+    except Diverged as error:
+        return index, Outcome({}, time.thread_time() - begun, str(error))
+    except Exception as error:
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        return index, Outcome({}, time.thread_time() - begun, message, crashed=True)
+
+
+def values(task: Task) -> dict[str, list[float]]:
+    """The last value of each metric for each seed.
+
+    Raises:
+        Diverged: it did. ValueError: a measured value is NaN or infinite. Whatever training and measuring raise.
+    """
+    import math
+    from pkgutil import resolve_name
+
+    from toy.board import Board
+    from toy.worker import work
+
+    board = Board(1)
+    try:
+        result = work(task.job, 0, board, None, False, False)
+    finally:
+        board.close()
+    if result.failure is not None:
+        raise result.failure
+    found = {name: values for step, name, values in result.records if step == task.job.config.steps}
+    if task.measure is not None:
+        for name, measured in resolve_name(task.measure)(task.job.config, result.samples).items():
+            found[name] = [float(value) for value in measured]
+            if len(found[name]) != len(task.job.seeds) or not all(map(math.isfinite, found[name])):
+                raise ValueError(f"{task.measure} must give a finite {name} for each seed; gave {found[name]}")
+    return found
