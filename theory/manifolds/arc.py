@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import cos, inf, isfinite, log, pi, sin
+from math import cos, inf, isfinite, pi, sin
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.manifolds.anchored import Anchored
 from theory.manifolds.base import JointLaw, check_points
 from theory.manifolds.combinators import Mixture
 from theory.manifolds.interval import as_point, legendre
@@ -72,8 +73,11 @@ def _window(u1: Tensor, u2: Tensor, scale: Tensor, half: float) -> _Window:
     return _Window(cos_c, sin_c, beyond <= 0, weight, sine, versine, sin_t)
 
 
-def moments(u: Float[Tensor, "*n d"], radius: float, half: float, s: Float[Tensor, "*n"]) -> tuple[Tensor, Tensor]:
-    """(log density, mean) at u of X + s eps, X uniform on the arc |t| <= half about the first axis."""
+def moments(u: Float[Tensor, "*n d"], radius: float, half: float, s: Float[Tensor, "*n"]) -> tuple[Tensor, ...]:
+    """(rest, square, mean) at u of X + s eps, X uniform on the arc |t| <= half about the first axis.
+
+    square is the squared distance to the arc, and the log density is rest - square / 2 s^2.
+    """
     negative = u[..., 1] < 0  # not abs(), which has no slope at 0
     u1, u2 = u[..., 0], torch.where(negative, -u[..., 1], u[..., 1])
     scale = radius / s.square()
@@ -85,16 +89,14 @@ def moments(u: Float[Tensor, "*n d"], radius: float, half: float, s: Float[Tenso
     mirrored = main * torch.exp(-2 * (scale * u2)[..., None] * w.sin_t)
     both = main + mirrored
     mass = both.sum(-1)
-    log_density = (
-        torch.log(mass / (2 * half)) - ((h - radius).square() + g.square()) / (2 * s.square()) - torch.log(s.square())
-    )
+    rest, square = torch.log(mass / (2 * half)) - torch.log(2 * pi * s.square()), (h - radius).square() + g.square()
     # as differences from e(c), which keep their digits where t hardly varies
     sine, versine = (both * w.sine).sum(-1) / mass, (both * w.versine).sum(-1) / mass
     folded = 2 * (mirrored * w.sin_t).sum(-1) / mass
     mean1 = w.cos_c - (w.cos_c * versine + w.sin_c * sine)
     mean2 = w.sin_c - (w.sin_c * versine - w.cos_c * sine) - folded
     mean = radius * torch.stack([mean1, torch.where(negative, -mean2, mean2)], -1)
-    return log_density - log(2 * pi), mean
+    return rest, square, mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +155,13 @@ class Arc(JointLaw):
         t = self.start + 2 * self._half * torch.rand(n, generator=generator, dtype=dtype, device=device)
         return self.radius * torch.stack([torch.cos(t), torch.sin(t)], -1) + self._frame(t)[0]
 
-    def _posterior(
-        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
-    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
-        wide = y.double()
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
+        wide, variance = y.double(), nsr.double().square()
         centre, rotation = self._frame(wide)
-        log_density, mean = moments((wide - centre) @ rotation, self.radius, self._half, nsr.double())
-        return log_density.to(y.dtype), (centre + mean @ rotation.T).to(y.dtype)
+        rest, square, mean = moments((wide - centre) @ rotation, self.radius, self._half, nsr.double())
+        x0hat = centre + mean @ rotation.T
+        parts = rest - square / (2 * variance), x0hat, self.project(wide.detach()), variance, rest.detach()
+        return Anchored(*[part.to(y.dtype) for part in parts])
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The point of the arc in the direction of x, or the nearer end; for x = centre, the middle of the arc."""

@@ -2,7 +2,7 @@
 
 Notation: X ~ P on R^d; Y = alpha X + sigma eps with eps ~ N(0, I); p_t is the density of Y; nsr = sigma / alpha.
 A family writes its formulas at alpha = 1, where sigma is nsr, in `_log_density` and `_denoise` (and, where that saves
-work or digits, in `_posterior` and `_score`); this file alone knows alpha. For Y = alpha (X + nsr eps):
+work or digits, in `_posterior`, `_anchored` and `_score`); this file alone knows alpha. For Y = alpha (X + nsr eps):
 
     log p_t(y; alpha, sigma) = log p_t(y / alpha; 1, nsr) - d log alpha
     x0hat(y; alpha, sigma)   = x0hat(y / alpha; 1, nsr)
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from theory.levels import Scalars
+from theory.manifolds.anchored import Anchored
 
 BLOCK = {"cpu": 2**11, "cuda": 2**18}  # points at a time: the nodes of a quadrature stay in the cache, memory bounded
 
@@ -65,6 +66,14 @@ class Law(ABC):
         """(log p_t(y), x0hat(y)) at alpha = 1; see `JointLaw` for laws that get both from one computation."""
         return self._log_density(y, nsr), self._denoise(y, nsr)
 
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
+        """The posterior with its density in two parts; here `rest` cancels, and is as exact as log p_t(y) alone."""
+        log_density, mean = self._posterior(y, nsr)
+        with torch.no_grad():
+            anchor, variance = self.project(y), nsr.square()
+            rest = log_density + (y - anchor).square().sum(-1) / (2 * variance)
+        return Anchored(log_density, mean, anchor, variance, rest)
+
     def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
         """grad log p_t(y) at alpha = 1; for laws in which Tweedie's x0hat - y would cancel."""
         return (self._denoise(y, nsr) - y) / nsr.square()[..., None]
@@ -86,8 +95,8 @@ class Law(ABC):
         """log p_t(y), normalised: the law of alpha X + sigma eps.   [..., d] -> [...]
 
         Raises:
-            TypeError: y is no float32 or float64 tensor. ValueError: its last axis is not d, or a level is not in
-                (0, inf).
+            TypeError: y is no float32 or float64 tensor. ValueError: its last axis is not d, a level is not in
+                (0, inf), or there is no point or no level.
         """
         u, alpha, nsr = at_unit_alpha(self.dim, y, alpha, sigma)
         return _in_blocks(self._log_density, u, nsr) - self.dim * torch.log(alpha)
@@ -112,13 +121,16 @@ class Law(ABC):
 
 
 class JointLaw(Law):
-    """A law whose family writes `_posterior`, one computation that gives density and mean."""
+    """A law whose family writes `_anchored`, one computation that gives density and mean."""
 
     @abstractmethod
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
+        """The posterior at alpha = 1 with its density in two parts, neither of which cancels."""
+
     def _posterior(
         self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
     ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
-        """(log p_t(y), x0hat(y)) at alpha = 1."""
+        return self._anchored(y, nsr)[:2]
 
     def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         return self._posterior(y, nsr)[0]
@@ -144,7 +156,7 @@ def at_unit_alpha(
 
     Raises:
         TypeError: y is no float32 or float64 tensor.
-        ValueError: y's last axis is not `dim`; a level is not in (0, inf) or does not broadcast.
+        ValueError: y's last axis is not `dim`; a level is not in (0, inf) or does not broadcast; y or a level is empty.
     """
     check_points(y, dim, "y")
     alpha, sigma = as_level(alpha, "alpha", y), as_level(sigma, "sigma", y)
@@ -160,8 +172,10 @@ def at_unit_alpha(
 
 
 def as_level(value: Scalars, name: str, like: Tensor) -> Tensor:
-    """The level as a tensor of like's dtype and device; ValueError unless it lies in (0, inf)."""
+    """The level as a tensor of like's dtype and device; ValueError if there is none or one is not in (0, inf)."""
     level = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if level.numel() == 0:
+        raise ValueError(f"{name} must hold at least one level; given shape {tuple(level.shape)}")
     if not bool(((level > 0) & torch.isfinite(level)).all()):
         given = value if not isinstance(value, Tensor) else f"values in [{value.min()}, {value.max()}]"
         raise ValueError(f"{name} must lie in (0, inf); given {given}")
@@ -169,9 +183,11 @@ def as_level(value: Scalars, name: str, like: Tensor) -> Tensor:
 
 
 def check_points(x: Tensor, dim: int, name: str) -> None:
-    """TypeError unless x is a float32 or float64 tensor, ValueError unless its last axis is `dim`."""
+    """TypeError unless x is a float32 or float64 tensor, ValueError unless it holds points of `dim` coordinates."""
     if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
         given = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{name} must be a float32 or float64 tensor [..., {dim}]; given {given}")
     if x.ndim == 0 or x.shape[-1] != dim:
         raise ValueError(f"{name} must have {dim} as its last axis; given shape {tuple(x.shape)}")
+    if x.numel() == 0:
+        raise ValueError(f"{name} must hold at least one point; given shape {tuple(x.shape)}")

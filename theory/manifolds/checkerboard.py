@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.manifolds.anchored import Anchored, differences, pick
 from theory.manifolds.base import JointLaw, check_points
 from theory.manifolds.interval import moments
 
@@ -68,19 +69,31 @@ class Checkerboard(JointLaw):
         square = torch.randint(len(column), (n,), generator=generator, device=device)
         return self._centres(place)[torch.stack([column[square], row[square]], -1)] + place
 
-    def _posterior(
-        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
-    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
         half, s = y.new_tensor(self.half / self.cells).expand_as(y), nsr[..., None].expand_as(y)
         # one interval after the other: the nodes of all at once would not fit the cache
-        parts = [(c, *moments(y - c, half, s)) for c in self._centres(y)]
-        log_density = torch.stack([part for _, part, _ in parts], -1)  # [..., 2, cells]
-        mean = torch.stack([c + part for c, _, part in parts], -1)
+        parts = [(c + (y - c).clamp(-half, half), *moments(y - c, half, s), c) for c in self._centres(y)]
+        anchor = torch.stack([a for a, *_ in parts], -1)  # [..., 2, cells]
+        rest = torch.stack([part for _, part, *_ in parts], -1)
+        log_density = rest - torch.stack([gap for _, _, gap, *_ in parts], -1).square() / 2
+        mean = torch.stack([c + part for *_, part, c in parts], -1)
+        variance = s.square()[..., None].expand_as(rest)
+        nearest, gaps = differences(y[..., None], log_density, anchor[..., None], variance, rest)  # on each axis
+
         column, row = self._squares(y)
-        terms = log_density[..., 0, column] + log_density[..., 1, row]  # [..., squares]
-        share = terms.softmax(-1)
-        means = torch.stack([mean[..., 0, column], mean[..., 1, row]], -1)  # [..., squares, 2]
-        return terms.logsumexp(-1) - log(len(column)), (share[..., None] * means).sum(-2)
+        anchors, rests, means, terms = (
+            torch.stack([part[..., 0, column], part[..., 1, row]], -1) for part in (anchor, rest, mean, gaps)
+        )  # [..., squares, 2]
+        terms = terms.sum(-1)
+        r = terms.argmax(-1)
+        total = terms.logsumexp(-1) - log(len(column))
+        return Anchored(
+            log_density=pick(log_density, nearest).sum(-1) + total,
+            mean=(terms.softmax(-1)[..., None] * means).sum(-2),
+            anchor=pick(anchors, r),
+            variance=nsr.square(),
+            rest=pick(rests, r).sum(-1) + total - pick(terms, r),
+        )
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The nearest point of the nearest black square."""

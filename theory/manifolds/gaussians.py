@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, check_points
+from theory.manifolds.anchored import Anchored
+from theory.manifolds.base import JointLaw, check_points
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussians(Law):
+class Gaussians(JointLaw):
     """The mixture sum_k w_k N(mu_k, std_k^2 I); a component of std 0 is a point mass.
 
     At alpha = 1, with v_k = nsr^2 + std_k^2 and r_k proportional to w_k N(y; mu_k, v_k I):
@@ -82,29 +83,23 @@ class Gaussians(Law):
         noise = torch.randn(n, self.dim, generator=generator, dtype=dtype, device=device)
         return self._means.to(noise)[k] + self._variance.sqrt().to(noise)[k, None] * noise
 
-    def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        highest, gaps = self._log_terms(y, nsr)
-        return highest + gaps.logsumexp(-1)
-
-    def _denoise(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
-        return self._posterior(y, nsr)[1]
-
-    def _posterior(
-        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
-    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
-        highest, gaps = self._log_terms(y, nsr)
-        log_density = highest + gaps.logsumexp(-1)
-        share = gaps.softmax(-1)  # r, [..., K]
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
+        r, rest, square, gaps = self._log_terms(y, nsr)
         means, variance = self._means.to(y), self._variance.to(y)
+        v = nsr.square() + variance[r]
+        rest = rest + gaps.logsumexp(-1)
+        share = gaps.softmax(-1)  # of each component, [..., K]
         if self.intrinsic_dim == 0:
-            return log_density, share @ means
-        noise = nsr.square()[..., None]
-        share = share / (noise + variance)  # r_k / v_k
-        return log_density, noise * (share @ means) + (share @ variance)[..., None] * y
+            mean = share @ means
+        else:
+            noise = nsr.square()[..., None]
+            share = share / (noise + variance)
+            mean = noise * (share @ means) + (share @ variance)[..., None] * y
+        return Anchored(rest - square / (2 * v), mean, means[r], v, rest.detach())
 
     def _score(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
         """sum_k r_k (mu_k - y) / v_k; Tweedie's x0hat - y would cancel for nsr far below std."""
-        _, gaps = self._log_terms(y, nsr)
+        gaps = self._log_terms(y, nsr)[-1]
         share = gaps.softmax(-1) / (nsr.square()[..., None] + self._variance.to(y))  # r_k / v_k
         return share @ self._means.to(y) - share.sum(-1, keepdim=True) * y
 
@@ -114,8 +109,10 @@ class Gaussians(Law):
         means = self._means.to(x)
         return means[distances(x, means).argmin(-1)]
 
-    def _log_terms(self, y: Tensor, nsr: Tensor) -> tuple[Tensor, Tensor]:
-        """log(w_k N(y; mu_k, v_k I)) of the likeliest component r, [...], and the others' differences to it, [..., K].
+    def _log_terms(self, y: Tensor, nsr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(r, rest, ||y - mu_r||^2, gaps): the likeliest component, [...], and the others' differences to it, [..., K].
+
+        The differences are those of log(w_k N(y; mu_k, v_k I)), which is rest - ||y - mu_r||^2 / (2 v_r) for r.
 
         Far out, ||y - mu_k||^2 / v_k is so large that its rounding alone would decide between the components. The
         differences are therefore formed from
@@ -141,7 +138,7 @@ class Gaussians(Law):
         gaps = (inner - self._half_squares.to(y)[r]) / v + (constant - constant_r[..., None])
         if not self._shared:  # ||y - mu_r||^2 (1 / v_r - 1 / v_k) / 2
             gaps = gaps + square[..., None] / 2 * ((variance - variance[r][..., None]) / v_r[..., None] / v)
-        return constant_r - self.dim / 2 * math.log(2 * math.pi) - square / (2 * v_r), gaps
+        return r, constant_r - self.dim / 2 * math.log(2 * math.pi), square, gaps
 
 
 def distances(x: Float[Tensor, "*n d"], points: Float[Tensor, "K d"]) -> Float[Tensor, "*n K"]:

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.manifolds.anchored import Anchored
 from theory.manifolds.base import JointLaw, check_points
 
 # nodes, and the exponent beyond which mass is left out: exp(-37) is float64's rounding unit, exp(-17) float32's
@@ -36,8 +37,11 @@ def legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (1 + nodes) / 2, weights / 2
 
 
-def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """(log density, mean) at y of X + s eps, X uniform on [-half, half]; all three of one shape."""
+def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(rest, gap, mean) at y of X + s eps, X uniform on [-half, half]: log density rest - gap^2 / 2; all of one shape.
+
+    gap is the distance to the interval, in units of s.
+    """
     count, cut = RULE[y.dtype]
     nodes, weights = (torch.as_tensor(part, dtype=y.dtype, device=y.device) for part in legendre(count))
     negative = y < 0  # not y.abs(), which has no slope at 0
@@ -59,12 +63,12 @@ def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     weight = weights * torch.exp(-gap[..., None] * step - step.square() / 2)
     rho = torch.exp(-2 * h[..., None] * v)
     mass = (weight * (1 + rho)).sum(-1)
-    log_density = torch.log(mass * width / 2) - gap.square() / 2 - torch.log(s) - log(2 * pi) / 2
+    rest = torch.log(mass * width / 2) - torch.log(s) - log(2 * pi) / 2
     near = (weight * v * -torch.expm1(-2 * h[..., None] * v)).sum(-1) / mass
     # the same mean, written as a difference from `centre`: keeps the digits of the derivative when v hardly varies
     far = centre - (weight * (delta + rho * (centre[..., None] + v))).sum(-1) / mass
     mean = half * torch.where((u < s) | (h < 1), near, far)
-    return log_density, torch.where(negative, -mean, mean)
+    return rest, gap, torch.where(negative, -mean, mean)
 
 
 def as_point(values: Sequence[float], name: str) -> tuple[float, ...]:
@@ -113,16 +117,15 @@ class Segment(JointLaw):
         middle, direction, half = self._frame(place)
         return middle + half * place * direction
 
-    def _posterior(
-        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
-    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
         middle, direction, half = self._frame(y)
         along = (y - middle) @ direction
         across = y - middle - along[..., None] * direction
-        log_density, mean = moments(along, half.expand_as(along), nsr)
-        normal = -(across / nsr[..., None]).square().sum(-1) / 2
-        log_density = log_density + normal - (self.dim - 1) * (torch.log(nsr) + log(2 * pi) / 2)
-        return log_density, middle + mean[..., None] * direction
+        rest, gap, mean = moments(along, half.expand_as(along), nsr)
+        rest = rest - (self.dim - 1) * (torch.log(nsr) + log(2 * pi) / 2)
+        log_density = rest - gap.square() / 2 - (across / nsr[..., None]).square().sum(-1) / 2
+        x0hat = middle + mean[..., None] * direction
+        return Anchored(log_density, x0hat, self.project(y.detach()), nsr.square(), rest.detach())
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         check_points(x, self.dim, "x")
@@ -167,12 +170,11 @@ class Box(JointLaw):
         centre, half = self._frame(place)
         return centre + half * place
 
-    def _posterior(
-        self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]
-    ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n d"]]:
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
         centre, half = self._frame(y)
-        log_density, mean = moments(y - centre, half.expand_as(y), nsr[..., None].expand_as(y))
-        return log_density.sum(-1), centre + mean
+        rest, gap, mean = moments(y - centre, half.expand_as(y), nsr[..., None].expand_as(y))
+        log_density = (rest - gap.square() / 2).sum(-1)
+        return Anchored(log_density, centre + mean, self.project(y.detach()), nsr.square(), rest.detach().sum(-1))
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         check_points(x, self.dim, "x")

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.manifolds.anchored import Anchored
 from theory.manifolds.base import Law, check_points
 from theory.manifolds.bessel import log_0f1, log_scaled, reduced_ratio
 
@@ -53,7 +54,8 @@ class Sphere(Law):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Float[Tensor, "n d"]:
-        return self.project(torch.randn(n, self.dim, generator=generator, dtype=dtype, device=device))
+        _, direction = _polar(torch.randn(n, self.dim, generator=generator, dtype=dtype, device=device))
+        return self.radius * direction
 
     def _log_density(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         u, s = y.double(), nsr.double()
@@ -75,22 +77,32 @@ class Sphere(Law):
         factor = self.radius * scale * reduced_ratio(self.dim / 2 - 1, q)
         return (u * factor[..., None]).to(y.dtype)
 
+    def _anchored(self, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> Anchored:
+        with torch.no_grad():
+            u, s = y.double(), nsr.double()
+            q = u.square().sum(-1) * (self.radius / s.square()).square()
+            rest = log_scaled(self.dim / 2 - 1, q) - self.dim * (torch.log(s) + log(2 * pi) / 2)
+            parts = self.project(u), s.square(), rest
+        return Anchored(*self._posterior(y, nsr), *[part.to(y.dtype) for part in parts])
+
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """radius x / ||x||; radius e_1 for x = 0, which every point of the sphere is nearest to."""
-        _, direction = self._polar(x)
+        check_points(x, self.dim, "x")
+        _, direction = _polar(x)
         return self.radius * direction
 
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """| ||x|| - radius |."""
-        norm, _ = self._polar(x)
+        check_points(x, self.dim, "x")
+        norm, _ = _polar(x)
         return (norm - self.radius).abs()
 
-    def _polar(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(||x||, x / ||x||), with the direction e_1 for x = 0; no square over- or underflows."""
-        check_points(x, self.dim, "x")
-        largest = x.detach().abs().amax(-1, keepdim=True)
-        first = torch.zeros_like(x)
-        first[..., 0] = 1
-        scaled = torch.where(largest > 0, x / torch.where(largest > 0, largest, 1), first)
-        length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-        return (largest * length)[..., 0], scaled / length
+
+def _polar(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(||x||, x / ||x||), with the direction e_1 for x = 0; no square over- or underflows."""
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    first = torch.zeros_like(x)
+    first[..., 0] = 1
+    scaled = torch.where(largest > 0, x / torch.where(largest > 0, largest, 1), first)
+    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    return (largest * length)[..., 0], scaled / length
