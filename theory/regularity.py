@@ -58,8 +58,10 @@ def score_matching_loss(
         noise: eps, standard normal, of x's shape.
 
     Raises:
-        ValueError: noise or the estimate is not of x's shape.
+        ValueError: x is empty; noise or the estimate is not of x's shape.
     """
+    if x.numel() == 0:
+        raise ValueError(f"x must hold at least one sample; given shape {tuple(x.shape)}")
     if noise.shape != x.shape:
         raise ValueError(f"noise must have the shape of x, {tuple(x.shape)}; given {tuple(noise.shape)}")
     alpha, sigma = (_over_events(value, event_dims) for value in (level.alpha, level.sigma))

@@ -125,6 +125,10 @@ def test_shapes_that_do_not_fit_are_refused():
         score_matching_loss(x, eps_model_of(CIRCLE), level, normal(3, 1))
     with pytest.raises(ValueError, match=r"eps_model must return x's shape, \(3, 2\); it returned \(3, 1\)"):
         score_matching_loss(x, lambda y, level: y[:, :1], level, x)
+    with pytest.raises(ValueError, match=r"x must hold at least one sample; given shape \(0, 2\)"):
+        score_matching_loss(x[:0], eps_model_of(CIRCLE), level, x[:0])
+    with pytest.raises(ValueError, match=r"x must hold at least one point; given shape \(0, 2\)"):
+        pointwise_loss(CIRCLE, x[:0], 1.0, 0.1)
 
 
 # Its mean over the noise
