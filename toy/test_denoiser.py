@@ -14,6 +14,8 @@ from theory.regularity import eps_model_of
 from toy import denoiser as module
 from toy.denoiser import Denoiser, Preconditioning, cached_denoiser, recipe, train_denoiser
 
+torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
+
 INTERVAL = Interval(0.05, 0.15)
 RING = make("ring")
 

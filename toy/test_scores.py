@@ -15,6 +15,8 @@ from theory.regularity import eps_model_of, score_matching_loss
 from toy.config import SCORES
 from toy.scores import LENGTH, RandomField, eps_model, noised, score_error
 
+torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
+
 INTERVAL = Interval(0.05, 0.15)
 
 
