@@ -41,7 +41,7 @@ OPTIONS = {
     "--gan.weight 1": "gan.weight must be 0",
     "--gan.lr 0": "gan.lr must be positive and finite; given 0.0",
     "--d-lr -1": "d_lr must be positive and finite; given -1.0",
-    "--r1 -1": "r1 must be at least 0 and finite; given -1.0",
+    "--gamma -1": "gamma must be at least 0 and finite; given -1.0",
     "--beta2 1": r"beta2 must lie in \[0, 1\); given 1.0",
     "--dim 1": "dim must be at least 2, the dimension of ring; given 1",
     "--processes 0": "processes must be at least 1; given 0",
@@ -156,7 +156,7 @@ def test_damaged_config(damage: str, run: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("seeds", "8"), ("gan", 3), ("arms", None), ("smart", {"lr": 1, "x": 1}), ("loss", 3), ("low", None), ("r1", -1)],
+    [("seeds", "8"), ("gan", 3), ("arms", None), ("smart", {"lr": 1, "x": 1}), ("loss", 3), ("low", None), ("gamma", -1)],
 )
 def test_config_of_wrong_values(key: str, value: object, run: Command, finished: Path, tmp_path: Path) -> None:
     good = json.loads((finished / "config.json").read_text())
@@ -204,10 +204,10 @@ def test_checkpoint_of_something_else(run: Command, finished: Path, tmp_path: Pa
 def test_checkpoint_from_another_configuration(run: Command, finished: Path, tmp_path: Path) -> None:
     """Even one whose tensors have the same shapes."""
     config = json.loads((finished / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "r1": 1.5}))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "gamma": 1.5}))
     shutil.copy(finished / "checkpoint.pt", tmp_path)
     said = run.refuses(2, "--out", tmp_path, "--resume")
-    assert "checkpoint.pt is from another configuration: r1 is 0.0 there, 1.5 here" in said
+    assert "checkpoint.pt is from another configuration: gamma is 1.0 there, 1.5 here" in said
 
 
 def test_checkpoint_that_cannot_be_read(run: Command, finished: Path, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_read_only_directory(run: Command, tmp_path: Path) -> None:
 # Losses
 
 
-@pytest.mark.parametrize("options", ["--gan.lr 1e20", "--gan.lr 1e20 --eval-every 1", "--gan.lr 1e10 --r1 1e30"])
+@pytest.mark.parametrize("options", ["--gan.lr 1e20", "--gan.lr 1e20 --eval-every 1", "--gan.lr 1e10 --control r1 --gamma 1e30"])
 def test_divergence(options: str, run: Command, tmp_path: Path) -> None:
     said = run.refuses(1, *TINY, "--out", tmp_path / "run", *options.split())
     assert "no longer finite: arm gan, seed 0, step " in said

@@ -10,14 +10,60 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from theory.commandline import choose
 
-SCORES = ("analytic",)
-LOSSES = ("saturating", "non-saturating")
+# name -> what it is, in one line: the command line's help is made of these
+LOSSES = {
+    "saturating": "the generator minimises log(1 - D(fake)): the minimax game",
+    "non-saturating": "the generator minimises -log D(fake)",
+    "hinge": "the discriminator minimises max(0, 1 -+ D), the generator -D(fake)",
+    "least-squares": "squared distances of the logits to 1 (real) and 0 (fake)",
+    "wasserstein": "D(fake) - D(real), to be used with --control gradient-penalty",
+    "relativistic": "softplus(D(fake) - D(real)), the R3GAN game",
+}
+CONTROLS = {
+    "none": "an unregularised discriminator",
+    "r1": "gamma/2 E ||grad D(real)||^2",
+    "r2": "gamma/2 E ||grad D(fake)||^2",
+    "r1-r2": "both",
+    "gradient-penalty": "gamma E (||grad D|| - 1)^2 between real and fake",
+    "spectral": "every weight divided by its largest singular value; gamma is not used",
+    "instance-noise": "N(0, gamma^2 I) added to what the discriminator sees, fading with the learning rate",
+}
+TERMS = {
+    "full": "the paper's: the gradient runs through the score model",
+    "detached": "score distillation: it does not",
+    "matching": "distribution matching: detached, with the generator's own score in the place of eps",
+}
+SCORES = {
+    "analytic": "exact",
+    "learned": "a small denoiser trained on samples for --score-steps steps",
+    "perturbed": "exact plus a smooth random field of size --score-error",
+}
+WEIGHT_RULES = {
+    "fixed": "lambda is the arm's weight",
+    "annealed": "from the weight to 0 along a cosine",
+    "ratio": "lambda such that the mean score gradient is weight times as long as the adversarial one",
+    "budget": "lambda whose predicted bias is a total variation of weight",
+}
+GENERATORS = {
+    "gan": "an adversarial game",
+    "vae": "a variational autoencoder",
+    "flow": "a normalizing flow",
+}
+WEIGHTINGS = ("eps", "x0")
+OPTIMIZERS = ("adam", "sgd")
 ARMS = ("gan", "smart", "smart-decoupled")
 STACKED = 256  # seeds trained in one stack, times width: their activations then fit a core's cache
+
+
+def listed(text: str, choices: dict[str, str]) -> Any:
+    """The help of an option with named choices: each in a line."""
+    return tyro.conf.arg(help="\n".join([text, *(f"- {name}: {what}" for name, what in choices.items()), ""]))
 
 
 @dataclass(frozen=True)
@@ -44,8 +90,14 @@ class Config:
     """Dimension of the space that the law is embedded in; its own if not given."""
     thickness: float = 0.0
     """tau: the law is thickened by N(0, tau^2 I)."""
-    score: str = "analytic"
-    """Whose score regularises: analytic, the exact one."""
+    conditional: bool = False
+    """Class-conditional on a mixture, whose parts are the classes: G, D and the score are told the class."""
+    generator: Annotated[str, listed("What is trained; the arm gan is the plain one.", GENERATORS)] = "gan"
+    score: Annotated[str, listed("Whose score regularises.", SCORES)] = "analytic"
+    score_steps: int = 4000
+    """Training steps of a learned score: its quality."""
+    score_error: float = 0.3
+    """Root mean square error a coordinate of a perturbed score, of eps."""
     arms: tuple[str, ...] = ARMS
     """Which arms: gan, smart, smart-decoupled."""
     seeds: int = 8
@@ -53,10 +105,10 @@ class Config:
     first_seed: int = 0
     """The seeds are first_seed, first_seed + 1, ..."""
 
-    loss: str = "saturating"
-    """The generator's adversarial loss: saturating, log(1 - D), or non-saturating, -log D."""
-    r1: float = 0.0
-    """gamma of the R1 penalty, gamma/2 E ||grad D(real)||^2, at every discriminator step."""
+    loss: Annotated[str, listed("The game.", LOSSES)] = "saturating"
+    control: Annotated[str, listed("What keeps the discriminator in check, at each of its steps.", CONTROLS)] = "none"
+    gamma: float = 1.0
+    """Strength of the control."""
     steps: int = 1500
     """Generator steps."""
     d_steps: int = 2
@@ -70,9 +122,11 @@ class Config:
     batch: int = 128
     width: int = 64
     layers: int = 3
-    """Hidden layers of both networks."""
+    """Hidden layers of all networks."""
     latent: int = 2
     """Dimension of z ~ N(0, I)."""
+    optimizer: str = "adam"
+    """Of the generator: adam or sgd (without momentum)."""
     beta1: float = 0.5
     beta2: float = 0.99
     ema: float = 0.995
@@ -83,9 +137,19 @@ class Config:
     high: float = 0.15
     """... to high, uniformly."""
     every: int = 1
-    """k: the score term acts at every k-th step, k times as strong."""
-    detach: bool = False
-    """Leave out the score model's Jacobian (score distillation)."""
+    """k: the score term acts at every k-th step ..."""
+    scale_by_every: bool = True
+    """... k times as strong."""
+    term: Annotated[str, listed("What the score term's gradient runs through.", TERMS)] = "full"
+    weighting: str = "eps"
+    """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its refinement."""
+    weight_rule: Annotated[str, listed("How lambda follows from an arm's weight.", WEIGHT_RULES)] = "fixed"
+    warm_up: int = 0
+    """Steps in which lambda grows from 0."""
+    max_norm: float | None = None
+    """Clips the norm of the generator's gradient, of each seed."""
+    equal_length: bool = False
+    """Decoupled: the whole step is made as long as the adversarial step alone."""
     momentum: float = 0.9
     """Decoupled: how much of the average of the score gradient is kept a step."""
     clip: float = 10.0
@@ -101,18 +165,20 @@ class Config:
     """Samples a seed in an evaluation."""
 
     def __post_init__(self) -> None:
-        choose(self.score, SCORES, "score")
-        choose(self.loss, LOSSES, "loss")
+        for name, choices in CHOICES.items():
+            choose(getattr(self, name), tuple(choices), name)
         for arm in self.arms:
             choose(arm, ARMS, "arm")
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise ValueError(f"arms must name one or more different arms of {', '.join(ARMS)}; given {self.arms}")
-        for name in ("seeds", "steps", "d_steps", "batch", "width", "layers", "latent", "every", "eval_every"):
+        for name in COUNTS:
             at_least(name, getattr(self, name), 1)
         at_least("samples", self.samples, 2)
-        for name in ("first_seed", "d_ahead", "thickness", "r1", "start"):
+        for name in ("first_seed", "d_ahead", "thickness", "gamma", "start", "warm_up", "score_error"):
             at_least(name, getattr(self, name), 0)
         positive("clip", self.clip)
+        if self.max_norm is not None:
+            positive("max_norm", self.max_norm)
         if self.d_lr is not None:
             positive("d_lr", self.d_lr)
         for name in ("beta1", "beta2", "momentum", "ema"):
@@ -127,6 +193,24 @@ class Config:
             at_least(f"{name}.weight", self.arm(name).weight, 0)
         if self.gan.weight:
             raise ValueError(f"gan.weight must be 0, the arm without the score term; given {self.gan.weight}")
+        self.check_together()
+
+    def check_together(self) -> None:
+        """ValueError for choices that do not go together."""
+        if self.generator != "gan" and self.conditional:
+            raise ValueError(f"conditional is for generator gan; given generator {self.generator}")
+        if self.generator != "gan" and self.weight_rule == "ratio":
+            raise ValueError(f"weight_rule ratio needs an adversarial gradient; given generator {self.generator}")
+        if self.conditional and self.score == "learned":
+            raise ValueError(
+                "conditional needs the score of each class; given score learned, which is of the whole law"
+            )
+        if self.weight_rule == "budget":
+            for name in self.arms:
+                if not 0 <= self.arm(name).weight < 1:
+                    raise ValueError(
+                        f"{name}.weight is a total variation in [0, 1) under budget; given {self.arm(name).weight}"
+                    )
 
     def arm(self, name: str) -> Arm:
         """The options of an arm, by its name on the command line."""
@@ -141,6 +225,19 @@ class Config:
         """The seeds in stacks of at most STACKED / width, whatever the number of processes."""
         seeds, size = range(self.first_seed, self.first_seed + self.seeds), max(1, STACKED // self.width)
         return [tuple(seeds[i : i + size]) for i in range(0, self.seeds, size)]
+
+
+CHOICES = {
+    "generator": GENERATORS,
+    "score": SCORES,
+    "loss": LOSSES,
+    "control": CONTROLS,
+    "optimizer": OPTIMIZERS,
+    "term": TERMS,
+    "weighting": WEIGHTINGS,
+    "weight_rule": WEIGHT_RULES,
+}
+COUNTS = ("seeds", "steps", "d_steps", "batch", "width", "layers", "latent", "every", "eval_every", "score_steps")
 
 
 def at_least(name: str, value: float, least: int) -> None:
@@ -180,7 +277,7 @@ PRESETS = {
     "healthy": Config(
         dim=32,
         loss="non-saturating",
-        r1=1.0,
+        control="r1",
         steps=2000,
         d_steps=1,
         d_ahead=0,

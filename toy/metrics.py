@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -79,6 +80,9 @@ class Cells:
         return _nearest(projected, self.centres)
 
 
+cells_of = lru_cache(maxsize=16)(Cells.of)  # laws are values; a process trains many jobs on the same one
+
+
 @dataclass(frozen=True)
 class Reference:
     """What the metrics compare with, computed once from the real law.
@@ -108,7 +112,7 @@ class Reference:
             raise ValueError(f"seeds, n >= 2, tolerance >= 0 are wanted; given {list(seeds)}, {n}, {tolerance}")
         own = law.distance(law.sample(2**14, _seeded(3), torch.float64))
         return cls(
-            cells=Cells.of(law, cells),
+            cells=cells_of(law, cells),
             threshold=tolerance + own.quantile(0.99).item(),
             sample=torch.stack([law.sample(n, _seeded(1_000_000 + seed)) for seed in seeds]),
             directions=directions(law.dim),

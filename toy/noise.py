@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from theory.manifolds.base import Law
+from toy.classes import Classes
 
 CHUNK = 32  # steps drawn at once
-INIT, AHEAD, TRAIN, EVALUATE = range(4)  # independent streams of a seed
+INIT, AHEAD, TRAIN, EVALUATE, AHEAD_EXTRA, TRAIN_EXTRA = range(6)  # independent streams of a seed
 
 
 def generator(seed: int, stream: int, index: int = 0) -> torch.Generator:
@@ -37,10 +38,19 @@ class Draws:
 
 
 class Noise:
-    """noise(step) -> Draws, for these seeds in this stream."""
+    """noise(step) -> Draws, for these seeds in this stream; real batches in blocks of classes if there are classes."""
 
-    def __init__(self, law: Law, seeds: Sequence[int], stream: int, batch: int, latent: int, d_steps: int):
-        self.law, self.seeds, self.stream = law, tuple(seeds), stream
+    def __init__(
+        self,
+        law: Law,
+        seeds: Sequence[int],
+        stream: int,
+        batch: int,
+        latent: int,
+        d_steps: int,
+        classes: Classes | None = None,
+    ):
+        self.law, self.seeds, self.stream, self.classes = law, tuple(seeds), stream, classes
         self.batch, self.latent, self.d_steps = batch, latent, d_steps
         self.index = -1
         self.chunk: tuple[Tensor, ...] = ()
@@ -59,7 +69,7 @@ class Noise:
             g = generator(seed, self.stream, index)
             parts.append(
                 (
-                    self.law.sample(CHUNK * k * b, g).view(CHUNK, k, b, self.law.dim),
+                    self._real(g).view(CHUNK, k, b, self.law.dim),
                     torch.randn(CHUNK, k + 1, b, self.latent, generator=g),
                     torch.randn(CHUNK, b, self.law.dim, generator=g),
                     torch.rand(CHUNK, b, generator=g),
@@ -67,3 +77,40 @@ class Noise:
             )
         real, latent, eps, u = zip(*parts, strict=True)
         return torch.stack(real, 2), torch.stack(latent, 2), torch.stack(eps, 1), torch.stack(u, 1)
+
+    def _real(self, g: torch.Generator) -> Tensor:
+        batches = CHUNK * self.d_steps
+        if self.classes is None:
+            return self.law.sample(batches * self.batch, g)
+        return self.classes.sample(batches, self.batch, g)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a discriminator's control draws in one of its steps; None where it draws nothing."""
+
+    noise: Float[Tensor, "s 2b d"] | None = None  # instance noise
+    u: Float[Tensor, "s b 1"] | None = None  # places between real and fake
+
+
+class Extras:
+    """extras(step) -> what the control draws in the k discriminator steps and the generator step of a step.
+
+    A stream of its own, so that runs with and without a control see the same data.
+    """
+
+    def __init__(self, control: str, seeds: Sequence[int], stream: int, batch: int, dim: int, d_steps: int):
+        self.control, self.seeds, self.stream = control, tuple(seeds), stream
+        self.shape = d_steps + 1, batch, dim
+
+    def __call__(self, step: int) -> list[Extra]:
+        count, batch, dim = self.shape
+        generators = [generator(seed, self.stream, step) for seed in self.seeds]
+        if self.control == "instance-noise":
+            noise = torch.stack([torch.randn(count, 2 * batch, dim, generator=g) for g in generators], 1)
+            return [Extra(noise=part) for part in noise]
+        if self.control == "gradient-penalty":
+            return [
+                Extra(u=part) for part in torch.stack([torch.rand(count, batch, 1, generator=g) for g in generators], 1)
+            ]
+        return [Extra()] * count

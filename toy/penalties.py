@@ -93,11 +93,3 @@ PENALTIES: dict[str, Penalty] = {
     # gamma E (||grad D(u real + (1 - u) fake)|| - 1)^2
     "gradient-penalty": lambda d, hidden, gamma, u, event: one_centred(d, between(d, hidden, u), gamma, event),
 }
-
-
-def r1_gradient(
-    discriminator: Network, hidden: Hidden, gamma: float
-) -> tuple[Float[Tensor, " p"], Float[Tensor, "s b"]]:
-    """Only until the trainer takes a penalty from PENALTIES: `zero_centred`, and ||g_b||^2 itself."""
-    _, g = logit_gradient(discriminator, hidden, None)
-    return zero_centred(discriminator, hidden, gamma), g.square().sum(-1)

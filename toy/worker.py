@@ -18,8 +18,9 @@ from toy import checkpoint
 from toy.board import Board
 from toy.failures import Diverged, Stopped
 from toy.jobs import Job, Result
+from toy.likelihood import LikelihoodTrainer
 from toy.metrics import Reference
-from toy.trainer import Trainer, training
+from toy.trainer import Trainer, Trains, training
 
 SAVE_EVERY = 5.0  # seconds
 GRID, REACH = 21, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
@@ -37,7 +38,7 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
     """
     prepare_process()
     parent = os.getppid()
-    trainer = Trainer(job.config, job.arm, job.seeds)
+    trainer = trainer_of(job)
     reference = Reference.of(trainer.law, job.seeds, n=job.config.samples)
     saved = checkpoint.load(path, job.config).get(job.key) if path is not None and path.exists() else None
     state: dict[str, Any] = {"records": [], "picture": {}} if saved is None else saved
@@ -48,7 +49,7 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
     failure: Diverged | Stopped | OSError | None = None
     try:
         for found in training(trainer, reference):
-            if trainer.at == 0 and draws:
+            if trainer.at == 0 and draws and isinstance(trainer, Trainer):
                 state["picture"] = {name: torch.from_numpy(value) for name, value in fields(trainer).items()}
             if not records or records[-1][0] < trainer.at:
                 found |= trainer.gradient_norms()
@@ -71,6 +72,12 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
         failure = error
     picture = {name: value.numpy() for name, value in state["picture"].items()}
     return Result(job, records, None if failure else trainer.sample().numpy(), picture, failure)
+
+
+def trainer_of(job: Job) -> Trains:
+    """What trains the job's kind of generator."""
+    kind = Trainer if job.config.generator == "gan" else LikelihoodTrainer
+    return kind(job.config, job.arm, job.seeds)
 
 
 def prepare_process() -> None:
@@ -98,10 +105,11 @@ def plane_of(law: Law) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fields(trainer: Trainer) -> dict[str, np.ndarray]:
-    """Both gradients, as the direction in which a sample moves, over a grid in the plane of the law (first seed)."""
+    """Both gradients, as the direction in which a sample moves, over a grid in the plane of the law (first seed, and
+    first class where there are classes)."""
     origin, plane = plane_of(trainer.law)
     draws = trainer.noise(0)
-    start = trainer.g(draws.latent[-1])[0]
+    start = trainer.generate(draws.latent[-1])[0]
     real = trainer.law.sample(2048, torch.Generator().manual_seed(0))
     extent = REACH * max(((points - origin) @ plane.T).abs().max().item() for points in (start, real))
     axis = torch.linspace(-extent, extent, GRID)
@@ -110,7 +118,8 @@ def fields(trainer: Trainer) -> dict[str, np.ndarray]:
     repeats = 64  # draws of eps a point
     u = torch.linspace(0, 1, repeats).repeat(GRID**2).expand(len(trainer.seeds), -1)
     eps = torch.randn((*u.shape, trainer.law.dim), generator=torch.Generator().manual_seed(1))
-    score = trainer.score_term_gradient(x.repeat_interleave(repeats, 1), u, eps)
+    label = None if trainer.classes is None else 0
+    score = trainer.score_term_gradient(x.repeat_interleave(repeats, 1), u, eps, label)
     score = score.view(len(trainer.seeds), GRID**2, repeats, -1).mean(2)
     arrays = {
         "real": real,
@@ -118,7 +127,7 @@ def fields(trainer: Trainer) -> dict[str, np.ndarray]:
         "origin": origin,
         "plane": plane,
         "field_points": grid,
-        "field_adversarial": -trainer.adversarial_gradient(x)[0] @ plane.T,
+        "field_adversarial": -trainer.adversarial_gradient(x, label)[0] @ plane.T,
         "field_score": -score[0] @ plane.T,
     }
     return {name: value.numpy() for name, value in arrays.items()}
