@@ -7,6 +7,7 @@ place, so that no labels need be drawn, stored or shuffled. Generator and discri
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -41,7 +42,7 @@ class Classes:
             ValueError: a class would have none.
         """
         ends = [0, *(self.weights.cumsum(0) * count).round().int().tolist()]
-        parts = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        parts = [slice(a, b) for a, b in pairwise(ends)]
         if any(part.start == part.stop for part in parts):
             raise ValueError(f"a batch must have a row of each of the {len(self)} classes; given {count} rows")
         return parts

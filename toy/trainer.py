@@ -66,7 +66,9 @@ class Trainer:
         self.adversary = Adversary(config, self.law.dim, labels, len(seeds), d_lr, self.must_be_finite)
         self.initialise()
         self.average = Network(self.g.widths, len(seeds), self.g.theta.clone())
-        self.update = Update(self.g.theta, lambda flat: sum(self.g.views(flat), []), config, self.options.lr)
+        self.update = Update(
+            self.g.theta, lambda flat: [part for parts in self.g.views(flat) for part in parts], config, self.options.lr
+        )
         self.noise = self.noise_of(TRAIN, config.d_steps)
         self.extras = self.extras_of(TRAIN_EXTRA, config.d_steps)
         self.at = 0
