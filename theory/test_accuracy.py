@@ -1,0 +1,306 @@
+"""The oracle of 60 digits against other integrals, the laws against the oracle, the alternatives where they fail."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+
+import mpmath as mp
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import gaussian_kde
+from torch import Tensor
+
+from theory.accuracy import digits, main, summary
+from theory.alternatives import (
+    CASES,
+    DRAWS,
+    NSR,
+    SAMPLES,
+    by_draws,
+    by_kde,
+    by_law,
+    by_mixture,
+    exact,
+    prior,
+    relative_errors,
+)
+from theory.highprecision import exact as in_60_digits
+from theory.manifolds import (
+    Arc,
+    Embedded,
+    Gaussians,
+    Law,
+    Mixture,
+    Product,
+    Scaled,
+    Segment,
+    Sphere,
+    Thickened,
+    make,
+)
+from theory.test_curves import board_by_erf
+
+EPS = torch.finfo(torch.float64).eps
+
+
+# --- The oracle
+
+
+def by_integral(curve: Callable[[mp.mpf], mp.matrix], pieces: list[float], y: list[float], s: float) -> list[mp.mpf]:
+    """[log p, x0hat ...] of X + s eps, X = curve(t), t uniform over the pieces, by plain adaptive quadrature."""
+    with mp.workdps(40):
+        constant = mp.log(2 * mp.pi * mp.mpf(s) ** 2) * len(y) / 2
+
+        def likelihood(t: mp.mpf) -> mp.mpf:
+            return mp.exp(-(mp.norm(curve(t) - mp.matrix(y)) ** 2) / (2 * mp.mpf(s) ** 2))
+
+        mass = mp.quad(likelihood, pieces)
+        means = [mp.quad(lambda t, i=i: likelihood(t) * curve(t)[i], pieces) / mass for i in range(len(y))]
+        return [mp.log(mass / (pieces[-1] - pieces[0])) - constant, *means]
+
+
+ARC = Arc(1.5, -0.5, 2.0, (0.25, -0.5))
+LINE = Segment((-1.0, 0.5), (2.0, 1.0))
+
+
+@pytest.mark.parametrize("s", [0.2, 3.0])
+@pytest.mark.parametrize(
+    ("law", "curve", "pieces"),
+    [
+        (ARC, lambda t: mp.matrix([0.25 + 1.5 * mp.cos(t), -0.5 + 1.5 * mp.sin(t)]), [-0.5, 0.5, 1.0, 1.5, 2.0]),
+        (LINE, lambda t: mp.matrix([-1 + 3 * t, 0.5 + t / 2]), [0.0, 0.25, 0.5, 0.75, 1.0]),
+        (Sphere(2), lambda t: mp.matrix([mp.cospi(2 * t), mp.sinpi(2 * t)]), [k / 8 for k in range(9)]),
+    ],
+    ids=["arc", "segment", "circle"],
+)
+def test_oracle_is_the_integral_along_the_curve(law: Law, curve: Callable, pieces: list, s: float) -> None:
+    y = [1.25, -0.75]
+    log_density, mean, score = in_60_digits(law, tuple(y), s)
+    with mp.workdps(40):
+        assert mp.norm(mp.matrix([log_density, *mean]) - mp.matrix(by_integral(curve, pieces, y, s))) < 1e-25
+        assert mp.norm(mp.matrix(mean) - mp.matrix(y) - mp.mpf(s) ** 2 * mp.matrix(score)) < 1e-30  # Tweedie
+
+
+def test_oracle_of_the_sphere_is_langevins_function() -> None:
+    """In R^3 the mean is (coth kappa - 1 / kappa) y / ||y||, at kappa = ||y|| / s^2."""
+    y, s = (0.6, 0.0, 0.8), 0.5
+    _, mean, _ = in_60_digits(Sphere(3), y, s)
+    with mp.workdps(40):
+        norm = mp.norm(y)
+        kappa = norm / mp.mpf(s) ** 2
+        wanted = [(mp.coth(kappa) - 1 / kappa) * mp.mpf(v) / norm for v in y]
+        assert mp.norm(mp.matrix(mean) - mp.matrix(wanted)) < 1e-25
+
+
+# --- The laws
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [("ring", NSR), ("sphere", NSR), ("segment", NSR), ("8-ring", NSR), ("two-moons", (1e-3, 1e-1, 10.0))],
+)
+def test_the_laws_have_ten_digits(name: str, levels: tuple[float, ...]) -> None:
+    law, points, distances = CASES[name]
+    for nsr in levels:
+        y = torch.cat([points(law, distance) for distance in distances])
+        truth = exact(law, y, nsr)
+        score, x0hat, log_density = relative_errors(by_law(law, y, nsr), truth, nsr)
+        # modes whose means cancel: x0hat is 5e-7 at nsr 1e3, and moves by EPS with the modes, which are 1 from 0
+        least = float(torch.linalg.vector_norm(truth.x0hat, dim=-1).min())
+        assert max(score, log_density) < 1e-10
+        assert x0hat < 1e-10 + EPS / least
+
+
+def tie(law: Mixture, distance: float, nsr: float) -> Tensor:
+    """A point at that distance from 0 which is as likely to come from the first part as from the second; [1, 2]."""
+
+    def place(t: float) -> Tensor:
+        return distance * torch.tensor([[math.cos(t), math.sin(t)]], dtype=torch.float64)
+
+    def first(t: float) -> bool:
+        _, gaps, _ = law._compared(place(t), torch.tensor([nsr], dtype=torch.float64))
+        return bool(gaps[0, 0] > gaps[0, 1])
+
+    low = next(t for t in (0.1 * k for k in range(63)) if first(t) != first(t + 0.1))
+    high, side = low + 0.1, first(low)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if first(middle) == side else (low, middle)
+    return place(low)
+
+
+def relative_error(x0hat: Tensor, wanted: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x0hat - wanted) / torch.linalg.vector_norm(wanted))
+
+
+def change(law: Law, y: Tensor, nsr: float) -> float:
+    """The relative change of x0hat when a coordinate of y moves by EPS ||y||, the larger of the two."""
+    step = EPS * torch.linalg.vector_norm(y) * torch.eye(2, dtype=torch.float64)
+    wanted = exact(law, y, nsr).x0hat
+    return max(relative_error(exact(law, y + move, nsr).x0hat, wanted) for move in step)
+
+
+TIED = {
+    "arcs": Mixture([Arc(1.0, 0, 2), Arc(0.7, 3, 5, (0.3, 0.2))]),
+    "segments": Mixture([Segment((-1.3, 0.2), (0.1, 0.7)), Segment((0.9, 0.6), (1.1, -0.8))], (0.3, 0.7)),
+    "circle and point": Mixture([Sphere(2), Gaussians([(1.2, 0.9)])]),
+    "within a mixture": Mixture([Mixture([Sphere(2, 0.3), Segment((0.5, 0.1), (1.3, 0.4))]), Arc(1.0, 2, 4)]),
+}
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_ties_far_out_are_decided_to_a_rounding_of_y(name: str) -> None:
+    """At 1e3 and nsr 1e-3 that is 4e-8 to 2e-7; log densities, which round at 1e-4, err by more when subtracted."""
+    law, nsr = TIED[name], 1e-3
+    y = tie(law, 1e3, nsr)
+    wanted, moved = exact(law, y, nsr).x0hat, change(law, y, nsr)
+    log_densities = torch.stack([part.log_density(y, 1.0, nsr) for part in law.laws], -1) + law._weights.log()
+    means = torch.stack([part.denoise(y, 1.0, nsr) for part in law.laws], -2)
+    plain = (log_densities.softmax(-1)[..., None] * means).sum(-2)
+    assert 1e-8 < moved < 1e-6  # there is a tie
+    assert relative_error(law.denoise(y, 1.0, nsr), wanted) < 2 * moved
+    assert relative_error(plain, wanted) > 2 * moved
+
+
+MEANS = [(0.25, -1.0), (1.5, 0.5)]
+POINTS = [Gaussians([mean]) for mean in MEANS]
+WRAPPED: dict[str, tuple[list[Law], float]] = {  # ways to write points (with a std) at MEANS
+    "scaled": ([Scaled(Gaussians([(0.125, -0.5)]), 2.0), Scaled(Gaussians([(3.0, 1.0)]), 0.5)], 0.0),
+    "embedded": (
+        [Embedded(Gaussians([(0.25,)]), [(1,), (0,)], (0, -1)), Embedded(Gaussians([(0.5,)]), [(0,), (1,)], (1.5, 0))],
+        0.0,
+    ),
+    "rotated": ([POINTS[0], Embedded(Gaussians([(0.0, 1.0)]), [(0, 1), (-1, 0)], (0.5, 0.5))], 0.0),
+    "product": ([Product(Gaussians([(a,)]), Gaussians([(b,)])) for a, b in MEANS], 0.0),
+    "thickened": ([Thickened(point, 0.001) for point in POINTS], 0.001),
+    "thickened product": (
+        [Product(*[Thickened(Gaussians([(v,)]), 0.001) for v in mean]) for mean in MEANS],
+        0.001,
+    ),
+    "thickened, embedded": (
+        [Thickened(Embedded(Gaussians([(0.25,)]), [(1,), (0,)], (0, -1)), 0.001), Gaussians([MEANS[1]], 0.001)],
+        0.001,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+@pytest.mark.parametrize("distance", [1.0, 1e3])
+def test_combinators_hand_on_the_digits_at_ties(name: str, distance: float) -> None:
+    parts, std = WRAPPED[name]
+    law, plain = Mixture(parts), Gaussians(MEANS, std)
+    nsr = 1e-3
+    y = tie(Mixture([Gaussians([mean], std) for mean in MEANS]), distance, nsr)
+    moved = change(plain, y, nsr)
+    score, x0hat, log_density = relative_errors(by_law(law, y, nsr), exact(plain, y, nsr), nsr)
+    assert moved > 1e-11  # there is a tie
+    assert x0hat < 2 * moved
+    assert score < 2 * moved
+    assert log_density < 1e-14
+    _, _, anchor, variance, rest = law._anchored(y, torch.tensor([nsr], dtype=torch.float64))
+    whole = rest - (y - anchor).square().sum(-1) / (2 * variance)
+    torch.testing.assert_close(whole, law.log_density(y, 1.0, nsr), rtol=1e-14, atol=1e-9)
+
+
+def test_squares_of_a_board_at_a_tie() -> None:
+    """Far along a diagonal two black squares are nearest; a change of y in its last place moves x0hat by 1e-8."""
+    y = (-700.0, 700.0 + 1e-6)
+    _, wanted = board_by_erf(y, 4, 1e-3)
+    found = make("checkerboard").denoise(torch.tensor(y, dtype=torch.float64), 1.0, 1e-3)
+    assert float((found - torch.from_numpy(wanted)).norm()) < 1e-7  # shares: 0.25 ulp(700) / 2 nsr^2 = 3e-8, 4 times
+
+
+# --- What one would otherwise write
+
+
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float64, 38.6), (torch.float32, 14.4)])
+def test_the_plain_mixture_is_nan_where_exp_underflows(dtype: torch.dtype, least: float) -> None:
+    """exp(-r^2 / 2) is 0 from r = 38.6 on in float64, from 14.4 on in float32."""
+    law = Gaussians([(0.0, 0.0)])
+    inside, outside = (torch.tensor([[r * least, 0.0]], dtype=dtype) for r in (0.98, 1.02))
+    assert all(part.isfinite().all() for part in by_mixture(law, inside, 1.0))
+    assert not any(part.isfinite().any() for part in by_mixture(law, outside, 1.0))
+    assert relative_errors(by_mixture(law, outside, 1.0), exact(law, outside, 1.0), 1.0) == [math.inf] * 3
+    assert all(part.isfinite().all() for part in by_law(law, outside, 1.0))
+
+
+@pytest.mark.parametrize("name", ["ring", "sphere", "segment", "8-ring", "two-moons"])
+def test_the_plain_mixture_is_the_law_where_nothing_underflows(name: str) -> None:
+    """Its nodes are 1e-3 of the law apart, and 4e-2 on the sphere: it errs by their square at most."""
+    law, points, _ = CASES[name]
+    y = points(law, 1.0)
+    errors = relative_errors(by_mixture(law, y, 1.0), exact(law, y, 1.0), 1.0)
+    assert max(errors) < (1e-3 if name == "sphere" else 1e-5)
+
+
+def test_draws_are_an_average_about_the_truth() -> None:
+    """A mean of 8 samples is 10 of its standard errors from the truth once in 5e4 (Student, 7 degrees of freedom)."""
+    law, points, _ = CASES["ring"]
+    y = points(law, 1.0)
+    truth, found = exact(law, y, 1.0), by_draws(law, y, 1.0)
+    for samples, wanted in zip(found, truth, strict=True):
+        assert len(samples) == SAMPLES
+        spread = samples.std(0) / math.sqrt(SAMPLES)
+        assert (spread > 0).all()
+        assert ((samples.mean(0) - wanted).abs() < 10 * spread).all()
+
+
+def test_kernel_density_is_scipys() -> None:
+    law, points, _ = CASES["ring"]
+    y = points(law, 0.01)
+    estimate = by_kde(law, y, 0.1)
+    noise = torch.randn(DRAWS, 2, generator=torch.Generator().manual_seed(SAMPLES + 1), dtype=torch.float64)
+    density = gaussian_kde((prior(law, SAMPLES, torch.float64) + 0.1 * noise).T.numpy(), bw_method="scott")
+    torch.testing.assert_close(estimate.log_density, torch.from_numpy(density.logpdf(y.T.numpy())))
+    slopes = []
+    for i in range(2):
+        step = torch.zeros(2, dtype=torch.float64)
+        step[i] = 1e-5
+        up, down = (torch.from_numpy(density.logpdf((y + sign * step).T.numpy())) for sign in (1, -1))
+        slopes.append((up - down) / 2e-5)
+    torch.testing.assert_close(estimate.score, torch.stack(slopes, -1), rtol=1e-6, atol=1e-6)
+
+
+# --- The command
+
+
+def test_summary_counts_what_is_not_finite_as_without_digits() -> None:
+    errors = pd.DataFrame(
+        {"law": "ring", "method": "kde", "bits": 64, "quantity": "score", "error": [1e-12, 1e-5, 1e-2, math.inf]}
+    )
+    row = summary(errors).loc[("ring", "kde", 64, "score")]
+    assert row.to_dict() == {"nan": 0.25, "below3": 0.5, "below8": 0.75, "worst": math.inf}
+    assert [digits(error) for error in (0.0, 1e-5, 7.0, math.inf)] == ["16.0", "5.0", "0.0", "NaN"]
+
+
+def test_command_prints_and_writes(tmp_path, capsys) -> None:
+    path = tmp_path / "accuracy.json"
+    assert main(["--law", "segment", "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "mixture 64" in printed
+    assert "correct digits of x0hat, kde in float32" in printed
+    entries = json.loads(path.read_text())
+    assert len(entries) == 6 * 5 * 4 * 2 * 3  # nsr, distances, methods, dtypes, quantities
+    own = [entry["error"] for entry in entries if entry["method"] == "law" and entry["bits"] == 64]
+    assert max(own) < 1e-10
+    plain = {(e["nsr"], e["distance"]): e["error"] for e in entries if e["method"] == "mixture" and e["bits"] == 64}
+    assert plain[0.01, 1e3] is None
+    assert plain[1.0, 1.0] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--law", "rign"], "unknown law 'rign'.*did you mean 'ring'"),
+        (["--json", "/nowhere/a.json"], "--json: /nowhere is not a directory"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments: list[str], says: str, capsys) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(says, error)
+    assert error.count("\n") == 1
