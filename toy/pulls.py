@@ -1,0 +1,172 @@
+"""What pulls at a generated sample in the plane, and where the game comes to rest: the numbers behind `toy.explore`.
+
+The score term, at a noise-to-signal ratio s, by claim P1 and with E over eps of a noised sample as a convolution with
+the kernel G of N(0, s^2 I):
+
+    ell(x) = (||x||^2 - 2 x . (G * x0hat)(x) + (G * ||x0hat||^2)(x)) / s^2
+
+so that x0hat on one lattice gives ell and its gradient, whose kernel is G's, at every point of a picture at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.divergences import optimal_discriminator
+from theory.equilibrium import equilibrium, total_variation
+from theory.manifolds import Gaussians, Law, Mixture
+from theory.regularity import pointwise_estimate
+
+NODES, MARGIN = 192, 6.0  # of the lattice: nodes an axis, and how far it reaches beyond the picture, in units of s
+THIN = 1e-5  # the noise at which the density of a thick law is read off (as in claim S6)
+
+
+class Loss(NamedTuple):
+    """ell [m] and its gradient [m, 2] at some points."""
+
+    value: Float[Tensor, " m"]
+    gradient: Float[Tensor, "m 2"]
+
+
+def exact_loss(law: Law, x: Float[Tensor, "m 2"], nsr: float) -> Loss:
+    """ell and its gradient by `theory.regularity.pointwise_estimate`: to 1e-9, and slow."""
+    x = x.detach().requires_grad_()
+    value = pointwise_estimate(law, x, 1.0, nsr).value
+    return Loss(value.detach(), torch.autograd.grad(value.sum(), x)[0])
+
+
+class Square(NamedTuple):
+    """The part of the plane that is drawn: its lower left corner and its side."""
+
+    left: float
+    low: float
+    side: float
+
+    def grid(self, n: int) -> Float[Tensor, "m 2"]:
+        """The centres of n x n cells, row by row from below, [n^2, 2]."""
+        centres = (torch.arange(n, dtype=torch.float64) + 0.5) / n * self.side
+        y, x = torch.meshgrid(self.low + centres, self.left + centres, indexing="ij")
+        return torch.stack([x, y], -1).reshape(-1, 2)
+
+
+def square_around(law: Law) -> Square:
+    """The law with room on all sides."""
+    x = law.sample(4096, torch.Generator().manual_seed(0), torch.float64)
+    low, high = x.amin(0), x.amax(0)
+    side = math.ceil(10 * 1.7 * float((high - low).max())) / 10
+    left, bottom = ((low + high - side) / 2).tolist()
+    return Square(round(left, 1), round(bottom, 1), side)
+
+
+class Lattice:
+    """x0hat on a lattice at one noise level: ell and its gradient at any point of the square, by the trapezoidal rule.
+
+    Args:
+        law: of the plane.
+        nsr: the noise-to-signal ratio s.
+        square: where ell can be asked for.
+    """
+
+    def __init__(self, law: Law, nsr: float, square: Square):
+        self.nsr = nsr
+        margin, steps = MARGIN * nsr, torch.linspace(0, 1, NODES, dtype=torch.float64)
+        side = square.side + 2 * margin
+        self.x, self.y = square.left - margin + side * steps, square.low - margin + side * steps
+        self.step = side / (NODES - 1)
+        refined = law.denoise(torch.cartesian_prod(self.x, self.y), 1.0, nsr)  # [nodes^2, 2]
+        moments = torch.cat([refined, refined.square().sum(-1, keepdim=True)], -1)
+        self.moments = moments.view(NODES, NODES, 3)
+
+    def _kernel(self, at: Float[Tensor, " m"], nodes: Float[Tensor, " n"]) -> tuple[Tensor, Tensor]:
+        """Weights of the nodes of one axis for E f(at + s eps), and their derivatives in `at`.   [m, n], [m, n]"""
+        z = (nodes - at[:, None]) / self.nsr
+        weight = torch.exp(-z.square() / 2) * (self.step / (self.nsr * math.sqrt(2 * math.pi)))
+        return weight, weight * z / self.nsr
+
+    def loss(self, points: Float[Tensor, "m 2"]) -> Loss:
+        """ell and its gradient at points of the square."""
+        (gx, dx), (gy, dy) = self._kernel(points[:, 0], self.x), self._kernel(points[:, 1], self.y)
+        along_y, slope_y = (torch.einsum("mj,ijc->mic", kernel, self.moments) for kernel in (gy, dy))  # [m, n, 3]
+        mean, by_x, by_y = (
+            torch.einsum("mi,mic->mc", kernel, part) for kernel, part in ((gx, along_y), (dx, along_y), (gx, slope_y))
+        )
+        value = points.square().sum(-1) - 2 * (points * mean[:, :2]).sum(-1) + mean[:, 2]
+        slopes = torch.stack([by_x, by_y], 1)  # [m, 2, 3]: of the three means in x and in y
+        gradient = 2 * (points - mean[:, :2]) - 2 * (slopes[..., :2] @ points[..., None])[..., 0] + slopes[..., 2]
+        return Loss(value / self.nsr**2, gradient / self.nsr**2)
+
+
+def densities(law: Law, y: Float[Tensor, "m 2"]) -> tuple[Float[Tensor, " m"], Float[Tensor, "m 2"]]:
+    """p and grad p of the part of the law that has a density in the plane; exactly 0 for points and curves."""
+    if isinstance(law, Mixture):
+        weights = law.weights or [1 / len(law.laws)] * len(law.laws)
+        parts = [densities(part, y) for part in law.laws]
+        p, slope = (sum(w * part[i] for w, part in zip(weights, parts, strict=True)) for i in (0, 1))
+        return torch.as_tensor(p), torch.as_tensor(slope)
+    if law.intrinsic_dim != law.dim:
+        return torch.zeros_like(y[:, 0]), torch.zeros_like(y)
+    p = torch.exp(law.log_density(y, 1.0, THIN))
+    return p, p[:, None] * law.score(y, 1.0, THIN)
+
+
+class Adversarial(NamedTuple):
+    """The optimal discriminator's D* [m], and its pull -grad log(1 - D*) [m, 2]."""
+
+    discriminator: Float[Tensor, " m"]
+    pull: Float[Tensor, "m 2"]
+
+
+def adversarial(law: Law, y: Float[Tensor, "m 2"], x: Float[Tensor, " 2"], spread: float) -> Adversarial:
+    """The saturating loss's pull at y where the generated law is Q = N(x, spread^2 I), D* = p / (p + q):
+
+        -grad log(1 - D*) = (grad p - p grad log q) / (p + q)
+
+    p is the density of the real law in the plane. Points and curves have none: off them D* and the pull are exactly
+    0 (claim S2). On them D* is 1 and there is no gradient; Q has no mass there, and y must not lie there.
+    """
+    generated = Gaussians([x.tolist()], spread)
+    p, slope = densities(law, y)
+    q, log_slope = torch.exp(generated.log_density(y, 1.0, THIN)), generated.score(y, 1.0, THIN)
+    total = (p + q)[:, None]
+    pull = torch.where(total > 0, (slope - p[:, None] * log_slope) / torch.where(total > 0, total, 1), 0)
+    return Adversarial(optimal_discriminator(p, q), pull)
+
+
+class Cells(NamedTuple):
+    """The real law as masses [n] at places [n, 2]."""
+
+    places: Float[Tensor, "n 2"]
+    masses: Float[Tensor, " n"]
+
+
+def cells_of(law: Law, samples: int = 1000) -> Cells:
+    """Samples of the law, equal ones counted once."""
+    x = law.sample(samples, torch.Generator().manual_seed(0), torch.float64)
+    places, counts = torch.unique(x, dim=0, return_counts=True)
+    return Cells(places, counts.double() / samples)
+
+
+def is_off(law: Law, y: Float[Tensor, "m 2"]) -> Tensor:
+    """Whether the law has no mass at y, neither a density nor a curve or point there.   [m, 2] -> [m], bool"""
+    return (densities(law, y)[0] == 0) & (law.distance(y) > 1e-12)
+
+
+class Rest(NamedTuple):
+    """The game's rest point: masses q [n] at the cells of the law, the mass off them, TV(P, Q)."""
+
+    masses: Float[Tensor, " n"]
+    off: float
+    bias: float
+
+
+def rest_point(cells: Cells, ell: Float[Tensor, " n"], lowest: Float[Tensor, " k"], lam: float) -> Rest:
+    """`theory.equilibrium` (claim E2) on the cells and on k more, of real mass 0: where ell is lowest off the law."""
+    p = torch.cat([cells.masses, torch.zeros_like(lowest)])
+    q = equilibrium(p, torch.cat([ell, lowest]), lam)
+    on = len(cells.masses)
+    return Rest(q[:on], float(q[on:].sum()), float(total_variation(p, q)))
