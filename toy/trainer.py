@@ -73,6 +73,11 @@ class Trainer:
         self.extras = self.extras_of(TRAIN_EXTRA, config.d_steps)
         self.at = 0
 
+    def views(self, flat: Float[Tensor, " p"]) -> list[Tensor]:
+        """What is laid out as the generator's parameters, as views [seed, ...]."""
+        weights, biases = self.g.views(flat)
+        return weights + biases
+
     def noise_of(self, stream: int, d_steps: int) -> Noise:
         config = self.config
         return Noise(self.law, self.seeds, stream, config.batch, config.latent, d_steps, self.classes)
