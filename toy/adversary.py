@@ -38,8 +38,6 @@ class Adversary:
     def step(self, real: Float[Tensor, "s b i"], fake: Float[Tensor, "s b i"], extra: Extra, decay: float) -> None:
         """One Adam step on mean_b d_loss(D(real), D(fake)) + the control's penalty, at lr decay."""
         batch, network = real.shape[1], self.network
-        if isinstance(network, SpectralNetwork):
-            network.normalise()
         rows = self.noised(torch.cat([real, fake], 1), extra.noise, decay)
         hidden = network.forward(rows)
         logits = hidden[-1][:, :batch], hidden[-1][:, batch:]
@@ -52,6 +50,8 @@ class Adversary:
             network.pull_back(self.grad)
         self.adam.param_groups[0]["lr"] = self.lr * decay
         self.adam.step()
+        if isinstance(network, SpectralNetwork):
+            network.normalise()
 
     def gradient(
         self, x: Float[Tensor, "s b i"], real: Float[Tensor, "s b i"], noise: Tensor | None, decay: float

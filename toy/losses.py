@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, ones_like, sigmoid
 from torch.nn.functional import relu, softplus
@@ -84,19 +83,3 @@ GAMES: dict[str, Game] = {
         uses_real=True,
     ),
 }
-
-# Only until the trainer plays a Game.
-Elementwise: TypeAlias = Callable[[Float[Tensor, "*n"]], Float[Tensor, "*n"]]
-
-
-class Loss(NamedTuple):
-    """A loss of one logit, and d loss / d logit."""
-
-    value: Elementwise
-    slope: Elementwise
-
-
-MINUS_LOG_D = Loss(lambda logit: softplus(-logit), lambda logit: torch.sigmoid(logit) - 1)
-MINUS_LOG_ONE_MINUS_D = Loss(lambda logit: softplus(logit), lambda logit: torch.sigmoid(logit))
-LOG_ONE_MINUS_D = Loss(lambda logit: -softplus(logit), lambda logit: -torch.sigmoid(logit))
-GENERATOR_LOSSES: dict[str, Loss] = {"saturating": LOG_ONE_MINUS_D, "non-saturating": MINUS_LOG_D}

@@ -12,7 +12,9 @@ from torch.nn.functional import leaky_relu
 
 from toy.adversary import Adversary
 from toy.config import CONTROLS, LOSSES, Config
+from toy.losses import GAMES
 from toy.noise import TRAIN_EXTRA, Extra, Extras, generator
+from toy.penalties import PENALTIES
 from toy.spectral import SpectralNetwork
 
 SEEDS, BATCH, DIM = (0, 1), 6, 3
@@ -76,6 +78,12 @@ def penalties(theta: Tensor, found: Adversary, real: Tensor, fake: Tensor, extra
     on_real = gamma / 2 * slopes(real).square().mean(1).sum() if control in ("r1", "r1-r2") else 0
     on_fake = gamma / 2 * slopes(fake).square().mean(1).sum() if control in ("r2", "r1-r2") else 0
     return torch.as_tensor(on_real + on_fake)
+
+
+def test_names() -> None:
+    """What the command line lists is what there is."""
+    assert list(GAMES) == list(LOSSES)
+    assert set(CONTROLS) == {*PENALTIES, "none", "spectral", "instance-noise"}
 
 
 @pytest.mark.parametrize("labels", [0, 2])
