@@ -51,7 +51,7 @@ def run(options: Options) -> int:
     """The ledger, or the explanation of one claim.
 
     Raises:
-        UsageError: an unknown claim, a file in no directory, --plot without --explain or of a claim without a picture.
+        UsageError: an unknown claim, a file in no directory, --plot without --explain or of no such format.
     """
     for name, path in (("--json", options.json), ("--plot", options.plot)):
         if path is not None and not path.parent.is_dir():
@@ -69,11 +69,10 @@ def run(options: Options) -> int:
     claims = {claim.id: claim for claim in ledger()}
     wanted = (options.explain,) if options.explain is not None else options.only or tuple(claims)
     for name in wanted:
-        known(name, tuple(claims), "claim")
+        known(name, tuple(claims))
     if options.plot is not None and options.explain is not None:
-        from theory.pictures import PICTURES, draw
+        from theory.pictures import draw
 
-        known(options.explain, tuple(PICTURES), "claim with a picture:")
         draw(options.explain, options.plot)
 
     verdicts = judge_all([claims[name] for name in wanted], quiet=options.explain is not None)
@@ -87,10 +86,10 @@ def run(options: Options) -> int:
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def known(name: str, names: tuple[str, ...], what: str) -> None:
-    """UsageError unless it is one of the names."""
+def known(name: str, names: tuple[str, ...]) -> None:
+    """UsageError unless it is one of the claims' names."""
     try:
-        choose(name, names, what)
+        choose(name, names, "claim")
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -226,16 +226,13 @@ def farthest(law, way):
     return (law.project(1e8 * way) * way).sum(-1) + 1e-4
 
 
-@given(law=laws(), nsr=noises, seed=seeds)
+@given(law=laws(thin=True), nsr=noises, seed=seeds)
 def test_the_posterior_mean_is_in_the_convex_hull(law, nsr, seed):
-    """Of M, or, where noise was added to M, of M and y: no direction in which it is beyond both."""
+    """There is no direction in which it is beyond M."""
     y = near_and_far(law, 1.0, nsr, seed)
     way = torch.nn.functional.normalize(normal(50, law.dim, seed=seed + 3), dim=-1)
-    height = farthest(law, way)
-    if "Thickened" in repr(law) or "std" in repr(law):
-        height = torch.maximum(height, y @ way.T)
-    slack = mean_slack(law, y, 1.0, nsr)[:, None]
-    assert (law.denoise(y, 1.0, nsr) @ way.T <= height + slack).all()
+    beyond = law.denoise(y, 1.0, nsr) @ way.T - farthest(law, way)
+    assert (beyond <= mean_slack(law, y, 1.0, nsr)[:, None]).all()
 
 
 @given(law=laws(), nsr=noises, seed=seeds)
