@@ -43,6 +43,7 @@ from theory.manifolds import (
     make,
 )
 from theory.test_curves import board_by_erf
+from theory.test_laws import AROUND_THICK, LAWS
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -201,9 +202,29 @@ def test_combinators_hand_on_the_digits_at_ties(name: str, distance: float) -> N
     assert x0hat < 2 * moved
     assert score < 2 * moved
     assert log_density < 1e-14
-    _, _, anchor, variance, rest = law._anchored(y, torch.tensor([nsr], dtype=torch.float64))
+
+
+def test_parts_of_unequal_thickness_at_a_tie() -> None:
+    law, plain = (
+        Mixture([Gaussians([m], s) for m, s in zip(MEANS, (0.1, 0.3), strict=True)]),
+        Gaussians(MEANS, (0.1, 0.3)),
+    )
+    y = tie(law, 1.0, 0.2)
+    assert max(relative_errors(by_law(law, y, 0.2), exact(plain, y, 0.2), 0.2)) < 1e-14
+
+
+UNLIKE = [Embedded(Gaussians([(0.5,)], 0.4), [(1,), (0,)]), Product(Gaussians([(1.0,)]), Gaussians([(0.5,)], 0.2))]
+
+
+@pytest.mark.parametrize("law", [*LAWS.values(), *AROUND_THICK.values(), *UNLIKE, Mixture(UNLIKE)], ids=repr)
+def test_the_two_parts_make_the_density(law: Law) -> None:
+    y = 2 * torch.randn(20, law.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    nsr = torch.linspace(0.1, 2, 20, dtype=torch.float64)
+    log_density, mean, anchor, variance, rest = law._anchored(y, nsr)
     whole = rest - (y - anchor).square().sum(-1) / (2 * variance)
-    torch.testing.assert_close(whole, law.log_density(y, 1.0, nsr), rtol=1e-14, atol=1e-9)
+    torch.testing.assert_close(whole, log_density, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(log_density, law.log_density(y, 1.0, nsr), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(mean, law.denoise(y, 1.0, nsr), rtol=1e-13, atol=1e-13)
 
 
 def test_squares_of_a_board_at_a_tie() -> None:
