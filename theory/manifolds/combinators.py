@@ -346,7 +346,7 @@ class Thickened(Law):
     def __post_init__(self) -> None:
         if not 0 < self.tau < math.inf:
             raise ValueError(f"tau must lie in (0, inf); given {self.tau}")
-        vars(self).update(dim=self.law.dim, intrinsic_dim=self.law.dim, reach=self.law.reach)
+        vars(self).update(tau=float(self.tau), dim=self.law.dim, intrinsic_dim=self.law.dim, reach=self.law.reach)
 
     def sample(
         self,
@@ -415,6 +415,7 @@ class Scaled(Law):
         if not 0 < self.factor < math.inf:
             raise ValueError(f"factor must lie in (0, inf); given {self.factor}")
         vars(self).update(
+            factor=float(self.factor),
             dim=self.law.dim,
             intrinsic_dim=self.law.intrinsic_dim,
             reach=None if self.law.reach is None else self.factor * self.law.reach,
