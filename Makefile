@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench mutants clean
 
 run: $(READY)
 	$(BIN)/python -m toy.run --manifold ring --score analytic --out runs/ring --overwrite
@@ -24,6 +24,9 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m theory.bench
 	$(BIN)/python -m toy.bench
+
+mutants: $(READY)
+	$(BIN)/python -m theory.mutants
 
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is wanted; given: " + sys.version.split()[0] + " (make PYTHON=python3.11 run)")'

@@ -1,0 +1,404 @@
+"""Can the tests fail? `python -m theory.mutants` changes theory/ in small ways and counts how often pytest notices.
+
+Each mutant is run in a child of a process that has imported what takes long, in a copy of the tree; the working tree
+is never written to. It meets the tests that run the statement that changes, fastest first, until one fails. A mutant
+that runs on for long, or asks for more than MEMORY, is killed too. The rate is that of a random sample, drawn from
+every module in proportion to its mutants.
+
+Mutants that change nothing a test could notice are listed in mutants_equivalent.csv, each with the reason. They run
+all the same, and are counted neither as killed nor as survivors; one that a test does notice is reported as stale.
+
+Exit status: 0 if at least 90 % of the mutants are killed, 1 if not, 2 on bad usage.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pytest
+
+from theory.commandline import UsageError, choose, parse
+from theory.mutations import Mutant, mutants, with_probes
+
+ROOT = Path(__file__).parents[1]
+WANTED = 0.9
+MEMORY = 8 << 30  # bytes
+SLOW = (  # to import
+    *("torch", "scipy.integrate", "scipy.stats", "scipy.optimize", "numpy.testing", "pandas", "mpmath"),
+    *("matplotlib.pyplot", "seaborn", "rich.progress", "rich.table", "tyro", "hypothesis", "jaxtyping", "beartype"),
+)
+NO_MODULE_OF_THE_THEORY = ("bench.py", "conftest.py", "mutants.py", "mutations.py", "pictures.py")
+
+Outcome: TypeAlias = Literal["killed", "survived"]
+Item: TypeAlias = Any  # pytest.Item, of which the name, a string, is all that is asked
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Change the theory's modules in small ways, and count how often the tests notice."""
+
+    sample: int = 700
+    """How many mutants to run, drawn at random from every module in proportion to how many it has."""
+    seed: int = 0
+    """Of the draw."""
+    all: bool = False
+    """Run every mutant."""
+    module: str | None = None
+    """Change this module only: theory/levels.py."""
+    processes: int = 2
+    """How many mutants to run at a time."""
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    try:
+        options = parse(Options, arguments, prog="python -m theory.mutants")
+        paths = modules(root)
+        if options.module is not None:
+            paths = [choose(options.module, paths, "module")]
+        for name in ("sample", "processes"):
+            if getattr(options, name) < 1:
+                raise ValueError(f"--{name} must be at least 1; given {getattr(options, name)}")
+    except (UsageError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    os.nice(10)
+    found = [mutant for path in paths for mutant in mutants(path, (root / path).read_bytes())]
+    chosen = found if options.all else draw(found, options.sample, random.Random(options.seed))
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
+        base = Path(directory)
+        shutil.copytree(root / "theory", base / "tree" / "theory")
+        shutil.copy(root / "pyproject.toml", base / "tree")
+        for name in SLOW:
+            importlib.import_module(name)
+        record = recorded(base, modules(root))
+        outcomes = run_all(base, chosen, record, options.processes)
+    return report(outcomes, found, read_equivalent(root, paths), time.perf_counter() - start)
+
+
+def modules(root: Path) -> list[str]:
+    """The modules whose mutants count, as paths from the root: theory/levels.py."""
+    paths = sorted((root / "theory").glob("**/*.py"))
+    return [
+        path.relative_to(root).as_posix()
+        for path in paths
+        if not path.name.startswith("test_") and path.name not in NO_MODULE_OF_THE_THEORY
+    ]
+
+
+def draw(found: list[Mutant], size: int, dice: random.Random) -> list[Mutant]:
+    """As many mutants at random, each module's share being that of its mutants, rounded."""
+    if size >= len(found):
+        return found
+    by_module = sorted(dice.sample(found, len(found)), key=lambda mutant: mutant.path)  # shuffled within each
+    step = len(found) / size
+    first = dice.random() * step
+    return [by_module[int(first + i * step)] for i in range(size)]
+
+
+# Which tests run which statement
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What the tests of the unchanged tree do. A statement is a path and a line."""
+
+    seconds: dict[str, float]
+    """How long each test takes, by its name."""
+    tests: dict[tuple[str, int], set[str]]
+    """The tests that run a statement."""
+    imported: set[tuple[str, int]]
+    """The statements that run before any test does."""
+
+    def relevant(self, mutant: Mutant) -> list[str]:
+        """The tests that run the statement, fastest first; then those that run the module at all, where the statement
+        ran as the tests were imported, or in none of them."""
+        place = (mutant.path, mutant.statement)
+        run = self.tests.get(place, set())
+        module: set[str] = set()
+        if not run or place in self.imported:
+            module = set().union(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
+        return [*sorted(run, key=self.seconds.__getitem__), *sorted(module - run, key=self.seconds.__getitem__)]
+
+
+class Recorder:
+    """A pytest plugin that notes the statements each test runs, and its seconds. Caches are emptied before each."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, Any] = {"tests": {}}
+
+    def pytest_collection_finish(self) -> None:
+        self.notes["imported"] = sorted(statements())
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Item) -> Generator[None, Any, Any]:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("theory"):
+                for value in vars(module).values():
+                    if hasattr(value, "cache_clear"):
+                        value.cache_clear()
+        statements().clear()
+        start = time.perf_counter()
+        result = yield
+        self.notes["tests"][item.nodeid] = (time.perf_counter() - start, sorted(statements()))
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        Path("record.json").write_text(json.dumps(self.notes))
+
+
+def statements() -> set[tuple[str, int]]:
+    return sys.__dict__.setdefault("statements", set())
+
+
+def recorded(base: Path, paths: list[str]) -> Record:
+    """The record of the tree, from an earlier run if nothing has changed since.
+
+    Raises:
+        RuntimeError: a test of the unchanged tree fails, as they stand or fastest first: it would kill every mutant.
+    """
+    sources = sorted((base / "tree" / "theory").glob("**/*.py"))
+    content = hashlib.sha256(b"".join(source.name.encode() + source.read_bytes() for source in sources)).hexdigest()
+    cache = Path(tempfile.gettempdir()) / f"theory-tests-{content[:16]}.json"
+    if not cache.exists():
+        print("recording which test runs which statement: two runs of the tests", flush=True)
+        probed = base / "probed"
+        shutil.copytree(base / "tree", probed, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in paths:
+            (probed / path).write_text(with_probes(path, (probed / path).read_bytes()))
+        demand_green(probed, in_child(probed, ["theory"], Recorder()))
+        record = read_record(probed / "record.json")
+        tests = sorted(record.seconds, key=record.seconds.__getitem__)
+        demand_green(base / "tree", in_child(base / "tree", ["theory"], Selection(tests, record.seconds)))
+        shutil.copy(probed / "record.json", f"{cache}.{os.getpid()}")
+        os.replace(f"{cache}.{os.getpid()}", cache)
+    return read_record(cache)
+
+
+def read_record(path: Path) -> Record:
+    notes = json.loads(path.read_text())
+    tests: dict[tuple[str, int], set[str]] = {}
+    for test, (_, places) in notes["tests"].items():
+        for name, line in places:
+            tests.setdefault((name, line), set()).add(test)
+    seconds = {test: second for test, (second, _) in notes["tests"].items()}
+    return Record(seconds, tests, {(name, line) for name, line in notes["imported"]})
+
+
+def demand_green(tree: Path, child: int) -> None:
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError("the tests fail on the unchanged tree:\n" + (tree / "log").read_text()[-4000:])
+
+
+# One mutant
+
+
+class Selection:
+    """A pytest plugin that keeps the tests named, in their order, and those that the mutant made; none may run long."""
+
+    def __init__(self, tests: list[str], seconds: dict[str, float]) -> None:
+        self.order = {test: i for i, test in enumerate(tests)}
+        self.seconds = seconds
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self.order or item.nodeid not in self.seconds]
+        items.sort(key=lambda item: self.order.get(item.nodeid, -1))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Item) -> None:
+        limit(10 + 10 * self.seconds.get(item.nodeid, 0.0))
+
+
+def limit(seconds: float) -> None:
+    """End this process by SIGPROF after so many seconds of work, or by SIGALRM if it takes sixty times as long.
+
+    What other processes do to the machine's speed changes the first by little.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 60 * seconds)
+
+
+def in_child(tree: Path, files: list[str], plugin: object) -> int:
+    """Run pytest on the files of a tree in a child process; its id."""
+    child = os.fork()
+    if child:
+        return child
+    status = BROKEN
+    try:
+        os.chdir(tree)
+        with open("log", "wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "theory"]:
+            del sys.modules[name]
+        sys.path.insert(0, str(tree))
+        os.environ["PYTHONPATH"] = str(tree)
+        limit(IMPORT if isinstance(plugin, Selection) else 3600)
+        quiet = ["-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        status = pytest.main(["-x", *quiet, "--basetemp", str(tree / "temporary"), *files], [plugin])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+IMPORT = 60  # seconds
+BROKEN = 99  # no exit status of pytest: the child itself failed
+
+
+def begin(base: Path, mutant: Mutant, record: Record) -> tuple[int, Path]:
+    """Start the mutant's tests: the child's id, and its copy of the tree."""
+    tree = Path(tempfile.mkdtemp(prefix="mutant-", dir=base))
+    shutil.copytree(base / "tree", tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns("log", "temporary"))
+    changed = tree / mutant.path
+    changed.write_bytes(mutant.apply(changed.read_bytes()))
+    for compiled in changed.parent.glob(f"__pycache__/{changed.stem}.*"):
+        compiled.unlink()
+    tests = record.relevant(mutant)
+    files = sorted({test.partition("::")[0] for test in tests})
+    return in_child(tree, files or ["theory"], Selection(tests, record.seconds)), tree
+
+
+def verdict(status: int, log: Path) -> Outcome:
+    """What a child's wait status says of its mutant.
+
+    Raises:
+        RuntimeError: it says nothing of the mutant, since pytest did not get to run.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if code in (pytest.ExitCode.USAGE_ERROR, BROKEN):
+        raise RuntimeError("pytest did not run:\n" + log.read_text()[-4000:])
+    return "survived" if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else "killed"
+
+
+def run_all(base: Path, chosen: list[Mutant], record: Record, processes: int) -> list[tuple[Mutant, Outcome]]:
+    """The outcome of every mutant, as many at a time as there are processes."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    waiting, running = list(reversed(chosen)), dict[int, tuple[Mutant, Path]]()
+    outcomes: dict[Mutant, Outcome] = {}
+    console = Console()
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    # No thread may draw the bar: a child forked while it holds a lock would wait for that lock for ever.
+    with Progress(*columns, console=console, auto_refresh=False, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Running the mutants", total=len(chosen))
+        try:
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    mutant = waiting.pop()
+                    child, tree = begin(base, mutant, record)
+                    running[child] = (mutant, tree)
+                child, status = os.wait()
+                mutant, tree = running.pop(child)
+                outcomes[mutant] = verdict(status, tree / "log")
+                shutil.rmtree(tree, ignore_errors=True)
+                progress.advance(task)
+                progress.refresh()
+        finally:
+            for child in running:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+    return [(mutant, outcomes[mutant]) for mutant in chosen]
+
+
+# What it says
+
+
+def read_equivalent(root: Path, paths: Iterable[str]) -> dict[tuple[str, str, str, str], str]:
+    """The reasons of the mutants that count as equivalent, by their keys."""
+    file = root / "theory" / "mutants_equivalent.csv"
+    if not file.exists():
+        return {}
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    keyed = {(row["path"], row["scope"], row["original"], row["mutated"]): row["reason"] for row in rows}
+    return {key: reason for key, reason in keyed.items() if key[0] in set(paths)}
+
+
+def report(
+    outcomes: list[tuple[Mutant, Outcome]],
+    found: list[Mutant],
+    equivalent: dict[tuple[str, str, str, str], str],
+    seconds: float,
+) -> int:
+    """Print the table, the survivors, the equivalent and the stale; the exit status."""
+    from scipy.stats import binomtest
+
+    counted = [(mutant, outcome) for mutant, outcome in outcomes if mutant.key not in equivalent]
+    print_table(counted, found)
+    survivors = [mutant for mutant, outcome in counted if outcome == "survived"]
+    for mutant in survivors:
+        print_mutant("survived", mutant)
+    for mutant, outcome in outcomes:
+        if mutant.key in equivalent:
+            print_mutant("equivalent" if outcome == "survived" else "stale, for a test fails:", mutant)
+            print(f"    {equivalent[mutant.key]}")
+    for key in sorted(set(equivalent) - {mutant.key for mutant in found}):
+        print(f"stale, for there is no such mutant: {key[0]} {key[1]}\n  - {key[2]}\n  + {key[3]}")
+    if not counted:
+        print("no mutant to judge")
+        return 1
+    killed = len(counted) - len(survivors)
+    interval = binomtest(killed, len(counted)).proportion_ci(0.95, method="wilson")
+    print(
+        f"killed {killed} of {len(counted)}: {killed / len(counted):.1%}, 95 % interval {interval.low:.1%} to "
+        f"{interval.high:.1%} (Wilson); {len(outcomes) - len(counted)} equivalent besides; "
+        f"{len(outcomes)} of {len(found)} mutants run in {seconds:.0f} s"
+    )
+    return 0 if killed >= WANTED * len(counted) else 1
+
+
+def print_table(counted: list[tuple[Mutant, Outcome]], found: list[Mutant]) -> None:
+    """A line a module: its mutants, and of those run and not equivalent how many were killed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = []
+    for path in sorted({mutant.path for mutant in found}):
+        fates = [outcome for mutant, outcome in counted if mutant.path == path]
+        killed = fates.count("killed")
+        rate = f"{killed / len(fates):.0%}" if fates else ""
+        of = sum(mutant.path == path for mutant in found)
+        rows.append((path, str(of), str(len(fates)), str(killed), str(len(fates) - killed), rate))
+    console = Console()
+    if not console.is_terminal:
+        for row in (COLUMNS, *rows):
+            print("{:34}{:>8}{:>6}{:>8}{:>10}{:>6}".format(*row))
+        return
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+COLUMNS = ("module", "mutants", "run", "killed", "survived", "rate")
+
+
+def print_mutant(what: str, mutant: Mutant) -> None:
+    print(f"{what} {mutant.path}:{mutant.line} {mutant.scope}\n  - {mutant.original}\n  + {mutant.mutated}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
