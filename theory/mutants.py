@@ -44,9 +44,11 @@ SLOW = (  # to import
     *("torch", "scipy.integrate", "scipy.stats", "scipy.optimize", "numpy.testing", "pandas", "mpmath"),
     *("matplotlib.pyplot", "seaborn", "rich.progress", "rich.table", "tyro", "hypothesis", "jaxtyping", "beartype"),
 )
-NO_MODULE_OF_THE_THEORY = ("bench.py", "conftest.py", "mutants.py", "mutations.py", "pictures.py")
+THIS_TOOL = ("mutants.py", "mutations.py", "test_mutants.py")
+NOT_JUDGED = (*THIS_TOOL, "bench.py", "conftest.py", "pictures.py")
 
 Outcome: TypeAlias = Literal["killed", "survived"]
+Equivalent: TypeAlias = dict[tuple[str, str, str, str], str]  # a mutant's key and the reason
 Item: TypeAlias = Any  # pytest.Item, of which the name, a string, is all that is asked
 
 
@@ -84,13 +86,14 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         base = Path(directory)
-        shutil.copytree(root / "theory", base / "tree" / "theory")
+        shutil.copytree(root / "theory", base / "tree" / "theory", ignore=shutil.ignore_patterns(*THIS_TOOL))
         shutil.copy(root / "pyproject.toml", base / "tree")
         for name in SLOW:
             importlib.import_module(name)
         record = recorded(base, modules(root))
-        outcomes = run_all(base, chosen, record, options.processes)
-    return report(outcomes, found, read_equivalent(root, paths), time.perf_counter() - start)
+        equivalent = read_equivalent(root, paths)
+        outcomes = run_all(base, chosen, record, equivalent, options.processes)
+    return report(outcomes, found, equivalent, time.perf_counter() - start)
 
 
 def modules(root: Path) -> list[str]:
@@ -99,7 +102,7 @@ def modules(root: Path) -> list[str]:
     return [
         path.relative_to(root).as_posix()
         for path in paths
-        if not path.name.startswith("test_") and path.name not in NO_MODULE_OF_THE_THEORY
+        if not path.name.startswith("test_") and path.name not in NOT_JUDGED
     ]
 
 
@@ -292,8 +295,10 @@ def verdict(status: int, log: Path) -> Outcome:
     return "survived" if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else "killed"
 
 
-def run_all(base: Path, chosen: list[Mutant], record: Record, processes: int) -> list[tuple[Mutant, Outcome]]:
-    """The outcome of every mutant, as many at a time as there are processes."""
+def run_all(
+    base: Path, chosen: list[Mutant], record: Record, equivalent: Equivalent, processes: int
+) -> list[tuple[Mutant, Outcome]]:
+    """The outcome of every mutant, as many at a time as there are processes; those of note are printed as they come."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -313,6 +318,7 @@ def run_all(base: Path, chosen: list[Mutant], record: Record, processes: int) ->
                 child, status = os.wait()
                 mutant, tree = running.pop(child)
                 outcomes[mutant] = verdict(status, tree / "log")
+                tell(mutant, outcomes[mutant], equivalent.get(mutant.key))
                 shutil.rmtree(tree, ignore_errors=True)
                 progress.advance(task)
                 progress.refresh()
@@ -326,7 +332,7 @@ def run_all(base: Path, chosen: list[Mutant], record: Record, processes: int) ->
 # What it says
 
 
-def read_equivalent(root: Path, paths: Iterable[str]) -> dict[tuple[str, str, str, str], str]:
+def read_equivalent(root: Path, paths: Iterable[str]) -> Equivalent:
     """The reasons of the mutants that count as equivalent, by their keys."""
     file = root / "theory" / "mutants_equivalent.csv"
     if not file.exists():
@@ -337,30 +343,28 @@ def read_equivalent(root: Path, paths: Iterable[str]) -> dict[tuple[str, str, st
     return {key: reason for key, reason in keyed.items() if key[0] in set(paths)}
 
 
-def report(
-    outcomes: list[tuple[Mutant, Outcome]],
-    found: list[Mutant],
-    equivalent: dict[tuple[str, str, str, str], str],
-    seconds: float,
-) -> int:
-    """Print the table, the survivors, the equivalent and the stale; the exit status."""
+def tell(mutant: Mutant, outcome: Outcome, reason: str | None) -> None:
+    """Print a survivor, an equivalent mutant, or one that is wrongly called so."""
+    if outcome == "killed" and reason is None:
+        return
+    what = "survived" if reason is None else "equivalent" if outcome == "survived" else "stale, for a test fails:"
+    print(f"{what} {mutant.path}:{mutant.line} {mutant.scope}\n  - {mutant.original}\n  + {mutant.mutated}", flush=True)
+    if reason is not None:
+        print(f"    {reason}")
+
+
+def report(outcomes: list[tuple[Mutant, Outcome]], found: list[Mutant], equivalent: Equivalent, seconds: float) -> int:
+    """Print the table, the stale entries and the rate; the exit status."""
     from scipy.stats import binomtest
 
     counted = [(mutant, outcome) for mutant, outcome in outcomes if mutant.key not in equivalent]
     print_table(counted, found)
-    survivors = [mutant for mutant, outcome in counted if outcome == "survived"]
-    for mutant in survivors:
-        print_mutant("survived", mutant)
-    for mutant, outcome in outcomes:
-        if mutant.key in equivalent:
-            print_mutant("equivalent" if outcome == "survived" else "stale, for a test fails:", mutant)
-            print(f"    {equivalent[mutant.key]}")
     for key in sorted(set(equivalent) - {mutant.key for mutant in found}):
         print(f"stale, for there is no such mutant: {key[0]} {key[1]}\n  - {key[2]}\n  + {key[3]}")
     if not counted:
         print("no mutant to judge")
         return 1
-    killed = len(counted) - len(survivors)
+    killed = sum(outcome == "killed" for _, outcome in counted)
     interval = binomtest(killed, len(counted)).proportion_ci(0.95, method="wilson")
     print(
         f"killed {killed} of {len(counted)}: {killed / len(counted):.1%}, 95 % interval {interval.low:.1%} to "
@@ -394,10 +398,6 @@ def print_table(counted: list[tuple[Mutant, Outcome]], found: list[Mutant]) -> N
 
 
 COLUMNS = ("module", "mutants", "run", "killed", "survived", "rate")
-
-
-def print_mutant(what: str, mutant: Mutant) -> None:
-    print(f"{what} {mutant.path}:{mutant.line} {mutant.scope}\n  - {mutant.original}\n  + {mutant.mutated}")
 
 
 if __name__ == "__main__":
