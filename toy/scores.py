@@ -6,6 +6,7 @@ How wrong a model is near the data and off it is measured by `score_error`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from theory.levels import Interval, Level
 from theory.manifolds import Law
 from theory.manifolds.base import at_unit_alpha
 from theory.regularity import EpsModel, eps_model_of
-from toy.config import SCORES, Config
+from toy.config import Config
 from toy.denoiser import cached_denoiser
 
 WAVES = 64  # of the random field
@@ -33,16 +34,15 @@ def eps_model(config: Config, law: Law) -> EpsModel:
       E||f||^2 = d over x ~ P and nsr uniform on the interval: the error there is score_error^2 d (claim P6).
 
     Raises:
-        ValueError: no score of that name. OSError: the cache cannot be read or written.
+        OSError: the cache of learned ones cannot be read or written.
     """
     interval = Interval(config.low, config.high)
-    if config.score == "analytic":
-        return eps_model_of(law)
-    if config.score == "learned":
-        return cached_denoiser(law, config.score_steps, interval)
-    if config.score == "perturbed":
-        return perturbed(law, interval, config.score_error)
-    raise ValueError(f"score must be one of {', '.join(SCORES)}; given {config.score!r}")
+    makers: dict[str, Callable[[], EpsModel]] = {
+        "analytic": lambda: eps_model_of(law),
+        "learned": lambda: cached_denoiser(law, config.score_steps, interval),
+        "perturbed": lambda: perturbed(law, interval, config.score_error),
+    }
+    return makers[config.score]()
 
 
 class RandomField:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from theory.levels import Interval, Level
-from theory.manifolds import AffineGaussian, Law, make
+from theory.manifolds import AffineGaussian, Law, make, names
 from theory.regularity import eps_model_of
 from toy import denoiser as module
 from toy.denoiser import Denoiser, Preconditioning, cached_denoiser, recipe, train_denoiser
@@ -104,6 +104,14 @@ def test_whatever_decides_a_denoiser_names_another_file(name: str, value, tmp_pa
         cached_denoiser(**arguments, directory=tmp_path)
     assert len(trained) == 2
     assert len(list(tmp_path.glob("denoiser-*.pt"))) == 2
+
+
+def test_different_laws_have_different_recipes() -> None:
+    """Which holds as long as their reprs show all of their numbers."""
+    laws = [make(name, dim=dim, thickness=tau) for name in names() for dim in (5, 6) for tau in (0.0, 0.1, 0.1000001)]
+    assert len({str(recipe(law, 5, INTERVAL, 0)) for law in laws}) == len(laws)
+    assert repr(make("ring", dim=64)) == repr(make("ring", dim=64))
+    assert "..." not in repr(make("grid", dim=64))
 
 
 @pytest.mark.parametrize("constant", ["VERSION", "WIDTH", "LAYERS", "BATCH", "LR", "WIDER", "DRAWS"])
