@@ -1,0 +1,1 @@
+"""The score matching regularity on images: diffusion scores, generators, data, training and evaluation."""

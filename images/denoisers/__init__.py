@@ -1,0 +1,1 @@
+"""Diffusion networks, their preconditioning, and the files that they come in."""

@@ -1,0 +1,199 @@
+"""What the two U-Nets are made of: residual blocks with attention, resampling, embeddings of the noise level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+Resampling: TypeAlias = Literal["up", "down"]
+BOX = (1, 1)  # the filter whose resampling is the mean over, and the copy to, 2 x 2 pixels
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network have in common.
+
+    scale_shift: the embedding scales and shifts the second norm's output; else it is added to its input.
+    eps, least_group: of the group norms: min(32, channels // least_group) groups.
+    gain: of every sum with a skip connection (1, or sqrt(1/2) to keep the variance).
+    taps: the filter of up- and downsampling, one axis of it.
+    project_resampled: a 1 x 1 convolution on the skip connection of resampling blocks, even at equal widths.
+    dropout: before the last convolution of a block.
+    """
+
+    scale_shift: bool
+    eps: float
+    least_group: int
+    gain: float = 1.0
+    taps: tuple[int, ...] = BOX
+    project_resampled: bool = False
+    dropout: float = 0.0
+
+    def norm(self, channels: int) -> nn.GroupNorm:
+        return nn.GroupNorm(min(32, channels // self.least_group), channels, eps=self.eps)
+
+
+class Block(nn.Module):
+    """x -> gain (skip(x) + conv2 silu(norm2(conv1 silu(norm1 x)), emb)), then attention if heads > 0.
+
+    Resampling acts on the input of conv1 and on the skip connection.   [b, i, h, w], [b, e] -> [b, o, h', w']
+    """
+
+    def __init__(
+        self, wide_in: int, wide_out: int, emb: int, style: Style, heads: int = 0, resampling: Resampling | None = None
+    ):
+        super().__init__()
+        self.style, self.resampling = style, resampling
+        self.norm1 = style.norm(wide_in)
+        self.conv1 = nn.Conv2d(wide_in, wide_out, 3, padding=1)
+        self.emb = nn.Linear(emb, wide_out * (2 if style.scale_shift else 1))
+        self.norm2 = style.norm(wide_out)
+        self.conv2 = zeroed(nn.Conv2d(wide_out, wide_out, 3, padding=1))
+        projects = wide_in != wide_out or (resampling is not None and style.project_resampled)
+        self.skip = nn.Conv2d(wide_in, wide_out, 1) if projects else None
+        self.attention = Attention(wide_out, heads, style) if heads else None
+
+    def forward(self, x: Float[Tensor, "b i h w"], emb: Float[Tensor, "b e"]) -> Float[Tensor, "b o h2 w2"]:
+        h = norm_silu(x, self.norm1)
+        if self.resampling is not None:
+            x, h = (resample(part, self.resampling, self.style.taps) for part in (x, h))
+        h = self.conv1(h)
+        if self.style.scale_shift:
+            scale, shift = self.emb(emb).chunk(2, dim=1)
+            h = norm_silu(h, self.norm2, scale, shift)
+        else:
+            h = norm_silu(h.add_(self.emb(emb)[:, :, None, None]), self.norm2)  # no backward needs conv1's output
+        h = self.conv2(F.dropout(h, self.style.dropout, self.training))
+        h = h.add_(x if self.skip is None else self.skip(x))
+        if self.style.gain != 1:
+            h = h.mul_(self.style.gain)
+        return h if self.attention is None else self.attention(h)
+
+
+class Attention(nn.Module):
+    """x -> gain (x + proj softmax(q k' / sqrt(d)) v) over pixels, d channels a head.   [b, c, h, w] -> [b, c, h, w]
+
+    The rows of qkv are ordered [q, k, v][head][channel].
+    """
+
+    def __init__(self, channels: int, heads: int, style: Style):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"attention over {channels} channels needs heads that divide them; given {heads}")
+        self.heads, self.gain = heads, style.gain
+        self.norm = style.norm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        tokens = self.norm(x).flatten(2).mT  # [b, hw, c]
+        q, k, v = self.qkv(tokens).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v)  # [b, heads, hw, c / heads]
+        update = self.proj(mixed.transpose(1, 2).reshape(b, h * w, c))
+        x = x + update.mT.view(b, c, h, w)
+        return x if self.gain == 1 else x.mul_(self.gain)
+
+
+def zeroed(layer: nn.Module) -> Any:
+    """The layer with all parameters zero: a block then starts as its skip connection."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def norm_silu(
+    x: Float[Tensor, "b c h w"],
+    norm: nn.GroupNorm,
+    scale: Float[Tensor, "b c"] | None = None,
+    shift: Float[Tensor, "b c"] | None = None,
+) -> Float[Tensor, "b c h w"]:
+    """silu(norm(x) (1 + scale) + shift), scale and shift a channel of each image, in one pass where memory allows.
+
+    norm(x) (1 + scale) + shift is a group norm of the one image [1, b c, h, w] with the weight w (1 + scale) and the
+    bias b (1 + scale) + shift: neither the norm's output nor its product with the scale are kept for the backward pass.
+    """
+    if scale is None or shift is None:
+        return GroupNormSiLU.apply(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    b, c, h, w = x.shape
+    weight = norm.weight * (1 + scale)  # [b, c]
+    bias = norm.bias * (1 + scale) + shift
+    if not x.is_contiguous():  # channels last: an image's channels do not lie beside the next one's
+        hat = F.group_norm(x, norm.num_groups, None, None, norm.eps)
+        return F.silu(torch.addcmul(bias[:, :, None, None], hat, weight[:, :, None, None]))
+    flat = x.view(1, b * c, h, w)
+    return GroupNormSiLU.apply(flat, b * norm.num_groups, weight.view(-1), bias.view(-1), norm.eps).view_as(x)
+
+
+class GroupNormSiLU(torch.autograd.Function):
+    """silu(group_norm(x)); the backward pass computes the norm again rather than keep it."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:  # [n, c, h, w], [c], [c] -> [n, c, h, w]
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        n, c, h, w = x.shape
+        y, mean, rstd = torch.native_group_norm(x, weight, bias, n, c, h * w, groups, eps)
+        ctx.save_for_backward(x, mean, rstd, weight, bias)
+        ctx.groups, ctx.eps = groups, eps  # type: ignore[attr-defined]
+        return F.silu(y, inplace=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, mean, rstd, weight, bias = ctx.saved_tensors
+        n, c, h, w = x.shape
+        y = torch.native_group_norm(x, weight, bias, n, c, h * w, ctx.groups, ctx.eps)[0]
+        grad = torch.ops.aten.silu_backward(grad, y)
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[2], ctx.needs_input_grad[3]]
+        dx, dweight, dbias = torch.ops.aten.native_group_norm_backward(
+            grad, x, mean, rstd, weight, n, c, h * w, ctx.groups, wanted
+        )
+        return dx, None, dweight, dbias, None
+
+
+def resample(
+    x: Float[Tensor, "b c h w"], way: Resampling, taps: Sequence[int] = BOX, bordered: bool = False
+) -> Float[Tensor, "b c h2 w2"]:
+    """Twice or half the resolution; the separable filter `taps`, of unit sum, acts with zeros beyond the border.
+
+    `bordered`: x has that border already.
+    """
+    if tuple(taps) == BOX:
+        return F.interpolate(x, scale_factor=2, mode="nearest") if way == "up" else F.avg_pool2d(x, 2)
+    pad = 0 if bordered else border(taps)
+    if way == "up":
+        return F.conv_transpose2d(x, 4 * kernel(taps, x), stride=2, padding=pad, groups=x.shape[1])
+    return F.conv2d(x, kernel(taps, x), stride=2, padding=pad, groups=x.shape[1])
+
+
+def border(taps: Sequence[int]) -> int:
+    """The pixels beyond the image that the filter of downsampling reaches on each side."""
+    return (len(taps) - 1) // 2
+
+
+def kernel(taps: Sequence[int], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "c 1 n n"]:
+    """The filter over both axes, of unit sum, for each channel of x."""
+    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
+    line = line / line.sum()
+    return torch.outer(line, line).expand(x.shape[1], 1, -1, -1)
+
+
+def sinusoids(t: Float[Tensor, " b"], channels: int, inclusive: bool = False) -> Float[Tensor, "b c"]:
+    """[cos(t f_0), .., cos(t f_m), sin(t f_0), .., sin(t f_m)], f_j = 10000^(-j / n), j = 0..m = channels/2 - 1.
+
+    n = m + 1, or with `inclusive` m, so that the last frequency is 1/10000.
+    """
+    half = channels // 2
+    j = torch.arange(half, dtype=torch.float32, device=t.device)
+    phases = t[:, None].float() * torch.exp(j * (-math.log(10000) / (half - inclusive)))
+    return torch.cat([phases.cos(), phases.sin()], dim=1)
