@@ -137,7 +137,7 @@ def print_summary(errors: pd.DataFrame, console: Console) -> None:
     draws = errors[(errors.method == "draws") & (errors.bits == 64) & (errors.quantity == "score")]
     ratio = (draws.most / draws.least)[(draws.least > 0) & (draws.most < math.inf)].median()
     console.print(
-        f"draws, score: the worst of 8 samples errs {ratio:.1f} times as much as the best (median of the grid)"
+        f"draws: of 8 samples, the worst errs {ratio:.1f} times as much as the best (score, median)"
     )
 
 
