@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import math
 import os
 import random
 import resource
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -56,8 +57,10 @@ Item: TypeAlias = Any  # pytest.Item, of which the name, a string, is all that i
 class Options:
     """Change the theory's modules in small ways, and count how often the tests notice."""
 
-    sample: int = 700
+    sample: int = 1000
     """How many mutants to run, drawn at random from every module in proportion to how many it has."""
+    minutes: float = 25
+    """Begin no mutant after this time; those run so far are a random sample too."""
     seed: int = 0
     """Of the draw."""
     all: bool = False
@@ -74,25 +77,25 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         paths = modules(root)
         if options.module is not None:
             paths = [choose(options.module, paths, "module")]
-        for name in ("sample", "processes"):
-            if getattr(options, name) < 1:
-                raise ValueError(f"--{name} must be at least 1; given {getattr(options, name)}")
+        for name, value in (("sample", options.sample), ("processes", options.processes)):
+            if value < 1:
+                raise UsageError(f"--{name} must be at least 1; given {value}")
     except (UsageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     os.nice(10)
-    found = [mutant for path in paths for mutant in mutants(path, (root / path).read_bytes())]
-    chosen = found if options.all else draw(found, options.sample, random.Random(options.seed))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         base = Path(directory)
-        shutil.copytree(root / "theory", base / "tree" / "theory", ignore=shutil.ignore_patterns(*THIS_TOOL))
-        shutil.copy(root / "pyproject.toml", base / "tree")
-        for name in SLOW:
-            importlib.import_module(name)
-        record = recorded(base, modules(root))
-        equivalent = read_equivalent(root, paths)
-        outcomes = run_all(base, chosen, record, equivalent, options.processes)
+        tree = base / "tree"
+        shutil.copytree(root / "theory", tree / "theory", ignore=shutil.ignore_patterns(*THIS_TOOL))
+        shutil.copy(root / "pyproject.toml", tree)
+        found = [mutant for path in paths for mutant in mutants(path, (tree / path).read_bytes())]
+        equivalent = read_equivalent(tree, paths)
+        dice = random.Random(options.seed)
+        chosen = draw(found, len(found) if options.all else options.sample, dice)
+        minutes = math.inf if options.all else options.minutes
+        outcomes = outcomes_of(base, chosen, recorded(base, modules(tree)), equivalent, options.processes, minutes)
     return report(outcomes, found, equivalent, time.perf_counter() - start)
 
 
@@ -107,13 +110,12 @@ def modules(root: Path) -> list[str]:
 
 
 def draw(found: list[Mutant], size: int, dice: random.Random) -> list[Mutant]:
-    """As many mutants at random, each module's share being that of its mutants, rounded."""
-    if size >= len(found):
-        return found
+    """As many mutants at random, each module's share being that of its mutants, rounded; in random order."""
     by_module = sorted(dice.sample(found, len(found)), key=lambda mutant: mutant.path)  # shuffled within each
-    step = len(found) / size
+    step = max(1.0, len(found) / size)
     first = dice.random() * step
-    return [by_module[int(first + i * step)] for i in range(size)]
+    chosen = by_module if step == 1 else [by_module[int(first + i * step)] for i in range(size)]
+    return dice.sample(chosen, len(chosen))
 
 
 # Which tests run which statement
@@ -175,21 +177,20 @@ def recorded(base: Path, paths: list[str]) -> Record:
     """The record of the tree, from an earlier run if nothing has changed since.
 
     Raises:
-        RuntimeError: a test of the unchanged tree fails, as they stand or fastest first: it would kill every mutant.
+        RuntimeError: a test of the unchanged tree fails.
     """
     sources = sorted((base / "tree" / "theory").glob("**/*.py"))
     content = hashlib.sha256(b"".join(source.name.encode() + source.read_bytes() for source in sources)).hexdigest()
     cache = Path(tempfile.gettempdir()) / f"theory-tests-{content[:16]}.json"
     if not cache.exists():
-        print("recording which test runs which statement: two runs of the tests", flush=True)
+        print("recording which test runs which statement", flush=True)
         probed = base / "probed"
         shutil.copytree(base / "tree", probed, ignore=shutil.ignore_patterns("__pycache__"))
         for path in paths:
             (probed / path).write_text(with_probes(path, (probed / path).read_bytes()))
-        demand_green(probed, in_child(probed, ["theory"], Recorder()))
-        record = read_record(probed / "record.json")
-        tests = sorted(record.seconds, key=record.seconds.__getitem__)
-        demand_green(base / "tree", in_child(base / "tree", ["theory"], Selection(tests, record.seconds)))
+        _, status = os.waitpid(in_child(probed, ["theory"], Recorder()), 0)
+        if verdict(status, probed / "log") == "killed":
+            raise RuntimeError("the tests fail on the unchanged tree:\n" + (probed / "log").read_text()[-4000:])
         shutil.copy(probed / "record.json", f"{cache}.{os.getpid()}")
         os.replace(f"{cache}.{os.getpid()}", cache)
     return read_record(cache)
@@ -203,12 +204,6 @@ def read_record(path: Path) -> Record:
             tests.setdefault((name, line), set()).add(test)
     seconds = {test: second for test, (second, _) in notes["tests"].items()}
     return Record(seconds, tests, {(name, line) for name, line in notes["imported"]})
-
-
-def demand_green(tree: Path, child: int) -> None:
-    _, status = os.waitpid(child, 0)
-    if os.waitstatus_to_exitcode(status) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise RuntimeError("the tests fail on the unchanged tree:\n" + (tree / "log").read_text()[-4000:])
 
 
 # One mutant
@@ -296,37 +291,59 @@ def verdict(status: int, log: Path) -> Outcome:
 
 
 def run_all(
-    base: Path, chosen: list[Mutant], record: Record, equivalent: Equivalent, processes: int
+    base: Path, chosen: list[Mutant], record: Record, processes: int, minutes: float = math.inf
+) -> Iterator[tuple[Mutant, Outcome]]:
+    """Each mutant with its outcome as it comes, as many at a time as there are processes."""
+    end = time.perf_counter() + 60 * minutes
+    waiting, running = list(reversed(chosen)), dict[int, tuple[Mutant, Path]]()
+    try:
+        while running or (waiting and time.perf_counter() < end):
+            while waiting and len(running) < processes and time.perf_counter() < end:
+                mutant = waiting.pop()
+                child, tree = begin(base, mutant, record)
+                running[child] = (mutant, tree)
+            child, status = os.wait()
+            mutant, tree = running.pop(child)
+            yield mutant, verdict(status, tree / "log")
+            shutil.rmtree(tree, ignore_errors=True)
+    finally:
+        for child in running:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+
+def outcomes_of(
+    base: Path, chosen: list[Mutant], record: Record, equivalent: Equivalent, processes: int, minutes: float
 ) -> list[tuple[Mutant, Outcome]]:
-    """The outcome of every mutant, as many at a time as there are processes; those of note are printed as they come."""
+    """The outcomes of those mutants that the time allows, told with a bar on a terminal.
+
+    Raises:
+        RuntimeError: the tests chosen for a mutant fail without it.
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    waiting, running = list(reversed(chosen)), dict[int, tuple[Mutant, Path]]()
-    outcomes: dict[Mutant, Outcome] = {}
+    for name in SLOW:
+        importlib.import_module(name)
+    for mutant in chosen[:CONTROLS]:
+        source = (base / "tree" / mutant.path).read_bytes()
+        unchanged = dataclasses.replace(mutant, replacement=source[mutant.start : mutant.end])
+        if next(run_all(base, [unchanged], record, 1))[1] == "killed":
+            raise RuntimeError(f"the tests that run {mutant.path}:{mutant.statement} fail on the unchanged tree")
     console = Console()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    outcomes = []
     # No thread may draw the bar: a child forked while it holds a lock would wait for that lock for ever.
     with Progress(*columns, console=console, auto_refresh=False, disable=not console.is_terminal) as progress:
         task = progress.add_task("Running the mutants", total=len(chosen))
-        try:
-            while waiting or running:
-                while waiting and len(running) < processes:
-                    mutant = waiting.pop()
-                    child, tree = begin(base, mutant, record)
-                    running[child] = (mutant, tree)
-                child, status = os.wait()
-                mutant, tree = running.pop(child)
-                outcomes[mutant] = verdict(status, tree / "log")
-                tell(mutant, outcomes[mutant], equivalent.get(mutant.key))
-                shutil.rmtree(tree, ignore_errors=True)
-                progress.advance(task)
-                progress.refresh()
-        finally:
-            for child in running:
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-    return [(mutant, outcomes[mutant]) for mutant in chosen]
+        for mutant, outcome in run_all(base, chosen, record, processes, minutes):
+            tell(mutant, outcome, equivalent.get(mutant.key))
+            outcomes.append((mutant, outcome))
+            progress.update(task, advance=1, refresh=True)
+    return outcomes
+
+
+CONTROLS = 3  # mutants that change nothing
 
 
 # What it says

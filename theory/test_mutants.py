@@ -129,7 +129,7 @@ def test_the_sample_has_every_module_in_its_proportion():
     for path in modules(ROOT):
         share = sum(mutant.path == path for mutant in found) * 500 / len(found)
         assert abs(sum(mutant.path == path for mutant in chosen) - share) < 1 + 1e-9
-    assert draw(found, len(found), random.Random(0)) == found
+    assert set(draw(found, len(found) + 1, random.Random(0))) == set(found)
     assert chosen != draw(found, 500, random.Random(1))
 
 
