@@ -278,7 +278,8 @@ def test_it_differentiates_twice(law, nsr, seed):
         assert gradgradcheck(lambda y, method=method: method(y, 0.8, 0.8 * nsr), y, fast_mode=True)
 
 
-@given(law=laws(), nsr=st.integers(0, 8).map(lambda k: 10 ** (k / 4)), seed=seeds)
+@settings(max_examples=60)
+@given(law=laws(), nsr=st.sampled_from([1.0, 0.3, 0.1, 3.0]), seed=seeds)
 def test_the_density_is_that_of_the_draws(law, nsr, seed):
     """E exp(-|y - X|^2 / 2 nsr^2) over draws of X, which Hoeffding's inequality bounds.
 
