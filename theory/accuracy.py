@@ -136,9 +136,7 @@ def print_summary(errors: pd.DataFrame, console: Console) -> None:
         console.print(table, soft_wrap=not console.is_terminal)
     draws = errors[(errors.method == "draws") & (errors.bits == 64) & (errors.quantity == "score")]
     ratio = (draws.most / draws.least)[(draws.least > 0) & (draws.most < math.inf)].median()
-    console.print(
-        f"draws: of 8 samples, the worst errs {ratio:.1f} times as much as the best (score, median)"
-    )
+    console.print(f"draws: of 8 samples, the worst errs {ratio:.1f} times as much as the best (score, median)")
 
 
 def print_grids(errors: pd.DataFrame, console: Console) -> None:
