@@ -71,6 +71,7 @@ class SongUNet(nn.Module):
             False, 1e-6, config.least_group, math.sqrt(0.5), config.taps, project_resampled=True, dropout=config.dropout
         )
         start, emb = config.width * config.embedding_multiplier, 4 * config.width
+        self.start = start
         widths = [config.width * multiplier for multiplier in config.multipliers]
         if config.embedding == "fourier":
             self.register_buffer("frequencies", 16 * torch.randn(start // 2))
@@ -104,15 +105,17 @@ class SongUNet(nn.Module):
         self.out_norm = style.norm(at)
         self.out_conv = zeroed(nn.Conv2d(at, config.channels_out, 3, padding=1))
 
-    def embed(self, t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b e"]:
+    def embed(
+        self, t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None, dtype: torch.dtype
+    ) -> Float[Tensor, "b e"]:
         """What every block is told of the time and the class."""
         if self.config.embedding == "fourier":
             phases = 2 * math.pi * t[:, None].float() * self.frequencies  # [b, start / 2]
             start = torch.cat([phases.sin(), phases.cos()], dim=1)
         else:
-            cosines, sines = sinusoids(t, self.time[0].in_features, inclusive=True).chunk(2, dim=1)
+            cosines, sines = sinusoids(t, self.start, inclusive=True).chunk(2, dim=1)
             start = torch.cat([sines, cosines], dim=1)
-        start = start.to(self.time[0].weight.dtype)
+        start = start.to(dtype)
         if self.labels is not None:
             classes = self.config.classes
             hot = start.new_zeros(len(t), classes) if labels is None else F.one_hot(labels, classes).to(start.dtype)
@@ -122,7 +125,7 @@ class SongUNet(nn.Module):
     def forward(
         self, y: Float[Tensor, "b c h w"], t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b o h w"]:
-        emb = self.embed(t, labels)
+        emb = self.embed(t, labels, y.dtype)
         first, *encoder = self.encoder
         inputs = iter(self.inputs)
         image, skips = y, [first(y)]

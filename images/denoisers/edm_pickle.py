@@ -1,0 +1,158 @@
+"""EDM's network pickles read as data.
+
+Every module in them is `torch_utils.persistence._reconstruct_persistent_obj(meta)`, and unpickling executes the Python
+source in meta["module_src"]. What a score needs is beside it: the class's name, the arguments it was made with, and
+its tensors. The source is never looked at.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from images.denoisers import pickles, tensors
+from images.denoisers.adm import ADMConfig
+from images.denoisers.pickles import Build, FileError, Inert
+from images.denoisers.song import SongConfig
+
+MODULES = 10_000  # EDM's largest has about 700
+
+
+def persistent_object(meta: dict[str, Any]) -> Inert:
+    pickles.of_type(meta, dict)
+    if meta.get("type") != "class":
+        raise FileError("malformed: a persistent object that is no class")
+    return Inert(pickles.of_type(meta["class_name"], str), (), pickles.of_type(meta["state"], dict))
+
+
+def scalar(dtype: Inert, data: bytes) -> float | int | bool:
+    """A numpy number from its bytes."""
+    formats = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i", "b1": "<?"}
+    return struct.unpack(formats[dtype.arguments[0]], data)[0]
+
+
+def easy_dict(items: Any = ()) -> dict[Any, Any]:
+    return dict(items)
+
+
+BUILDERS: dict[str, Build] = {
+    **tensors.BUILDERS,
+    "torch_utils.persistence._reconstruct_persistent_obj": persistent_object,
+    "torch.storage._load_from_bytes": tensors.load_from_bytes,
+    "torch.nn.modules.container.ModuleDict": lambda: Inert("ModuleDict"),
+    "torch.nn.modules.container.ModuleList": lambda: Inert("ModuleList"),
+    "dnnlib.util.EasyDict": easy_dict,
+    "builtins.set": lambda *_: set(),
+    "numpy.dtype": lambda *arguments: Inert("dtype", arguments),
+    "numpy.core.multiarray.scalar": scalar,
+    "numpy._core.multiarray.scalar": scalar,
+}
+
+
+def read(path: Path) -> Inert:
+    """The network under "ema", as an `Inert` of its class.
+
+    Raises:
+        FileError: as `pickles.read`; no such pickle.
+    """
+    with open(path, "rb") as file:
+        found = pickles.read(file, path.stat().st_size, BUILDERS)
+    ema = found.get("ema") if isinstance(found, dict) else None
+    if not isinstance(ema, Inert):
+        raise FileError("a pickle without the network 'ema' that EDM's have")
+    return ema
+
+
+def child(module: Inert, name: str) -> Inert:
+    """A submodule."""
+    found = module.state.get("_modules", {}).get(name) if isinstance(module.state, dict) else None
+    if not isinstance(found, Inert):
+        raise FileError(f"malformed: {module.kind} has no module {name!r}")
+    return found
+
+
+def options(module: Inert) -> dict[str, Any]:
+    """The keywords that a module was made with."""
+    found = module.state.get("_init_kwargs")
+    if not isinstance(found, dict) or module.state.get("_init_args") not in ((), [], None):
+        raise FileError(f"malformed: {module.kind} does not say by keywords what it was made with")
+    return found
+
+
+def state_dict(module: Inert) -> dict[str, Tensor]:
+    """Name -> tensor of a module and all below it, as torch would have it."""
+    return dict(_tensors(module, "", [MODULES]))
+
+
+def _tensors(module: Inert, prefix: str, left: list[int]) -> Iterator[tuple[str, Tensor]]:
+    left[0] -= 1
+    if left[0] < 0 or prefix.count(".") > 16:
+        raise FileError(f"more than {MODULES} modules, or modules deeper than 16, are refused")
+    for kind in ("_parameters", "_buffers"):
+        for name, value in module.state.get(kind, {}).items():
+            if value is not None:
+                yield f"{prefix}{name}", tensors.tensor(value)
+    for name in module.state.get("_modules", {}):
+        if module.state["_modules"][name] is not None:
+            yield from _tensors(child(module, name), f"{prefix}{name}.", left)
+
+
+def config(kind: str, given: Mapping[str, Any]) -> ADMConfig | SongConfig:
+    """The shape of EDM's SongUNet or DhariwalUNet from the keywords that it was made with; its defaults else.
+
+    Raises:
+        FileError: another class, a keyword or a choice that is not known here.
+    """
+    options: dict[str, Any] = {
+        "label_dim": 0,
+        "channel_mult_emb": 4,
+        "augment_dim": 0,
+        "label_dropout": 0,
+        "dropout": 0.1,
+    }
+    if kind == "SongUNet":
+        options |= {
+            "model_channels": 128, "channel_mult": [1, 2, 2, 2], "num_blocks": 4, "attn_resolutions": [16],
+            "embedding_type": "positional", "channel_mult_noise": 1, "encoder_type": "standard",
+            "decoder_type": "standard", "resample_filter": [1, 1],
+        }  # fmt: skip
+    elif kind == "DhariwalUNet":
+        options |= {
+            "model_channels": 192, "channel_mult": [1, 2, 3, 4], "num_blocks": 3, "attn_resolutions": [32, 16, 8]
+        }  # fmt: skip
+    else:
+        raise FileError(f"the network {kind!r} is not known here: SongUNet and DhariwalUNet are")
+    needed = {"img_resolution", "in_channels", "out_channels"}
+    unknown, lacking = set(given) - set(options) - needed, needed - set(given)
+    if unknown or lacking:
+        raise FileError(f"{kind} with unknown options {sorted(unknown)}, without {sorted(lacking)}")
+    options |= given
+    if options["channel_mult_emb"] != 4:
+        raise FileError(f"channel_mult_emb must be 4; it is {options['channel_mult_emb']!r}")
+    sides = [options["img_resolution"] >> level for level in range(len(options["channel_mult"]))]
+    common: dict[str, Any] = {
+        "resolution": options["img_resolution"],
+        "channels_in": options["in_channels"],
+        "channels_out": options["out_channels"],
+        "width": options["model_channels"],
+        "multipliers": tuple(options["channel_mult"]),
+        "blocks": options["num_blocks"],
+        "attention": tuple(level for level, side in enumerate(sides) if side in options["attn_resolutions"]),
+        "classes": options["label_dim"],
+        "dropout": float(options["dropout"]),
+    }
+    if kind == "DhariwalUNet":
+        return ADMConfig(**common, least_group=4)
+    if options["decoder_type"] != "standard" or options["encoder_type"] not in ("standard", "residual"):
+        raise FileError(f"encoder {options['encoder_type']!r}, decoder {options['decoder_type']!r} are not known here")
+    return SongConfig(
+        **common,
+        embedding=options["embedding_type"],
+        embedding_multiplier=options["channel_mult_noise"],
+        residual=options["encoder_type"] == "residual",
+        taps=tuple(options["resample_filter"]),
+    )

@@ -1,0 +1,166 @@
+"""python -m images.scores FILE: what a diffusion checkpoint is, whose licence it has, and a batch denoised by it.
+
+Exit status: 0 done, 2 bad usage or a file that holds no score model, 1 anything else. Nothing in the file is executed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from theory.commandline import UsageError, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from images.denoisers.files import Loaded
+
+PROG = "python -m images.scores"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Says what a diffusion checkpoint is, whose licence it has, its parameters, and denoises a batch with it."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Of guided-diffusion (.pt), consistency_models (.pt), EDM (.pkl), or of this project. Nothing in it is run."""
+    like: str | None = None
+    """For a network of another size than the published ones: the published file whose heads, schedule and
+    preconditioning it shares."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1, ..."""
+    batch: int = 4
+    """Images to denoise."""
+    nsr: float = 0.5
+    """Their noise-to-signal ratio sigma/alpha; pixels run from -1 to 1."""
+    seed: int = 0
+    """Of images, classes and noise."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1; given {self.batch}")
+        if not 0 < self.nsr < float("inf"):
+            raise ValueError(f"nsr must lie in (0, inf); given {self.nsr}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(Options, arguments, PROG)
+        run(options)
+    except (UsageError, ValueError, TypeError) as error:
+        return complain(error, 2)
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+    except MemoryError as error:
+        return complain(error, 1)
+    except KeyboardInterrupt:
+        return complain("interrupted", 1)
+    return 0
+
+
+def complain(message: object, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def run(options: Options) -> None:
+    """Loads, describes, denoises.
+
+    Raises:
+        ValueError: the file holds no score model; there is no such device. MemoryError: the device has too little.
+    """
+    import torch
+
+    from images.denoisers.files import load
+
+    device = usable(options.device)
+    try:
+        part = "loading the network"
+        loaded = load(options.file, options.like, device)
+        print(describe(options.file, loaded))
+        part = f"denoising {options.batch} images (a smaller --batch takes less)"
+        print(denoised(loaded, options, device))
+    except torch.OutOfMemoryError:
+        raise MemoryError(f"{device} ran out of memory {part}") from None
+
+
+def usable(name: str) -> str:
+    """The device's name, if it is there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    if torch.device(name).type == "meta":
+        raise ValueError("the device 'meta' holds no numbers: choose cpu or cuda")
+    return name
+
+
+def describe(path: Path, loaded: Loaded) -> str:
+    """What the file is, one line a fact."""
+    from images.denoisers.precondition import DDPMScore
+
+    score = loaded.score
+    config, network = score.network.config, type(score.network).__name__
+    preconditioning = f"DDPM, schedule {score.schedule}" if isinstance(score, DDPMScore) else "EDM"
+    facts = {
+        "file": f"{path} ({os.path.getsize(path) / 2**20:.1f} MiB)",
+        "family": f"{loaded.family}, {loaded.name}",
+        "licence": loaded.licence,
+        "network": f"{network}, {loaded.parameters / 1e6:.2f} M parameters",
+        "images": f"{config.channels_in} x {config.resolution} x {config.resolution}, "
+        + (f"{config.classes} classes" if config.classes else "unconditional"),
+        "widths": " ".join(str(config.width * multiplier) for multiplier in config.multipliers)
+        + f", {config.blocks} blocks a level, attention at "
+        + (" ".join(str(config.resolution >> level) for level in config.attention) or "the middle alone"),
+        "preconditioning": preconditioning,
+        "sigma/alpha": f"{score.interval.low:.5g} to {score.interval.high:.5g}",
+    }
+    return "\n".join(f"{name:16} {fact}" for name, fact in facts.items())
+
+
+def denoised(loaded: Loaded, options: Options, device: str) -> str:
+    """Smooth random images, noised and denoised: shape, range, and how far off before and after."""
+    import torch
+
+    from theory.levels import Level
+
+    config = loaded.score.network.config
+    generator = torch.Generator().manual_seed(options.seed)
+    x = smooth(options.batch, config.channels_in, config.resolution, generator)
+    noise = torch.randn(x.shape, generator=generator)
+    labels = torch.randint(config.classes, (options.batch,), generator=generator) if config.classes else None
+    x_t = (x + options.nsr * noise).to(device)
+    with torch.no_grad():
+        level = Level.variance_exploding(options.nsr)
+        found = loaded.score.denoise(x_t, level, None if labels is None else labels.to(device)).cpu()
+    lines = [
+        f"{'noised':16} {list(x_t.shape)} at sigma/alpha {options.nsr:g}, mean square {options.nsr**2:.4g} off",
+        f"{'denoised':16} {list(found.shape)}, range {found.min():.3f} to {found.max():.3f}, mean {found.mean():.3f}, "
+        f"mean square off the clean images {(found - x).square().mean():.4g}",
+    ]
+    return "\n".join(lines)
+
+
+def smooth(n: int, channels: int, side: int, generator: object) -> Tensor:
+    """Images of four by four random colours, smoothly interpolated, in [-1, 1].   [n, channels, side, side]"""
+    import torch
+    from torch.nn import functional as F
+
+    coarse = 2 * torch.rand(n, channels, 4, 4, generator=generator) - 1  # type: ignore[call-overload]
+    return F.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
