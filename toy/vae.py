@@ -53,7 +53,7 @@ class VAE:
     def views(self, flat: Float[Tensor, " p"]) -> list[Tensor]:
         """A flat tensor laid out as theta as tensors [seed, ...], which together are all of it."""
         encoder, decoder, free = self.parts(flat)
-        return [*encoder.weights, *encoder.biases, *decoder.weights, *decoder.biases, free]
+        return [*encoder.weights, *encoder.biases, *decoder.weights, *decoder.biases, free[:, None]]
 
     @torch.no_grad()
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
