@@ -144,6 +144,8 @@ class Config:
     weighting: str = "eps"
     """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its refinement."""
     weight_rule: Annotated[str, listed("How lambda follows from an arm's weight.", WEIGHT_RULES)] = "fixed"
+    max_push: float | None = None
+    """Bounds the push on one sample by that at this distance to the manifold, in noise widths: 2 max_push / nsr."""
     warm_up: int = 0
     """Steps in which lambda grows from 0."""
     max_norm: float | None = None
@@ -177,8 +179,9 @@ class Config:
         for name in ("first_seed", "d_ahead", "thickness", "gamma", "start", "warm_up", "score_error"):
             at_least(name, getattr(self, name), 0)
         positive("clip", self.clip)
-        if self.max_norm is not None:
-            positive("max_norm", self.max_norm)
+        for name in ("max_norm", "max_push"):
+            if getattr(self, name) is not None:
+                positive(name, getattr(self, name))
         if self.d_lr is not None:
             positive("d_lr", self.d_lr)
         for name in ("beta1", "beta2", "momentum", "ema"):

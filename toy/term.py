@@ -8,6 +8,10 @@ the generator's own score in the place of eps, which takes the mutual informatio
 matching distillation). lambda is fixed, annealed to 0 along a cosine, or found: `ratio`, such that the mean score
 gradient is `weight` times as long as the mean adversarial one; `budget`, the largest lambda whose predicted bias is
 a total variation of `weight` (claim E3).
+
+`max_push` bounds the gradient at one sample by its length at max_push noise widths from the manifold. The push of P2
+grows like the distance: between modes, where a continuous generator must have some samples, it is so strong that few
+samples decide the step of all.
 """
 
 from __future__ import annotations
@@ -93,6 +97,9 @@ class ScoreTerm:
                 1,
             )
             gradient = torch.autograd.grad(losses.sum(), x)[0]
+        if self.config.max_push is not None:
+            longest = 2 * self.config.max_push / nsr[..., None]
+            gradient = gradient * (longest / gradient.norm(dim=-1, keepdim=True).clamp(min=1e-30)).clamp(max=1)
         return gradient * nsr.square()[..., None] if self.config.weighting == "x0" else gradient
 
     def _matching(self, x: Tensor, nsr: Tensor, eps: Tensor, label: int | None) -> Tensor:

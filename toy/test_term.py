@@ -54,6 +54,20 @@ def test_gradient(weighting: str, conditional: bool) -> None:
     torch.testing.assert_close(found.gradient(*draws()), formula(*draws(), laws, weighting), rtol=1e-3, atol=1e-3)
 
 
+def test_max_push_is_the_push_at_a_distance() -> None:
+    """Within a circle of 2 noise widths about a point mass nothing changes, beyond it the length stays as there."""
+    x, u, eps = draws()
+    nsr = (CONFIG.low + (CONFIG.high - CONFIG.low) * u)[..., None]
+    free, bound = (term(manifold="points", max_push=m).gradient(x, u, eps) for m in (None, 2.0))
+    torch.testing.assert_close(bound.norm(dim=-1), free.norm(dim=-1).clamp(max=4 / nsr[..., 0]))
+    torch.testing.assert_close(torch.cosine_similarity(bound, free, -1), torch.ones(3, BATCH))
+    near = torch.tensor([1.0, 0.0]) + 1.9 * nsr * torch.tensor([0.6, 0.8])
+    far = torch.tensor([1.0, 0.0]) + 2.1 * nsr * torch.tensor([0.6, 0.8])
+    for place, changed in ((near, False), (far, True)):
+        free, bound = (term(manifold="points", max_push=m).gradient(place, u, eps) for m in (None, 2.0))
+        assert torch.allclose(free, bound, rtol=1e-4) is not changed
+
+
 def test_the_terms_differ() -> None:
     """On a circle of radius comparable to the noise the Jacobian matters; far off the manifold at small noise not."""
     x, u, eps = draws()
