@@ -24,7 +24,7 @@ from toy.config import ARMS, as_dict
 VERSION = 1
 """Of the training: raise it when the same configuration comes to train to other numbers, and no stored job of before
 is used again. Not a hash of the source, which would forget hours of work for a renamed variable; that it is not
-forgotten is the matter of test_cache.py, which trains every option for a few steps and compares with stored numbers."""
+forgotten is the matter of test_cells.py, which trains every option for a few steps and compares with stored numbers."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be used; the message names the file and says why."""
 
 
+class Lost(Exception):
+    """Those who did the work are gone: a cluster's scheduler, or worker after worker."""
+
+
 def reason(error: OSError) -> str:
     """What the system refused, in one line."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import joblib
 from theory.commandline import UsageError
 from toy.cache import Outcome
 from toy.cells import Task
+from toy.failures import Lost
 
 PATIENCE = 10  # seconds in which a cluster has to answer
 
@@ -22,15 +24,18 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
 
     Raises:
         UsageError: nobody answers at the cluster's address, or it has no workers, or its extra is not installed.
+        Lost: in the midst of the work the scheduler went away, or a job killed worker after worker.
     """
     if cluster is None:
         with joblib.parallel_config(backend="loky", n_jobs=processes):
             yield processes
         return
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
+        from distributed.client import FutureCancelledError
     except ImportError:
         raise UsageError("--cluster needs the extra cluster: pip install 'smart-verified[cluster]'") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in one line
     try:
         client = Client(cluster, timeout=PATIENCE, set_as_default=True)
     except (OSError, ValueError) as error:
@@ -39,14 +44,17 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
         cores = sum(client.ncores().values())
         if not cores:
             raise UsageError(f"the dask scheduler at --cluster {cluster} has no workers")
-        yield cores
+        try:
+            yield cores
+        except (FutureCancelledError, KilledWorker) as error:
+            raise Lost(" ".join(str(error).split())) from None
 
 
 def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
     """(index of the task, its outcome) as they end, each once; begins them in the order given."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: a terminal sends Ctrl-C to workers too
     try:
-        outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
+        outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
             joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
         )
     finally:

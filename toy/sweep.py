@@ -19,7 +19,7 @@ import tyro
 
 from theory.commandline import UsageError, choose, parse
 from toy.experiments import EXPERIMENTS
-from toy.failures import reason
+from toy.failures import Lost, reason
 
 if TYPE_CHECKING:
     from toy.conduct import Conductor, Results
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         with pool(options.processes, options.cluster) as processes:
             return execute(options, processes)
+    except Lost as error:
+        return complain(f"the cluster was lost: {error}; the same command goes on from what is done", 1)
     except (UsageError, ValueError) as error:
         return complain(error, 2)
     except OSError as error:

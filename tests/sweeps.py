@@ -1,0 +1,74 @@
+"""Small experiments, and `python -m tests.sweeps`: the command line of toy.sweep with these in place of the real."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import numpy as np
+
+from toy import sweep
+from toy.cells import Arm, Cell, Experiment
+from toy.config import Config
+
+CONFIG = Config(width=8, layers=1, batch=8, steps=20, d_ahead=5, samples=16, start=1.0)
+RATES = (1e-3, 1e-2)
+
+
+def cells(quick: bool, config: Config = CONFIG, rates: tuple[float, ...] = RATES) -> list[Cell]:
+    """Two discriminator step counts; one without --quick's cut."""
+    arms = [Arm("gan", rates=rates)]
+    arms += [Arm(f"k={k}", "smart", {"every": k}, (0.01, 0.1), rates) for k in (1, 4)]
+    counts = (1,) if quick else (1, 2)
+    return [Cell(f"{n} steps", {"d_steps": n}, dataclasses.replace(config, d_steps=n), arms) for n in counts]
+
+
+def long(quick: bool) -> list[Cell]:
+    """The same with jobs of a second or so, in the midst of which somebody can be killed."""
+    return cells(quick, dataclasses.replace(CONFIG, steps=600, width=64, samples=64))
+
+
+def diverging(quick: bool) -> list[Cell]:
+    """One of the learning rates is too large for anything."""
+    return cells(quick, rates=(1e-3, 1e30))
+
+
+def broken(quick: bool) -> list[Cell]:
+    """Beside two sound arms one always diverges and another cannot be trained at all."""
+    (cell,) = cells(True)
+    arms = [
+        *cell.arms[:2],
+        Arm("far", "smart", {}, (0.1,), (1e30, 2e30)),
+        Arm("bad", "smart", {"manifold": "rign"}, (0.1,)),
+    ]
+    return [dataclasses.replace(cell, arms=arms)]
+
+
+def radius(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean norm of the samples of each seed."""
+    return {"radius": np.linalg.norm(samples, axis=-1).mean(-1)}
+
+
+def nothing(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """A measure that goes wrong."""
+    return {"radius": np.full(len(samples), np.nan)}
+
+
+EXPERIMENTS = {
+    "small": Experiment("small", "Does it run?", cells),
+    "long": Experiment("long", "Does it survive?", long),
+    "diverging": Experiment("diverging", "Is what diverges left out?", diverging),
+    "broken": Experiment("broken", "Does the rest go on?", broken),
+    "measured": Experiment("measured", "Is it measured?", cells, {"radius": "lower"}, measure="tests.sweeps:radius"),
+    "nan": Experiment("nan", "Is it seen?", cells, {"radius": "lower"}, measure="tests.sweeps:nothing"),
+}
+
+
+def main() -> int:
+    sweep.EXPERIMENTS.clear()
+    sweep.EXPERIMENTS.update(EXPERIMENTS)
+    return sweep.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
