@@ -50,7 +50,7 @@ from theory.claims_s_beyond import (
     blind,
     mmd,
     places,
-    random_distances,
+    random_pairs,
     score_push,
     shifted,
     thick_cases,
@@ -191,10 +191,10 @@ def general_position(axes: Axes) -> None:
     """S8: how often two random circles of R^3 come near each other."""
     eps = torch.logspace(-3, -0.5, 20, dtype=torch.float64)
     for number, (name, planar) in enumerate((("in general position", False), ("in one plane: not so", True))):
-        distance = random_distances(4000, planar)
+        distance, _ = random_pairs(4000, planar)
         share = (distance[:, None] < eps).double().mean(0)
         axes.loglog(eps, share.clamp(min=1e-5), "os"[number], color=COLOURS[number], label=name)
-    at = float((random_distances(4000, False) < 0.1).double().mean())
+    at = float((random_pairs(4000, False)[0] < 0.1).double().mean())
     axes.loglog(eps, at * eps / 0.1, color=COLOURS[0], label=r"$\propto\varepsilon$")
     axes.set(
         xlabel=r"$\varepsilon$",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -29,6 +30,7 @@ from theory.claims import (
 )
 from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
+from theory.claims_s_beyond import meet_in_space, random_circles
 from theory.manifolds import Box, Segment
 from theory.pictures import PICTURES
 
@@ -208,3 +210,13 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, "--explain" in done.stdout) == (0, True)
+
+
+def test_circles_made_to_meet_are_found() -> None:
+    """S8 counts pairs that meet: each second circle is moved to a point of the first; and off it, by 1e-6."""
+    generator = torch.Generator().manual_seed(1)
+    first, second = random_circles(200, 3, generator), random_circles(200, 3, generator)
+    point = first.c + first.r[:, None] * first.u
+    for apart, wanted in ((0.0, 200), (1e-6, 0)):
+        moved = dataclasses.replace(second, c=point - (second.r[:, None] + apart) * second.u)
+        assert int(meet_in_space(first, moved).sum()) == wanted
