@@ -126,7 +126,7 @@ class Record:
     """What the tests of the unchanged tree do. A statement is a path and a line."""
 
     seconds: dict[str, float]
-    """How long each test takes, by its name."""
+    """How long the processor works on each test, by its name."""
     tests: dict[tuple[str, int], set[str]]
     """The tests that run a statement."""
     imported: set[tuple[str, int]]
@@ -160,9 +160,9 @@ class Recorder:
                     if hasattr(value, "cache_clear"):
                         value.cache_clear()
         statements().clear()
-        start = time.perf_counter()
+        start = time.process_time()
         result = yield
-        self.notes["tests"][item.nodeid] = (time.perf_counter() - start, sorted(statements()))
+        self.notes["tests"][item.nodeid] = (time.process_time() - start, sorted(statements()))
         return result
 
     def pytest_sessionfinish(self) -> None:

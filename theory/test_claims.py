@@ -34,15 +34,20 @@ from theory.claims_s_beyond import meet_in_space, random_circles
 from theory.manifolds import Box, Segment
 from theory.pictures import PICTURES
 
-IDS = [f"S{i}" for i in range(1, 9)] + ["P1", "P2", "P2b", "P3", "P4", "P5", "P6"]
-IDS += ["E1", "E2", "E3", "E3b", "L1", "L2", "L3", "I1", "I2", "I3"]
+# How many comparisons each claim makes: one that goes missing would never fail.
+COMPARISONS = {"S1": 23, "S2": 13, "S3": 33, "S4": 66, "S5": 4, "S6": 5, "S7": 4, "S8": 3}
+COMPARISONS |= {"P1": 190, "P2": 20, "P2b": 9, "P3": 11, "P4": 8, "P5": 9, "P6": 18}
+COMPARISONS |= {"E1": 16, "E2": 48, "E3": 14, "E3b": 10, "L1": 6, "L2": 11, "L3": 12, "I1": 8, "I2": 8, "I3": 30}
+IDS = list(COMPARISONS)
 CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
 
 
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim(claim):
-    for found in claim.check():
+    comparisons = list(claim.check())
+    for found in comparisons:
         assert found.error <= claim.tolerance, found
+    assert len(comparisons) == COMPARISONS[claim.id]
 
 
 @pytest.mark.parametrize(("claim", "control"), CONTROLS, ids=[f"{c.id}: {k.title}" for c, k in CONTROLS])
@@ -54,6 +59,16 @@ def test_control_is_rejected(claim, control):
 
 def test_the_ledger_names_each_claim_once():
     assert [claim.id for claim in ledger()] == IDS
+
+
+def test_what_the_theory_is_made_of_cannot_change():
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("theory.")]
+    kinds = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    frozen = {
+        kind.__name__: vars(kind)["__dataclass_params__"].frozen for kind in kinds if dataclasses.is_dataclass(kind)
+    }
+    assert {"Claim", "Level", "Mixture"} <= frozen.keys()
+    assert all(frozen.values()), frozen
 
 
 # What P2's control about boundaries says in numbers: see its assumptions.
@@ -210,6 +225,7 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, "--explain" in done.stdout) == (0, True)
+    assert "python -m theory" in done.stdout
 
 
 def test_circles_made_to_meet_are_found() -> None:
