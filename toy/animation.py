@@ -85,7 +85,9 @@ def animate(film: Film, path: Path) -> None:
 
 
 class Gif(PillowWriter):
-    """Pillow's frames in one palette, that of `toy.picture.png`: each of its own would make the arms' colours drift."""
+    """Pillow's frames in one palette: with one of each frame's own the arms' colours would drift."""
+
+    _frames: list[Image.Image]
 
     def finish(self) -> None:
         palette = palette_of(self._frames[len(self._frames) // 4])
@@ -109,7 +111,7 @@ def _draw(film: Film) -> tuple[Figure, Callable[[int], None]]:
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
 
-    def place(column: float, row: int, wide: float = SIDE) -> Axes:
+    def place(column: float, row: float, wide: float = SIDE) -> Axes:
         low = height - TOP - SIDE - row * (SIDE + 0.55)
         return figure.add_axes(((GAP + column * (SIDE + GAP)) / width, low / height, wide / width, SIDE / height))
 

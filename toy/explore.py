@@ -5,6 +5,7 @@ Exit status: 0 ended by Ctrl-C, 2 bad usage, 1 anything else.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         law = make(options.manifold, thickness=options.thickness)
         if law.dim != 2:
             flat = ", ".join(name for name in names() if make(name).dim == 2)
-            raise UsageError(f"{options.manifold} lies in R^{law.dim}, and the page shows the plane: choose from {flat}")
+            raise UsageError(
+                f"{options.manifold} lies in R^{law.dim}, and the page shows the plane: choose from {flat}"
+            )
     except (UsageError, ValueError) as error:
         return complain(error, 2)
     try:
@@ -53,10 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return complain(f"port {options.port}: {error.strerror or error}; --port 0 takes a free one", 1)
     print(f"http://127.0.0.1:{server.port} (Ctrl-C ends it)", flush=True)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.run_until_shutdown()
-    except KeyboardInterrupt:
-        pass
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The page of `toy.explore`: sliders, three pictures and the numbers at the point, kept up to date by a Bokeh server."""
+"""The page of `toy.explore`: sliders, three pictures and the numbers at the point, by a Bokeh server."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from bokeh.document import Document
 from bokeh.models import (
     BasicTicker,
     BasicTickFormatter,
-    ColorBar,
     ColumnDataSource,
     CustomJS,
     CustomJSTickFormatter,
-    Div,
     FixedTicker,
     LogColorMapper,
     PointDrawTool,
-    Slider,
 )
+from bokeh.models.annotations import ColorBar
+from bokeh.models.widgets import Div, Slider
 from bokeh.plotting import figure
 from bokeh.server.server import Server
 from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -35,7 +34,18 @@ from torch import Tensor
 
 from theory.manifolds import Law
 from toy.picture import ARM_COLOURS, START_COLOUR, STRENGTHS
-from toy.pulls import Lattice, Loss, Rest, adversarial, cells_of, densities, exact_loss, is_off, rest_point, square_around
+from toy.pulls import (
+    Lattice,
+    Loss,
+    Rest,
+    adversarial,
+    cells_of,
+    densities,
+    exact_loss,
+    is_off,
+    rest_point,
+    square_around,
+)
 
 LEVELS, LOWEST_NSR, HIGHEST_NSR = 27, 0.05, 1.0  # the positions of the slider, evenly in log nsr
 WEIGHTS, LOWEST_LAM, HIGHEST_LAM = 41, 1e-3, 10.0
@@ -116,7 +126,7 @@ class Page:
     def __init__(self, scene: Scene):
         self.scene, square = scene, scene.square
         right, high = square.left + square.side, square.low + square.side
-        far = {"step": 0.01, "format": "0.00", "sizing_mode": "stretch_width"}
+        far: dict[str, Any] = {"step": 0.01, "format": "0.00", "sizing_mode": "stretch_width"}
         x, y = square.left + 0.81 * square.side, square.low + 0.7 * square.side
         self.x1 = Slider(name="x1", title="x\u2081", start=square.left, end=right, value=round(x, 2), **far)
         self.x2 = Slider(name="x2", title="x\u2082", start=square.low, end=high, value=round(y, 2), **far)
@@ -158,8 +168,8 @@ class Page:
 
     def pictures(self) -> list[Any]:
         """The three pictures, in each of which x can be dragged."""
-        strengths = LogColorMapper(STRENGTH_PALETTE, low=STRONG * 1e-6, high=STRONG)
-        ratios = LogColorMapper(RATIO_PALETTE, low=0.1, high=10)
+        strengths = LogColorMapper(palette=STRENGTH_PALETTE, low=STRONG * 1e-6, high=STRONG)
+        ratios = LogColorMapper(palette=RATIO_PALETTE, low=0.1, high=10)
         panels = [self.panel(name) for name in ("adversarial", "score", "rest")]
         for panel, (name, field) in zip(panels, self.fields.items(), strict=False):
             field.draw(panel, strengths)
@@ -169,7 +179,8 @@ class Page:
             else:
                 panel.line("x", "y", source=self.line, color="black", line_width=2)
             panel.add_layout(bar(strengths, "strength"), "below")
-        law, style = panels[2], {"line_color": "#707070", "line_width": 0.3}
+        law = panels[2]
+        style: dict[str, Any] = {"line_color": "#707070", "line_width": 0.3}
         law.scatter("x", "y", source=self.real, size=7, fill_color={"field": "ratio", "transform": ratios}, **style)
         law.scatter("x", "y", source=self.rest, size="size", marker="diamond", color="black")
         law.add_layout(bar(ratios, "q/p", [0.1, 0.3, 1, 3, 10]), "below")
@@ -180,7 +191,10 @@ class Page:
     def panel(self, name: str) -> Any:
         """An empty picture of the square, in which drags and taps move x."""
         square = self.scene.square
-        ends = {"x_range": (square.left, square.left + square.side), "y_range": (square.low, square.low + square.side)}
+        ends: dict[str, Any] = {
+            "x_range": (square.left, square.left + square.side),
+            "y_range": (square.low, square.low + square.side),
+        }
         panel = figure(
             name=name, sizing_mode="scale_width", width=400, height=455, match_aspect=False, toolbar_location=None,
             tools=[], min_border=4, **ends,
@@ -210,7 +224,7 @@ class Page:
     def update(self) -> None:
         """Draws what the sliders say; a noise level that is not yet computed leaves the last one until it is."""
         self.pending = False
-        scene, self.scene.wanted = self.scene, self.nsr.value
+        scene, self.scene.wanted = self.scene, int(self.nsr.value)
         x = torch.tensor([self.x1.value, self.x2.value], dtype=torch.float64)
         found = adversarial(scene.law, torch.cat([x[None], scene.grid, scene.pixels]), x, scene.spread)
         arrows, pixels = found.pull[1:].split([len(scene.grid), len(scene.pixels)])
@@ -220,12 +234,12 @@ class Page:
         self.circle.data = {"x": circle[0], "y": circle[1]}
         nearest = scene.law.project(x)
         self.line.data = {"x": [x[0].item(), nearest[0].item()], "y": [x[1].item(), nearest[1].item()]}
-        level = scene.levels.get(self.nsr.value)
+        level = scene.levels.get(scene.wanted)
         if level is None:
-            self.readout.text = f"<p>Computing the field at nsr {nsr_at(self.nsr.value):.2g} \u2026</p>"
+            self.readout.text = f"<p>Computing the field at nsr {nsr_at(scene.wanted):.2g} \u2026</p>"
             return
         self.fields["score"].show(level.arrows, level.strengths)
-        rest = rest_point(scene.cells, level.ell, level.lowest, lam_at(self.lam.value))
+        rest = rest_point(scene.cells, level.ell, level.lowest, lam_at(int(self.lam.value)))
         self.real.data = dict(self.real.data) | {"ratio": (rest.masses / scene.cells.masses).numpy()}
         place = level.place[: int(rest.off > 1e-4)].numpy()
         self.rest.data = {"x": place[:, 0], "y": place[:, 1], "size": [8 + 30 * math.sqrt(rest.off)] * len(place)}
@@ -256,7 +270,7 @@ class Page:
 
     def tell(self, x: Tensor, loss: Loss, rest: Rest, sign: str) -> None:
         """The numbers, `sign` before those of the loss: = from quadrature to 1e-9, \u2248 from the lattice."""
-        law, lam = self.scene.law, lam_at(self.lam.value)
+        law, lam = self.scene.law, lam_at(int(self.lam.value))
         at = adversarial(law, x[None], x, self.scene.spread)
         on = float(law.distance(x)) < 1e-12 and float(densities(law, x[None])[0]) == 0
         strength = float(torch.linalg.vector_norm(at.pull))
@@ -268,7 +282,11 @@ class Page:
             "proj": ("Proj(x)", f"= ({number(nearest[0])}, {number(nearest[1])})"),
             "adversarial": (
                 "discriminator's pull",
-                "none is defined on the manifold" if on else "= 0 exactly" if strength == 0 else f"= {number(strength)}",
+                "none is defined on the manifold"
+                if on
+                else "= 0 exactly"
+                if strength == 0
+                else f"= {number(strength)}",
             ),
             "score": ("score term's pull", f"{sign} {number(push)}, times \u03bb: {number(lam * push)}"),
             "rest": (
@@ -290,7 +308,7 @@ class Field:
 
     def draw(self, panel: Any, colours: LogColorMapper) -> None:
         square = self.square
-        place = {"x": square.left, "y": square.low, "dw": square.side, "dh": square.side}
+        place: dict[str, Any] = {"x": square.left, "y": square.low, "dw": square.side, "dh": square.side}
         panel.image("z", source=self.image, color_mapper=colours, **place)
         panel.segment("x", "y", "u", "v", source=self.shafts, color="black", line_width=1.2)
         panel.scatter("x", "y", source=self.heads, marker="triangle", size=6, angle="angle", color="black")
@@ -318,7 +336,9 @@ def position(name: str, title: str, value: int, count: int, low: float, high: fl
 
 def bar(colours: LogColorMapper, title: str, ticks: Sequence[float] | None = None) -> ColorBar:
     """The scale of colours under a picture."""
-    more = {} if ticks is None else {"ticker": FixedTicker(ticks=ticks), "formatter": BasicTickFormatter()}
+    more: dict[str, Any] = (
+        {} if ticks is None else {"ticker": FixedTicker(ticks=ticks), "formatter": BasicTickFormatter()}
+    )
     return ColorBar(color_mapper=colours, title=title, height=10, margin=0, padding=6, title_standoff=4, **more)
 
 
@@ -329,6 +349,7 @@ def number(value: float) -> str:
 
 TABLE = """
 table { border-collapse: collapse; font-size: 15px; font-variant-numeric: tabular-nums; }
-th { font-weight: normal; color: #444; text-align: left; padding: 1px 14px 1px 0; white-space: nowrap; vertical-align: top; }
+th { font-weight: normal; color: #444; text-align: left; padding: 1px 14px 1px 0; white-space: nowrap;
+  vertical-align: top; }
 td { padding: 1px 0; }
 """
