@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from tests.commands import python
 from theory.manifolds import make
 from theory.regularity import pointwise_loss
 from toy.explore import main
@@ -157,11 +158,11 @@ def test_it_refuses_in_one_line(arguments, says, capsys):
     assert said.count("\n") == 1
 
 
-def test_a_port_in_use_is_one_line(address, capsys):
+def test_a_port_in_use_is_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert main(["--port", str(taken.getsockname()[1])]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: port ")
-    assert said.count("\n") == 1
+        ended = python("-m", "toy.explore", "--port", str(taken.getsockname()[1]))
+    assert ended.status == 1
+    assert ended.err.startswith("error: port ")
+    assert ended.err.count("\n") == 1

@@ -91,10 +91,13 @@ class Scene:
         self.levels: dict[int, Level] = {}
         self.wanted = START_LEVEL
         self.listeners: set[Callable[[], None]] = set()
-        threading.Thread(target=self._prepare, daemon=True).start()
+
+    def prepare(self) -> None:
+        """Computes all levels in a thread of its own, which ends early when the program does."""
+        threading.Thread(target=self._prepare).start()
 
     def _prepare(self) -> None:
-        while missing := set(range(LEVELS)) - set(self.levels):
+        while threading.main_thread().is_alive() and (missing := set(range(LEVELS)) - set(self.levels)):
             level = min(missing, key=lambda k: abs(k - self.wanted))
             self.levels[level] = self._compute(nsr_at(level))
             for listener in tuple(self.listeners):
@@ -117,7 +120,10 @@ def serve(law: Law, name: str, port: int) -> Server:
     """
     scene = Scene(law, name)
     pages = {"/": Application(FunctionHandler(lambda document: Page(scene).open(document)))}
-    return Server(pages, port=port, address="127.0.0.1", allow_websocket_origin=["127.0.0.1", "localhost"])
+    server = Server(pages, port=port, address="127.0.0.1", allow_websocket_origin=["127.0.0.1", "localhost"])
+    torch.set_num_threads(1)  # the levels and the page are two threads; more would wait for one another
+    scene.prepare()
+    return server
 
 
 class Page:
