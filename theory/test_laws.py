@@ -595,3 +595,34 @@ def test_far_out_between_points_only_differences_of_distances_decide():
     plain = (-(y[:, None] - means).square().sum(-1) / (2 * nsr**2)).softmax(-1) @ means
     assert agrees(law.denoise(y, 1.0, nsr))
     assert not agrees(plain)
+
+
+# --- Laws are values
+
+
+@pytest.mark.parametrize("name", names())
+def test_equal_laws_are_one_key(name):
+    first, second = make(name), make(name)
+    assert first is not second
+    assert first == second
+    assert hash(first) == hash(second)
+
+
+def test_different_laws_differ():
+    """Every number of a law counts, also those that only a private tensor was made of."""
+    count = len(LAWS)
+    assert len(set(LAWS.values())) == count
+    wide = {
+        "dim": make("ring", dim=6),
+        "dim, 5": make("ring", dim=5),
+        "thickness": make("ring", thickness=0.1),
+        "another isometry": Embedded(Sphere(2), random_isometry(6, 2, seed=5).tolist()),
+        "offset": Embedded(Sphere(2), random_isometry(6, 2, seed=5).tolist(), (1, 0, 0, 0, 0, 0)),
+        "weights": make("weighted", weights=(0.1, 0.2, 0.3, 0.4)),
+        "means": make("points", means=((-1, 0), (1, 0.5))),
+        "std": make("8-ring", std=0.03),
+        "mean": make("subspace", mean=(1, 0, 0)),
+        "axes": make("subspace", axes=((1, 0, 0), (0, 0.6, 0.2))),
+    }
+    others = [*(make(name) for name in names()), *wide.values()]
+    assert len(set(others)) == len(others)

@@ -7,6 +7,7 @@ place, so that no labels need be drawn, stored or shuffled. Generator and discri
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -85,5 +86,5 @@ def parts_of(law: Law) -> tuple[list[Law], Float[Tensor, " c"]]:
     return [law], torch.ones(1)
 
 
-def weights_of(weights: tuple[float, ...] | None, count: int) -> Float[Tensor, " c"]:
+def weights_of(weights: Sequence[float] | None, count: int) -> Float[Tensor, " c"]:
     return torch.full((count,), 1 / count) if weights is None else torch.tensor(weights)

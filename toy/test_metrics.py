@@ -40,6 +40,15 @@ def z_score(values: Tensor, expected: float) -> float:
 # Cells
 
 
+def test_cells_of_equal_laws_are_computed_once() -> None:
+    """A sweep makes its law anew for every job; the control is another law."""
+    known = metrics.cells_of(make("ring", dim=3), 8)
+    hits = metrics.cells_of.cache_info().hits
+    assert metrics.cells_of(make("ring", dim=3), 8) is known
+    assert metrics.cells_of.cache_info().hits == hits + 1
+    assert metrics.cells_of(make("ring", dim=3, thickness=0.1), 8) is not known
+
+
 def test_cells_of_a_circle_are_equal_arcs(reference):
     angle = torch.atan2(reference.cells.centres[:, 1], reference.cells.centres[:, 0]).sort().values
     gaps = torch.cat([angle.diff(), angle[:1] + 2 * math.pi - angle[-1:]]) * 64 / (2 * math.pi)

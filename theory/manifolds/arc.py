@@ -99,7 +99,7 @@ def moments(u: Float[Tensor, "*n d"], radius: float, half: float, s: Float[Tenso
     return rest, square, mean
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Arc(JointLaw):
     """Uniform on the arc {centre + radius (cos t, sin t): start <= t <= stop} of a circle in the plane.
 

@@ -14,7 +14,7 @@ from theory.manifolds.base import JointLaw, check_points
 from theory.manifolds.interval import moments
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Checkerboard(JointLaw):
     """Uniform on the black squares of a board of cells x cells squares in [-half, half]^2; the lower left is black.
 

@@ -16,7 +16,7 @@ from theory.manifolds.base import JointLaw, Law, check_points
 from theory.manifolds.gaussians import as_matrix, as_weights, draw_components
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Mixture(JointLaw):
     """sum_k w_k P_k, of laws of one space; their supports may differ in dimension.
 
@@ -43,7 +43,7 @@ class Mixture(JointLaw):
     reach: float | None = None
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
-    _weights: Float[Tensor, " K"] = field(init=False, repr=False)
+    _weights: Float[Tensor, " K"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         dims = {law.dim for law in self.laws}
@@ -120,7 +120,7 @@ def _average(log_terms: Tensor, vectors: Tensor) -> Tensor:
     return (log_terms.softmax(-1)[..., None] * vectors).sum(-2)
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Product(Law):
     """P_1 x ... x P_m: independent coordinates, in the order of the laws.
 
@@ -203,7 +203,7 @@ class Product(Law):
         return zip(self.laws, x.split([law.dim for law in self.laws], -1), strict=True)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Embedded(Law):
     """The law of B X + b in R^D, X ~ P on R^d. With z = B^T (y - b) and n = y - b - B z, at alpha = 1:
 
@@ -225,8 +225,8 @@ class Embedded(Law):
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
     reach: float | None = field(init=False, repr=False)
-    _basis: Float[Tensor, "D d"] = field(init=False, repr=False)
-    _offset: Float[Tensor, " D"] = field(init=False, repr=False)
+    _basis: Float[Tensor, "D d"] = field(init=False, repr=False, compare=False)
+    _offset: Float[Tensor, " D"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         basis = as_matrix(self.isometry, "isometry")
@@ -322,7 +322,7 @@ class Embedded(Law):
         return z, shifted - z @ basis.T
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Thickened(Law):
     """The law of X + tau eps', X ~ P, eps' ~ N(0, I): more noise, and the posterior mean mapped back.
 
@@ -395,7 +395,7 @@ class Thickened(Law):
         return torch.hypot(nsr, nsr.new_tensor(self.tau))  # s'
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Scaled(Law):
     """The law of c X, X ~ P. At alpha = 1:
 

@@ -14,7 +14,7 @@ from theory.manifolds.anchored import Anchored
 from theory.manifolds.base import JointLaw, check_points
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Gaussians(JointLaw):
     """The mixture sum_k w_k N(mu_k, std_k^2 I); a component of std 0 is a point mass.
 
@@ -41,12 +41,12 @@ class Gaussians(JointLaw):
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)
     reach: float = field(init=False, repr=False)  # half the least distance of two means
-    _means: Float[Tensor, "K d"] = field(init=False, repr=False)
-    _centred: Float[Tensor, "K d"] = field(init=False, repr=False)  # means less their average
-    _half_squares: Float[Tensor, "K K"] = field(init=False, repr=False)  # ||mu_k - mu_r||^2 / 2
-    _variance: Float[Tensor, " K"] = field(init=False, repr=False)
-    _weights: Float[Tensor, " K"] = field(init=False, repr=False)
-    _shared: bool = field(init=False, repr=False)  # one std for all
+    _means: Float[Tensor, "K d"] = field(init=False, repr=False, compare=False)
+    _centred: Float[Tensor, "K d"] = field(init=False, repr=False, compare=False)  # means less their average
+    _half_squares: Float[Tensor, "K K"] = field(init=False, repr=False, compare=False)  # ||mu_k - mu_r||^2 / 2
+    _variance: Float[Tensor, " K"] = field(init=False, repr=False, compare=False)
+    _weights: Float[Tensor, " K"] = field(init=False, repr=False, compare=False)
+    _shared: bool = field(init=False, repr=False, compare=False)  # one std for all
 
     def __post_init__(self) -> None:
         means = as_matrix(self.means, "means")

@@ -79,7 +79,7 @@ def as_point(values: Sequence[float], name: str) -> tuple[float, ...]:
     return point
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Segment(JointLaw):
     """Uniform on the segment between two points of R^d.
 
@@ -134,7 +134,7 @@ class Segment(JointLaw):
         return middle + along[..., None] * direction
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Box(JointLaw):
     """Uniform on the box {x in R^d: lower <= x <= upper}, every side longer than 0.
 

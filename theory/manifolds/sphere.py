@@ -25,7 +25,7 @@ from theory.manifolds.base import Law, check_points
 from theory.manifolds.bessel import log_0f1, log_scaled, reduced_ratio
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Sphere(Law):
     """Uniform on {x in R^dim: ||x|| = radius}; Sphere(2) is the unit circle.
 

@@ -15,7 +15,7 @@ from theory.manifolds.gaussians import as_matrix
 from theory.manifolds.interval import as_point
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class AffineGaussian(Law):
     """The law of b + A z, z ~ N(0, I_k), A of full rank: N(b, A A^T), on the subspace b + range A of R^d.
 
@@ -39,10 +39,10 @@ class AffineGaussian(Law):
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int = field(init=False, repr=False)
     reach: float = field(init=False, repr=False, default=inf)
-    _mean: Float[Tensor, " d"] = field(init=False, repr=False)
-    _factor: Float[Tensor, "d k"] = field(init=False, repr=False)  # A
-    _basis: Float[Tensor, "d k"] = field(init=False, repr=False)  # U
-    _variance: Float[Tensor, " k"] = field(init=False, repr=False)  # S^2
+    _mean: Float[Tensor, " d"] = field(init=False, repr=False, compare=False)
+    _factor: Float[Tensor, "d k"] = field(init=False, repr=False, compare=False)  # A
+    _basis: Float[Tensor, "d k"] = field(init=False, repr=False, compare=False)  # U
+    _variance: Float[Tensor, " k"] = field(init=False, repr=False, compare=False)  # S^2
 
     def __post_init__(self) -> None:
         mean, axes = as_point(self.mean, "mean"), as_matrix(self.axes, "axes")
