@@ -145,7 +145,7 @@ class Config:
     """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its refinement."""
     weight_rule: Annotated[str, listed("How lambda follows from an arm's weight.", WEIGHT_RULES)] = "fixed"
     max_push: float | None = None
-    """Bounds the push on one sample by that at this distance to the manifold, in noise widths: 2 max_push / nsr."""
+    """Bounds the push on one sample by max_push times the median push of its batch."""
     warm_up: int = 0
     """Steps in which lambda grows from 0."""
     max_norm: float | None = None

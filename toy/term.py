@@ -9,9 +9,9 @@ matching distillation). lambda is fixed, annealed to 0 along a cosine, or found:
 gradient is `weight` times as long as the mean adversarial one; `budget`, the largest lambda whose predicted bias is
 a total variation of `weight` (claim E3).
 
-`max_push` bounds the gradient at one sample by its length at max_push noise widths from the manifold. The push of P2
-grows like the distance: between modes, where a continuous generator must have some samples, it is so strong that few
-samples decide the step of all.
+`max_push` bounds the gradient at one sample by max_push times the median of its batch. The push of P2 grows like the
+distance: between modes, where a continuous generator must have some samples, it is so strong that these few decide the
+step of all. Where all samples are far off, the median is too, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ class ScoreTerm:
             )
             gradient = torch.autograd.grad(losses.sum(), x)[0]
         if self.config.max_push is not None:
-            longest = 2 * self.config.max_push / nsr[..., None]
-            gradient = gradient * (longest / gradient.norm(dim=-1, keepdim=True).clamp(min=1e-30)).clamp(max=1)
+            lengths = gradient.norm(dim=-1, keepdim=True)
+            longest = self.config.max_push * lengths.median(1, keepdim=True).values
+            gradient = gradient * (longest / lengths.clamp(min=1e-30)).clamp(max=1)
         return gradient * nsr.square()[..., None] if self.config.weighting == "x0" else gradient
 
     def _matching(self, x: Tensor, nsr: Tensor, eps: Tensor, label: int | None) -> Tensor:
