@@ -1,7 +1,8 @@
 """What the sweeps ask: each experiment a question, and the cells that answer it.
 
 Four small regimes recur. PLANE: the ring in the plane, the minimax loss, a discriminator trained ahead, the generator
-started off the manifold. SATURATED: the same with a discriminator four times as fast: where the paper's theory lives. SPACE: the ring in R^16, non-saturating, R1: a healthy game.
+started off the manifold. SATURATED: the same with a discriminator four times as fast, where the paper's theory lives.
+SPACE: the ring in R^16, non-saturating, R1: a healthy game.
 MODES: eight narrow modes, non-saturating, R1. Networks are half as wide as those of `toy.run`, so that every arm can
 be tuned in every cell.
 """
@@ -29,8 +30,8 @@ MODES = replace(HEALTHY, manifold="8-ring")
 REGIMES = {"saturated": SATURATED, "plane": PLANE, "space": SPACE, "modes": MODES}
 
 RECIPE = {"max_push": 3.0}
-"""What the decoupled arm has beside its defaults to be the recommended one: no sample is pushed more than three times as
-hard as the median one of its batch."""
+"""What the decoupled arm has beside its defaults to be the recommended one: no sample is pushed more than three times
+as hard as the median one of its batch."""
 
 
 def gan(**overrides: Any) -> Arm:
@@ -69,7 +70,7 @@ def shortened(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def frequency(quick: bool) -> list[Cell]:
     adam = [gan()]
     for k in (1, 2, 4, 8, 16):
-        adam += [arm(f"smart, k={k}", "smart", every=k), arm(f"decoupled, k={k}", "smart-decoupled", every=k)]
+        adam += [arm(f"smart, k={k}", "smart", every=k), arm(f"recipe, k={k}", "smart-decoupled", every=k, **RECIPE)]
     adam.append(arm("smart, k=8, not scaled", "smart", every=8, scale_by_every=False))
     sgd = [Arm("gan", "gan", {"optimizer": "sgd"}, rates=SGD_RATES)]
     sgd += [arm(f"smart, k={k}", "smart", every=k, optimizer="sgd") for k in (1, 8)]
@@ -125,7 +126,7 @@ def regularizers(quick: bool) -> list[Cell]:
         name = "gan" if control == "none" else f"gan, {control}"
         arms.append(Arm(name, "gan", with_control, rates=RATES))
         arms += [replace(a, label=f"{a.label}, {control}") for a in scored(**with_control)]
-    return short(quick, [Cell("plane", {"regime": "plane"}, PLANE, arms)])
+    return short(quick, [Cell("saturated", {"regime": "saturated"}, SATURATED, arms)])
 
 
 def score_quality(quick: bool) -> list[Cell]:
@@ -189,8 +190,8 @@ def decoupling(quick: bool) -> list[Cell]:
             arm("decoupled, no average", "smart-decoupled", momentum=0.0),
             arm("decoupled, equal length", "smart-decoupled", equal_length=True),
             arm("decoupled, warm-up", "smart-decoupled", warm_up=500),
-            arm("decoupled, bounded", "smart-decoupled", max_push=3.0),
-            arm("smart, bounded", "smart", max_push=3.0),
+            arm("smart, bounded", "smart", **RECIPE),
+            arm("recipe", "smart-decoupled", **RECIPE),
         ]
         cells.append(Cell(name, {"regime": name}, config, arms))
     return short(quick, cells)
