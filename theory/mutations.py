@@ -234,11 +234,13 @@ class Finder(ast.NodeVisitor):
                 self.add(self.start(node), self.end(node), f"({-node.value!r})")
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
-        if isinstance(node.op, ast.Not | ast.USub):
+        number = node.operand.value if isinstance(node.operand, ast.Constant) else None
+        whole = isinstance(node.op, ast.USub) and isinstance(number, int)  # the axis -1 is often the axis 1
+        if isinstance(node.op, ast.Not | ast.USub) and not whole:
             token = "not " if isinstance(node.op, ast.Not) else "-"
             self.add(self.start(node), self.start(node) + len(token), "")
-        if isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, float):
-            self.add(self.start(node.operand), self.end(node.operand), repr(node.operand.value + 1))
+        if isinstance(number, float):
+            self.add(self.start(node.operand), self.end(node.operand), repr(number + 1))
         else:
             self.generic_visit(node)
 

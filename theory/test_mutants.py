@@ -76,7 +76,8 @@ def changes(source: str) -> list[str]:
     [
         ("y = a + b", ["y = a - b"]),
         ("y = a * b ** 2", ["y = a / b ** 2", "y = a * (b * 2)", "y = a * b ** 3"]),
-        ("y = ρ.min(x[..., -1])", ["y = ρ.max(x[..., -1])", "y = ρ.min(x[..., 1])", "y = ρ.min(x[..., -2])"]),
+        ("y = ρ.min(x[..., -1])", ["y = ρ.max(x[..., -1])", "y = ρ.min(x[..., -2])"]),
+        ("y = -1.0 - x", ["y = 1.0 - x", "y = -2.0 - x", "y = -1.0 + x"]),
         ("y = 0 < a <= b", ["y = 1 < a <= b", "y = 0 <= a <= b", "y = 0 >= a <= b", "y = 0 < a < b", "y = 0 < a > b"]),
         ("y = a and not b", ["y = a or not b", "y = a and b"]),
         ("y = 0.5 if a else b", ["y = 1.5 if a else b", "y = (-0.5) if a else b", "y = 0.5 if (not a) else b"]),
