@@ -38,7 +38,10 @@ class Style:
     dropout: float = 0.0
 
     def norm(self, channels: int) -> nn.GroupNorm:
-        return nn.GroupNorm(min(32, channels // self.least_group), channels, eps=self.eps)
+        groups = min(32, channels // self.least_group)
+        if groups == 0 or channels % groups:
+            raise ValueError(f"width and multipliers give {channels} channels, which {groups} groups cannot share")
+        return nn.GroupNorm(groups, channels, eps=self.eps)
 
 
 class Block(nn.Module):

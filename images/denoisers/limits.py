@@ -24,7 +24,3 @@ def check_unet(config: Any) -> None:
         raise ValueError(f"attention must hold levels in 0..{levels - 1}; given {config.attention}")
     if not 0 <= config.dropout < 1:
         raise ValueError(f"dropout must lie in [0, 1); given {config.dropout}")
-    for multiplier in config.multipliers:
-        channels = config.width * multiplier
-        if channels % min(32, max(1, channels // config.least_group)):
-            raise ValueError(f"{channels} channels cannot be split into {channels // config.least_group} groups")

@@ -53,8 +53,11 @@ def rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride:
     for value in (offset, *size, *stride):
         if pickles.of_type(value, int) < 0:
             raise ValueError("negative size")
-    if len(size) != len(stride) or len(size) > 8 or offset + math.prod(size) > storage.count:
-        raise FileError(f"malformed: a tensor of {math.prod(size)} numbers in a storage of {storage.count}")
+    if len(size) != len(stride) or len(size) > 8:
+        raise ValueError("size and stride disagree")
+    end = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
+    if max(end, offset + math.prod(size)) > storage.count:
+        raise FileError(f"malformed: a tensor of {math.prod(size)} numbers up to {end} in a storage of {storage.count}")
     return Inert("tensor", (storage, offset, size, stride))
 
 

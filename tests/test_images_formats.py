@@ -1,0 +1,366 @@
+"""Score files: each code base's own layout read to the same function, hostile ones refused by name."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import random
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from images.denoisers import files, pickles
+from images.denoisers.adm import ADM, ADMConfig
+from images.denoisers.files import load, save
+from images.denoisers.pickles import FileError
+from images.denoisers.precondition import DDPMScore, EDMScore
+from images.denoisers.song import SongConfig, SongUNet
+from images.peers import randomise
+from images.scores import main
+from tests.image_files import Parameters, edm, edm_bytes, edm_file, guided_diffusion
+from theory.levels import Level, index_level
+
+torch.set_num_threads(1)
+CLASSES = 5
+TINY_SONG = {
+    "img_resolution": 8, "in_channels": 3, "out_channels": 3, "label_dim": CLASSES, "augment_dim": 9,
+    "model_channels": 16, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4], "dropout": 0.13,
+    "channel_mult_noise": 1, "embedding_type": "positional", "encoder_type": "standard", "resample_filter": [1, 1],
+}  # fmt: skip
+NCSNPP = {
+    "channel_mult_noise": 2, "embedding_type": "fourier", "encoder_type": "residual", "resample_filter": [1, 3, 3, 1]
+}  # fmt: skip
+DHARIWAL = {
+    "img_resolution": 8, "in_channels": 3, "out_channels": 3, "label_dim": CLASSES, "augment_dim": 0,
+    "model_channels": 64, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(2, 3, 8, 8, generator=generator), torch.tensor([1, 4])
+
+
+@pytest.fixture(scope="module")
+def song_bytes(images: tuple[Tensor, Tensor]) -> bytes:
+    state = Parameters()
+    y, labels = images
+    edm(state, y, torch.ones(2), torch.eye(CLASSES)[labels], "SongUNet", TINY_SONG)
+    return edm_bytes("SongUNet", state, TINY_SONG)
+
+
+@pytest.fixture(scope="module")
+def adm_state(images: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    state = Parameters()
+    y, labels = images
+    guided_diffusion(state, y, torch.ones(2), labels, width=32, multipliers=(1, 2), blocks=1, attention=(1,), heads=4,
+                     legacy=True, out=6, classes=CLASSES)  # fmt: skip
+    return dict(state)
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    """Equal up to float32's rounding through some twenty layers."""
+    assert b.std() > 0.05  # the comparison means something
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    ("like", "options"),
+    [
+        ("adm-imagenet64", {"width": 64, "heads": None, "legacy": False, "out": 6, "classes": CLASSES}),
+        ("adm-imagenet128", {"width": 32, "heads": 4, "legacy": True, "out": 6, "classes": CLASSES}),
+        ("adm-bedroom256", {"width": 64, "heads": None, "legacy": True, "out": 6}),
+        ("edm-imagenet64", {"width": 64, "heads": None, "legacy": False, "out": 3, "classes": CLASSES, "spatial": 2}),
+        ("edm-bedroom256", {"width": 64, "heads": None, "legacy": False, "out": 3, "spatial": 2, "scale_shift": False}),
+    ],
+)
+@pytest.mark.parametrize("legacy_file", [False, True])
+def test_state_dicts_give_the_function_of_their_code_base(
+    like: str, options: dict[str, Any], legacy_file: bool, images: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    y, labels = images
+    known = labels if "classes" in options else None
+    ddpm = like.startswith("adm")
+    level = index_level("ddpm-cosine" if like == "adm-imagenet64" else "ddpm-linear", 300)
+    nsr = float(level.nsr)
+    if ddpm:
+        inputs, t = y, torch.full((2,), 300.0)  # x_t at the level's own alpha and sigma
+    else:
+        inputs, t = y / (nsr**2 + 0.25) ** 0.5, torch.full((2,), 250 * torch.tensor(nsr).log().item())
+    state = Parameters()
+    multipliers, blocks, attention = (1, 2), 1, (1,)
+    out = guided_diffusion(
+        state, inputs, t, known, multipliers=multipliers, blocks=blocks, attention=attention, **options
+    )
+    path = tmp_path / "network.pt"
+    torch.save(dict(state), path, _use_new_zipfile_serialization=not legacy_file)
+    loaded = load(path, like)
+    assert loaded.family == ("guided-diffusion" if ddpm else "consistency_models")
+    assert loaded.licence == "MIT"
+    assert loaded.parameters == sum(value.numel() for value in state.values())
+    if ddpm:
+        close(loaded.score(y, level, known), out[:, :3])
+    else:
+        expected = y - (0.25 / (nsr**2 + 0.25) * y + nsr * 0.5 / (nsr**2 + 0.25) ** 0.5 * out)
+        close(loaded.score(y, Level.variance_exploding(nsr), known), expected / nsr)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("SongUNet", TINY_SONG), ("SongUNet", TINY_SONG | NCSNPP), ("DhariwalUNet", DHARIWAL)]
+)
+def test_edm_pickles_give_edms_function(
+    kind: str, options: dict[str, Any], images: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    y, labels = images
+    nsr = 0.7
+    t = torch.full((2,), torch.tensor(nsr).log().item() / 4)
+    state = Parameters()
+    out = edm(state, y / (nsr**2 + 0.25) ** 0.5, t, torch.eye(CLASSES)[labels], kind, options)
+    loaded = load(edm_file(tmp_path / "edm.pkl", kind, state, options))
+    assert loaded.family == "EDM"
+    assert "non-commercial" in loaded.licence
+    denoised = 0.25 / (nsr**2 + 0.25) * y + nsr * 0.5 / (nsr**2 + 0.25) ** 0.5 * out
+    close(loaded.score.denoise(y, Level.variance_exploding(nsr), labels), denoised)
+    assert not any(parameter.requires_grad for parameter in loaded.score.parameters())
+    assert not loaded.score.training
+
+
+@pytest.mark.parametrize("preconditioning", ["edm", "ddpm"])
+@pytest.mark.parametrize("network", ["adm", "song"])
+def test_our_own_files_come_back_bit_for_bit(
+    network: str, preconditioning: str, images: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    y, labels = images
+    unet: ADM | SongUNet
+    if network == "adm":
+        unet = ADM(ADMConfig(8, width=32, multipliers=(1, 2), blocks=1, attention=(1,), classes=5, head_channels=16))
+    else:
+        unet = SongUNet(SongConfig(8, width=16, multipliers=(1, 2), blocks=1, classes=5, embedding="fourier"))
+    randomise(unet)
+    score = EDMScore(unet, 0.4).eval() if preconditioning == "edm" else DDPMScore(unet, "ddpm-cosine").eval()
+    save(score, tmp_path / "score.pt")
+    loaded = load(tmp_path / "score.pt")
+    level = Level.variance_exploding(0.3)
+    assert loaded.family == "ours"
+    assert torch.equal(loaded.score(y, level, labels), score(y, level, labels))
+    assert list(tmp_path.iterdir()) == [tmp_path / "score.pt"]
+
+
+def test_published_files_are_known_by_their_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tiny networks in the published ones' place, since those weigh gigabytes."""
+    config = ADMConfig(8, width=32, multipliers=(1, 2), blocks=1, attention=(1,), classes=CLASSES, heads=4,
+                       head_channels=None, channels_out=6)  # fmt: skip
+    published = files.Published("guided-diffusion", config, "legacy", "ddpm-linear")
+    monkeypatch.setitem(files.PUBLISHED, "adm-imagenet128", published)
+    state = Parameters()
+    guided_diffusion(state, torch.zeros(1, 3, 8, 8), torch.ones(1), torch.tensor([0]), width=32, multipliers=(1, 2),
+                     blocks=1, attention=(1,), heads=4, legacy=True, out=6, classes=CLASSES)  # fmt: skip
+    torch.save(dict(state), tmp_path / "a.pt")
+    assert load(tmp_path / "a.pt").name == "adm-imagenet128"
+
+
+class Evil:
+    """What a hostile pickle holds: a call of os.system."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 3",)
+
+
+class InStorage:
+    """A call of os.system in the pickle within a storage's bytes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        inner = io.BytesIO()
+        torch.save({"a": Evil()}, inner, _use_new_zipfile_serialization=False)
+        return torch.storage._load_from_bytes, (inner.getvalue(),)
+
+
+def refused(data: bytes, tmp_path: Path) -> str:
+    """The one line with which a file of these bytes is refused."""
+    path = tmp_path / "bad.pkl"
+    path.write_bytes(data)
+    with pytest.raises(FileError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+def legacy(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def zipped(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("write", [lambda evil: edm_bytes("SongUNet", {}, TINY_SONG, ema=evil), pickle.dumps, legacy,
+                                   zipped, lambda evil: legacy({"a": torch.zeros(2), "b": evil})])  # fmt: skip
+@pytest.mark.parametrize("evil", [Evil(), InStorage()])
+def test_code_is_refused_by_its_name_and_not_run(
+    write: Callable[[object], bytes], evil: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(evil)
+    monkeypatch.setattr(os, "system", lambda command: pytest.fail("it was run"))
+    message = refused(data, tmp_path)
+    assert f"{os.name}.system" in message or "torch.storage._load_from_bytes" in message
+    if isinstance(evil, InStorage) and b"_load_from_bytes" in data and data.startswith(b"\x80\x04"):
+        assert "in the bytes of a storage" in message
+        assert f"{os.name}.system" in message
+
+
+def test_source_in_a_file_is_not_executed(song_bytes: bytes, tmp_path: Path) -> None:
+    assert b"os._exit(77)" in song_bytes
+    (tmp_path / "edm.pkl").write_bytes(song_bytes)
+    load(tmp_path / "edm.pkl")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("nested tuples", b"\x80\x04)" + 100_000 * b"\x85" + b".", "nested deeper"),
+        ("nested lists", b"\x80\x04" + 100_000 * b"]" + 99_999 * b"a" + b".", "nested deeper"),
+        ("nested tuples as a key", b"\x80\x04})" + 200_000 * b"\x85" + b"Ns.", "keys of dictionaries"),
+        ("bytes announced", b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"abc.", "truncated: 1152921504606846976"),
+        ("bytes beyond any", b"\x80\x04\x8e" + struct.pack("<Q", 2**64 - 1) + b"abc.", "truncated or malformed"),
+        ("memo far out", b"\x80\x04Nr\xff\xff\xff\xff0j\xfe\xff\xff\xff.", "malformed"),
+        ("empty stack", b"\x80\x040.", "malformed"),
+        ("no end", b"\x80\x04N", "truncated"),
+        ("only a list", b"\x80\x04].", "without the network 'ema'"),
+        ("extension code", b"\x80\x04\x82\x01.", "refused: the pickle instruction EXT1"),
+        ("persistent id", b"\x80\x04NQ.", "persistent id"),
+        ("instance of a class", b"\x80\x04(cos\nsystem\nV1\no.", "os.system"),
+        ("name with a line break", b"\x80\x04\x8c\x03a\nb\x8c\x01c\x93.", "names"),
+        ("no pickle", b"hello", "neither"),
+        ("nothing", b"", "an empty file"),
+        ("an image", b"\x89PNG\r\n\x1a\n" + bytes(100), "neither"),
+    ],
+)
+def test_hostile_pickles_are_refused(name: str, data: bytes, said: str, tmp_path: Path) -> None:
+    assert said in refused(data, tmp_path)
+
+
+def test_endless_pickles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickles, "OPERATIONS", 1000)
+    assert "more than 1000 operations" in refused(b"\x80\x04" + 1000 * b"N0" + b"N.", tmp_path)
+
+
+def test_shared_parts_do_not_multiply(tmp_path: Path) -> None:
+    """A pickle whose list holds a list twice, that holds a list twice, ...: 2^100 paths, 100 lists."""
+    data = b"\x80\x04]\x94" + b"".join(b"](h%ch%ce\x94" % (i, i) for i in range(100)) + b"."
+    assert "without the network 'ema'" in refused(data, tmp_path)
+
+
+def test_a_tensor_beyond_its_storage_is_refused(song_bytes: bytes, tmp_path: Path) -> None:
+    storage = torch.zeros(4)
+    data = pickle.dumps(storage)
+    assert "a tensor of" in refused(data.replace(b"K\x04\x85", b"K\x05\x85", 1), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["edm", "legacy", "zip"])
+def test_truncated_and_damaged_files_are_refused(
+    kind: str, song_bytes: bytes, adm_state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """Cut anywhere: refused. A byte changed: refused, or a file whose numbers differ; nothing else is raised."""
+    data = {"edm": lambda: song_bytes, "legacy": lambda: legacy(adm_state), "zip": lambda: zipped(adm_state)}[kind]()
+    rng = random.Random(0)
+    for at in [1, 2, 11, 40, len(data) // 2, len(data) - 1] + [rng.randrange(len(data)) for _ in range(8)]:
+        refused(data[:at], tmp_path)
+    path = tmp_path / "bad.pkl"
+    for _ in range(40):
+        at = rng.randrange(min(len(data), 20_000))
+        path.write_bytes(data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :])
+        with contextlib.suppress(FileError):
+            load(path, None if kind == "edm" else "adm-imagenet128")
+
+
+def test_compressed_archives_are_refused(adm_state: dict[str, Tensor], tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(zipped(adm_state))) as plain, zipfile.ZipFile(buffer, "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    assert "compressed" in refused(buffer.getvalue(), tmp_path)
+
+
+def test_what_is_no_score_model_is_refused(song_bytes: bytes, adm_state: dict[str, Tensor], tmp_path: Path) -> None:
+    assert "not an ADM" in refused(zipped({"a": torch.zeros(2)}), tmp_path)
+    assert "state dict" in refused(zipped([1, 2]), tmp_path)
+    assert "none of the published" in refused(zipped(adm_state), tmp_path)
+    assert "'StyleGAN'" in refused(song_bytes.replace(b"SongUNet", b"StyleGAN"), tmp_path)
+    assert "'VPprecond_'" in refused(song_bytes.replace(b"EDMPrecond", b"VPprecond_"), tmp_path)
+    path = tmp_path / "cd_imagenet64.pt"
+    torch.save(adm_state, path)
+    with pytest.raises(FileError, match="consistency model"):
+        load(path, "edm-imagenet64")
+    torch.save(adm_state, tmp_path / "a.pt")
+    with pytest.raises(FileError, match="cannot be read like edm-imagenet64"):
+        load(tmp_path / "a.pt", "edm-imagenet64")
+    with pytest.raises(ValueError, match="unknown published file 'adm64'"):
+        load(tmp_path / "a.pt", "adm64")
+    torch.save(adm_state | {"more": torch.zeros(1)}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match="no place for: more"):
+        load(tmp_path / "a.pt", "adm-imagenet128")
+    torch.save(adm_state | {"out.2.bias": torch.zeros(7)}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match=r"out.2.bias must be \(6,\)"):
+        load(tmp_path / "a.pt", "adm-imagenet128")
+    torch.save({name: value for name, value in adm_state.items() if name != "time_embed.0.bias"}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match=r"lacks the tensor time_embed.0.bias"):
+        load(tmp_path / "a.pt", "adm-imagenet128")
+
+
+def test_command_says_what_a_file_is(song_bytes: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "edm.pkl"
+    path.write_bytes(song_bytes)
+    assert main([str(path), "--batch", "3"]) == 0
+    said = capsys.readouterr().out
+    for part in ("CC BY-NC-SA", "SongUNet, 0.1", "EDM", "3 x 8 x 8, 5 classes", "[3, 3, 8, 8]", "mean square"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.pt"], "No such file"),
+        (["."], "directory"),
+        ([], "required"),
+        (["FILE", "--device", "cuda:99"], "no device 'cuda:99'"),
+        (["FILE", "--device", "gpu"], "no device 'gpu'"),
+        (["FILE", "--batch", "0"], "batch must be at least 1"),
+        (["FILE", "--nsr", "-1"], "nsr must lie in"),
+        (["FILE", "--nsr", "1e9"], "which this score model knows"),
+        (["FILE", "--like", "adm"], "unknown published file 'adm'"),
+        (["EVIL"], "system"),
+    ],
+)
+def test_command_refuses_in_one_line(
+    arguments: list[str], said: str, song_bytes: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "edm.pkl").write_bytes(song_bytes)
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
+    paths = {"FILE": str(tmp_path / "edm.pkl"), "EVIL": str(tmp_path / "evil.pkl")}
+    assert main([paths.get(argument, argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys, images.scores; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
