@@ -36,6 +36,12 @@ def random_pair(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return on_common_measure(random_law(carriers, generator), random_law(carriers, generator))
 
 
+def test_carriers_are_singular_though_they_share_their_cells():
+    first, second = Carrier(ONE), Carrier(ONE)
+    p, q, mu = on_common_measure({first: ONE}, {second: ONE})
+    assert (p.tolist(), q.tolist(), mu.tolist()) == ([1, 0], [0, 1], [1, 1])
+
+
 @given(seeds)
 def test_densities_are_those_of_laws(seed_of_pair):
     p, q, mu = random_pair(seed_of_pair)

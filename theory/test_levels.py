@@ -120,3 +120,9 @@ def test_bad_input_is_named(build, message):
     with pytest.raises(ValueError, match=message) as raised:
         build()
     assert "\n" not in str(raised.value)
+
+
+def test_levels_that_hold_tensors_can_be_compared_and_are_keys():
+    level, same = (Level(torch.ones(2), torch.ones(2)) for _ in range(2))
+    assert level != same
+    assert {level: 1}[level] == 1
