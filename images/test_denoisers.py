@@ -26,12 +26,26 @@ FIR = (1, 3, 3, 1)
 
 
 def adm(**options: Any) -> ADM:
-    given = {"resolution": 8, "width": 32, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "head_channels": 16}
+    given: dict[str, Any] = {
+        "resolution": 8,
+        "width": 32,
+        "multipliers": (1, 2),
+        "blocks": 1,
+        "attention": (1,),
+        "head_channels": 16,
+    }
     return ADM(ADMConfig(**(given | options)))
 
 
 def song(**options: Any) -> SongUNet:
-    given = {"resolution": 8, "width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "classes": 4}
+    given: dict[str, Any] = {
+        "resolution": 8,
+        "width": 16,
+        "multipliers": (1, 2),
+        "blocks": 1,
+        "attention": (1,),
+        "classes": 4,
+    }
     return SongUNet(SongConfig(**(given | options)))
 
 
@@ -115,7 +129,7 @@ def test_resampling_is_scipys(taps: tuple[int, ...]) -> None:
 
     for way in ("up", "down"):
         expected = along(along(x[0, 0].numpy(), 0, way), 1, way)
-        np.testing.assert_allclose(resample(x, way, taps)[0, 0], expected, atol=1e-12)  # type: ignore[arg-type]
+        np.testing.assert_allclose(resample(x, way, taps)[0, 0], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("taps", [(1, 1), FIR])
@@ -128,12 +142,13 @@ def test_residual_input_is_one_convolution_with_the_filter_inside() -> None:
     """conv, bordered, then the filter and stride: a 6 x 6 convolution of stride 2, by scipy."""
     network = song(residual=True, taps=FIR)
     randomise(network)
-    conv = network.inputs[0]
+    conv: Any = network.inputs[0]
     image = randn(1, 3, 8, 8)
     found = resample(conv(image), "down", FIR, bordered=True)[0, 5]
     line = np.array(FIR) / 8
+    convolve: Any = convolve2d
     expected = sum(
-        convolve2d(np.pad(image[0, c].numpy(), 2), convolve2d(conv.weight[5, c].detach().numpy()[::-1, ::-1],
+        convolve(np.pad(image[0, c].numpy(), 2), convolve(conv.weight[5, c].detach().numpy()[::-1, ::-1],
                    np.outer(line, line)), mode="valid")[::2, ::2]
         for c in range(3)
     )  # fmt: skip
@@ -205,7 +220,7 @@ def test_ddpm_levels_give_back_their_indices(name: str) -> None:
     torch.testing.assert_close(echo.y, x_t, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(eps, 0.5 * x_t + 1, rtol=1e-5, atol=1e-5)  # the variance's channels are dropped
     nsr = level.nsr
-    exploding = x_t / level.alpha[:, None, None, None].float()  # type: ignore[index, union-attr]
+    exploding = x_t / level.alpha[:, None, None, None].float()  # type: ignore[index]
     torch.testing.assert_close(score(exploding, Level.variance_exploding(nsr)), eps, rtol=1e-4, atol=1e-4)
     between = score.index(torch.as_tensor(nsr)[1:2] * 1.01)
     assert 25 < float(between) < 26
