@@ -175,7 +175,8 @@ def resample(
         return F.interpolate(x, scale_factor=2, mode="nearest") if way == "up" else F.avg_pool2d(x, 2)
     pad = 0 if bordered else border(taps)
     if way == "up":
-        return F.conv_transpose2d(x, 4 * kernel(taps, x), stride=2, padding=pad, groups=x.shape[1])
+        odd, groups = len(taps) % 2, x.shape[1]
+        return F.conv_transpose2d(x, 4 * kernel(taps, x), stride=2, padding=pad, output_padding=odd, groups=groups)
     return F.conv2d(x, kernel(taps, x), stride=2, padding=pad, groups=x.shape[1])
 
 
