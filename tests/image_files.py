@@ -241,8 +241,8 @@ def nvidia_names() -> Iterator[None]:
     fakes = {
         name: types.ModuleType(name) for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
     }
-    fakes["torch_utils.persistence"]._reconstruct_persistent_obj = _reconstruct_persistent_obj
-    fakes["dnnlib.util"].EasyDict = EasyDict
+    vars(fakes["torch_utils.persistence"])["_reconstruct_persistent_obj"] = _reconstruct_persistent_obj
+    vars(fakes["dnnlib.util"])["EasyDict"] = EasyDict
     _reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
     _reconstruct_persistent_obj.__qualname__ = "_reconstruct_persistent_obj"
     EasyDict.__module__, before = "dnnlib.util", EasyDict.__module__
@@ -258,7 +258,8 @@ def nvidia_names() -> Iterator[None]:
 def module(kind: str, state: dict[str, Tensor], **more: Any) -> Persistent:
     """A persistent module with these tensors, its submodules by the dots in their names."""
     children: dict[str, dict[str, Tensor]] = {}
-    parameters, buffers = OrderedDict(), OrderedDict()
+    parameters: dict[str, Any] = OrderedDict()
+    buffers: dict[str, Tensor] = OrderedDict()
     for name, value in state.items():
         first, dot, rest = name.partition(".")
         if dot:
