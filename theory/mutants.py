@@ -188,12 +188,18 @@ def recorded(base: Path, paths: list[str]) -> Record:
         shutil.copytree(base / "tree", probed, ignore=shutil.ignore_patterns("__pycache__"))
         for path in paths:
             (probed / path).write_text(with_probes(path, (probed / path).read_bytes()))
-        _, status = os.waitpid(in_child(probed, ["theory"], Recorder()), 0)
-        if verdict(status, probed / "log") == "killed":
-            raise RuntimeError("the tests fail on the unchanged tree:\n" + (probed / "log").read_text()[-4000:])
+        demand_green(in_child(probed, ["theory"], Recorder()), probed)
         shutil.copy(probed / "record.json", f"{cache}.{os.getpid()}")
         os.replace(f"{cache}.{os.getpid()}", cache)
     return read_record(cache)
+
+
+def demand_green(child: int, tree: Path) -> None:
+    """RuntimeError if the tests that a child runs fail: the tree is unchanged, so they would kill every mutant."""
+    _, status = os.waitpid(child, 0)
+    if verdict(status, tree / "log") == "killed":
+        log = (tree / "log").read_text()[-4000:]
+        raise RuntimeError(f"the tests fail on the unchanged tree, with {os.waitstatus_to_exitcode(status)}:\n{log}")
 
 
 def read_record(path: Path) -> Record:
@@ -318,7 +324,7 @@ def outcomes_of(
     """The outcomes of those mutants that the time allows, told with a bar on a terminal.
 
     Raises:
-        RuntimeError: the tests chosen for a mutant fail without it.
+        RuntimeError: the tests chosen for a mutant fail on the unchanged tree.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -330,8 +336,9 @@ def outcomes_of(
     for mutant in chosen[:CONTROLS]:
         source = (base / "tree" / mutant.path).read_bytes()
         unchanged = dataclasses.replace(mutant, replacement=source[mutant.start : mutant.end])
-        if "killed" in [outcome for _, outcome in run_all(base, [unchanged], record, 1)]:
-            raise RuntimeError(f"the tests that run {mutant.path}:{mutant.statement} fail on the unchanged tree")
+        child, copy = begin(base, unchanged, record)
+        demand_green(child, copy)
+        shutil.rmtree(copy)
     console = Console()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     outcomes = []
