@@ -1,0 +1,142 @@
+"""python -m images.data: make an archive of images and labels, for training and evaluation, from what there is.
+
+Exit status: 0 done, 2 bad usage or a bad source (one line, with the file that is wrong), 1 anything else. The archive
+is written whole or not at all; the same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from theory.commandline import UsageError, parse
+
+if TYPE_CHECKING:
+    from images.sources import Item, Source
+
+PROG = "python -m images.data"
+SMALLEST, LARGEST = 8, 1024
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make an archive of images, as StyleGAN and EDM use them.
+
+    SOURCE is digits or photos (scikit-learn's: no download), cifar-10-binary.tar.gz or cifar-10-python.tar.gz, a folder
+    of images (a sub folder for each class), or an archive to be checked or made smaller. Nothing in it is executed.
+    """
+
+    source: Annotated[str, tyro.conf.Positional]
+    """digits, photos, or a path (./digits is a folder)."""
+    dest: Path
+    """The archive, a .zip."""
+    size: int | None = None
+    """Height and width after a centre crop, a power of two; folders: 64 unless given. Lanczos' filter."""
+    split: Literal["train", "test", "all"] | None = None
+    """Of digits and CIFAR10; train unless given."""
+    overwrite: bool = False
+    """Replace --dest."""
+    threads: int = max(1, os.cpu_count() or 1)
+    """That read images from a folder; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (self.size & (self.size - 1) or not SMALLEST <= self.size <= LARGEST):
+            raise ValueError(f"size must be a power of two in {SMALLEST}..{LARGEST}; given {self.size}")
+        if self.dest.suffix != ".zip":
+            raise ValueError(f"dest must be a .zip; given {self.dest}")
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1; given {self.threads}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(Options, arguments, PROG)
+        if options.dest.exists() and not options.overwrite:
+            raise UsageError(f"{options.dest} exists: --overwrite replaces it")
+        from images.archive import Archive, write
+
+        source = find(options)
+        write(options.dest, watched(source))
+        made = Archive(options.dest)
+    except (UsageError, ValueError) as error:  # a FileError is a ValueError
+        return complain(error, 2)
+    except ModuleNotFoundError as error:
+        return complain(f"{error.name} is not installed: pip install -e '.[images]'", 1)
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except KeyboardInterrupt:
+        return complain("interrupted; nothing was written", 1)
+    classes = "no labels" if made.labels is None else f"{made.labels.max() + 1} classes"
+    print(f"{options.dest}: {len(made)} images {list(made.shape)}, {classes}")
+    for note in source.notes:
+        print(f"note: {note}")
+    return 0
+
+
+def find(options: Options) -> Source:
+    """The source that was meant.
+
+    Raises:
+        UsageError: there is none; an option that it has no use for. Others: as the source's.
+    """
+    from images import sources
+
+    path = Path(options.source)
+    known = options.source in ("digits", "photos")
+    if not known and not path.exists():
+        raise UsageError(f"source must be digits, photos, or a file or folder that exists; given {options.source}")
+    kind = options.source if known else "folder" if path.is_dir() else kind_of(path)
+    if options.split is not None and kind not in ("digits", "cifar10"):
+        raise UsageError(f"--split is for digits and CIFAR10; {options.source} is taken whole")
+    if options.size is not None and kind not in ("folder", "zip"):
+        raise UsageError(f"--size is for folders and archives; {options.source} stays at its own size")
+    split = options.split or "train"
+    if kind == "digits":
+        return sources.digits(split)
+    if kind == "photos":
+        return sources.photos()
+    if kind == "folder":
+        return sources.folder(path, options.size or 64, options.threads)
+    return sources.cifar(path, split) if kind == "cifar10" else sources.archive(path, options.size)
+
+
+def kind_of(path: Path) -> str:
+    """zip or cifar10, by the file's first bytes.
+
+    Raises:
+        UsageError: neither.
+    """
+    with open(path, "rb") as file:
+        start = file.read(4)
+    for magic, kind in ((b"PK", "zip"), (b"\x1f\x8b", "cifar10")):
+        if start.startswith(magic):
+            return kind
+    raise UsageError(f"{path} is no folder, no zip archive and no .tar.gz of CIFAR10")
+
+
+def watched(source: Source) -> Iterator[Item]:
+    """The source's items, with a bar and the time left on a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return iter(
+        track(
+            source.items, "images", total=source.count, console=console, transient=True, disable=not console.is_terminal
+        )
+    )
+
+
+def complain(message: object, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""python -m images.evaluate: how far samples are from real images.
+
+With the user's Inception of 2015: FID and KID. Without it, on digits, the same distances in the features of a small
+classifier, which have other names. With real images to compare with: precision and recall, and whether samples are
+copies. Exit status: 0 done, 2 bad usage or bad files (one line), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from theory.commandline import UsageError, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from images.dataset import Images
+    from images.features import Features
+    from images.references import Reference
+
+PROG = "python -m images.evaluate"
+PUBLISHED = 50_000  # images that a FID is computed with; with fewer it comes out larger
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare samples with real images: Frechet and kernel distance, precision and recall, nearest neighbours.
+
+    SAMPLES is an archive (.zip), an npz with arr_0 uint8 [n, h, w, c] and, if there are classes, arr_1 [n], or a folder
+    of images. The reference is an archive, or an npz of means and covariances: EDM's, ADM's (they are not
+    interchangeable), or one made by --save-reference.
+    """
+
+    samples: Annotated[Path, tyro.conf.Positional]
+    reference: Path
+    inception: Path | None = None
+    """NVIDIA's inception-2015-12-05.pt, a file that you bring."""
+    features: Literal["inception", "digits"] = "inception"
+    """digits: those of a classifier of 8x8 digits, trained in seconds and cached. Their distances are no FID."""
+    trust_torchscript: bool = False
+    """Run --inception though it is another program than NVIDIA's; its distances are no FID."""
+    save_reference: Path | None = None
+    """Also store mean and covariance of the reference's features here, an .npz."""
+    pairs: int = 10_000
+    """The most images of a side for precision, recall and neighbours, whose cost is quadratic; the first ones."""
+    batch: int = 250
+    device: str = "cpu"
+    """cpu, cuda or cuda:1."""
+    json: bool = False
+    """Print JSON."""
+
+    def __post_init__(self) -> None:
+        if self.features == "digits" and self.inception is not None:
+            raise ValueError("give --inception or --features digits, not both")
+        if self.pairs < 4 or self.batch < 1:
+            raise ValueError(f"pairs must be at least 4 and batch at least 1; given {self.pairs} and {self.batch}")
+        if self.save_reference is not None and self.save_reference.suffix != ".npz":
+            raise ValueError(f"save-reference must be an .npz; given {self.save_reference}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(Options, arguments, PROG)
+        check(options)
+        report = evaluate(options)
+    except (UsageError, ValueError) as error:  # a FileError is a ValueError
+        return complain(error, 2)
+    except ModuleNotFoundError as error:
+        return complain(f"{error.name} is not installed: pip install -e '.[images]'", 1)
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except KeyboardInterrupt:
+        return complain("interrupted", 1)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        return complain(f"out of memory on {options.device}: lower --batch ({options.batch})", 1)
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        show(report)
+    return 0
+
+
+def check(options: Options) -> None:
+    """UsageError for what can be known before torch is loaded."""
+    if options.features == "inception" and options.inception is None:
+        raise UsageError(
+            "no Inception file: give --inception inception-2015-12-05.pt (NVIDIA's, 95 MB, not part of this project); "
+            "for 8x8 digits --features digits needs no file, and its distances are no FID"
+        )
+    for name, path in (("samples", options.samples), ("reference", options.reference)):
+        if not path.exists():
+            raise UsageError(f"{name}: {path} does not exist")
+    if options.reference.suffix not in (".zip", ".npz"):
+        raise UsageError(f"reference must be a .zip or an .npz; given {options.reference}")
+
+
+def evaluate(options: Options) -> dict[str, Any]:
+    """What is reported, under the names it is reported by.
+
+    Raises:
+        ValueError: files that are damaged or do not fit each other, in one line.
+    """
+    import torch
+
+    from images.references import read_reference
+
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {options.device}: no CUDA device here; --device cpu is slower and gives the same")
+    samples = read(options.samples)
+    real = read(options.reference) if options.reference.suffix == ".zip" else None
+    reference = read_reference(options.reference) if real is None else None
+    check_fit(samples, real, reference)
+    network = load(options).to(device)
+    return compare(samples, real if real is not None else reference, network, options)
+
+
+def read(path: Path) -> Images:
+    """Images of an archive, an npz or a folder.
+
+    Raises:
+        FileError: as their readers.
+    """
+    from images import sources
+    from images.dataset import Images
+    from images.denoisers.pickles import FileError
+    from images.references import read_samples
+
+    if path.suffix == ".zip":
+        return Images.open(path)
+    if path.suffix == ".npz":
+        return read_samples(path)
+    if not path.is_dir():
+        raise FileError(f"samples must be a .zip, an .npz or a folder; given {path}")
+    try:
+        return Images.of(sources.folder(path, None).items)
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from None
+
+
+def check_fit(samples: Images, real: Images | None, reference: Reference | None) -> None:
+    """FileError unless the samples can be compared with the reference: resolution, channels, classes."""
+    from images.denoisers.pickles import FileError
+
+    if real is not None and samples.shape != real.shape:
+        raise FileError(
+            f"samples are {list(samples.shape)} (channels, height, width), the reference {list(real.shape)}"
+        )
+    if reference is not None and reference.resolution not in (None, samples.shape[-1]):
+        raise FileError(f"samples are {samples.shape[-1]} pixels wide, the reference {reference.resolution}")
+    if real is not None and samples.classes > real.classes > 0:
+        raise FileError(
+            f"samples have {samples.classes} classes (their largest label + 1), the reference {real.classes}"
+        )
+
+
+def load(options: Options) -> Any:
+    from images.features import Inception, digits_classifier
+
+    if options.inception is not None:
+        return Inception(options.inception, options.trust_torchscript)
+    return digits_classifier()
+
+
+def compare(samples: Images, against: Images | Reference, network: Features, options: Options) -> dict[str, Any]:
+    """The report: what was compared, the distances under their names, and what to bear in mind.
+
+    Raises:
+        FileError: a reference of other features.
+    """
+    from images import distances
+    from images.dataset import Images
+    from images.denoisers.pickles import FileError
+    from images.features import DigitsClassifier, extract
+    from images.references import save_reference
+
+    def features(images: Any, what: str) -> Tensor:
+        with progress(what) as watch:
+            return extract(network, images, options.batch, options.device, watch)
+
+    found = features(samples.images, "samples")
+    if isinstance(against, Images):
+        kind, count, images = "images", len(against), against.images
+        real = features(images, "reference")
+        target = distances.moments(real)
+    else:
+        kind, count, target, images = f"{against.kind} moments", against.count, against.moments, against.images
+        made_of = against.features or "inception-2015-12-05"
+        if made_of != network.name:
+            raise FileError(f"{options.reference} holds moments of {made_of}; these features are {network.name}")
+        real = None if images is None else features(images, "reference")
+    values = {network.frechet: distances.frechet(distances.moments(found), target)}
+    if real is not None and images is not None:
+        if isinstance(against, Images):
+            values[network.kernel], values[f"{network.kernel} standard deviation"] = distances.kernel_distance(
+                real, found
+            )
+        some_real, some = real[: options.pairs], found[: options.pairs]
+        values |= distances.precision_recall(some_real, some)._asdict()
+        values["memorised"] = distances.memorised(some, some_real)
+    if isinstance(network, DigitsClassifier) and samples.labels is not None:
+        agree = network.classify(samples.images[range(len(samples))].to(options.device)).cpu() == samples.labels
+        values["label accuracy"] = agree.double().mean().item()
+    if options.save_reference is not None:
+        if not isinstance(against, Images):
+            raise FileError("--save-reference is for references that are images")
+        save_reference(options.save_reference, target, network.name, len(against), against.shape[-1])
+    return {
+        "samples": {"file": str(options.samples), "count": len(samples), "shape": list(samples.shape)},
+        "reference": {"file": str(options.reference), "kind": kind, "count": count},
+        "features": network.name,
+        "values": values,
+        "notes": notes(network.frechet, len(samples), kind),
+    }
+
+
+def notes(frechet: str, count: int, kind: str) -> list[str]:
+    """What a reader of the numbers must know."""
+    said = []
+    if frechet != "FID":
+        said.append(f"{frechet} is no FID, and is comparable with itself only")
+    elif count < PUBLISHED:
+        said.append(f"FID of {count} samples comes out larger than that of {PUBLISHED}, which is what is published")
+    if kind in ("EDM moments", "ADM moments"):
+        other = "ADM" if kind.startswith("EDM") else "EDM"
+        said.append(f"measured against {kind.split()[0]}'s reference; values against {other}'s are not comparable")
+    return said
+
+
+def progress(what: str) -> Any:
+    """A context that gives a function for `extract`'s watch: a bar on a terminal, nothing elsewhere."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return nullcontext(iter)
+
+    @contextmanager
+    def bar():
+        with Progress(console=console, transient=True) as bars:
+            yield lambda batches: bars.track(batches, description=what)
+
+    return bar()
+
+
+def show(report: dict[str, Any]) -> None:
+    """A table on a terminal, and plain lines elsewhere."""
+    samples, reference = report["samples"], report["reference"]
+    print(f"{samples['file']}: {samples['count']} images {samples['shape']}")
+    print(f"against {reference['file']}: {reference['kind']}, {reference['count'] or 'an unsaid number of'} images")
+    width = max(map(len, report["values"]))
+    for name, value in report["values"].items():
+        print(f"{name:{width}}  {value:.5g}")
+    for note in report["notes"]:
+        print(f"note: {note}")
+
+
+def complain(message: object, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
