@@ -1,0 +1,40 @@
+"""A recipe's generator and discriminator."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from images.generators import make_augment, make_discriminator, make_generator
+from images.recipes import Recipe
+from images.trainer import Augment
+
+
+def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    """G(z, labels) -> images and D(images, labels) -> logits.
+
+    Raises:
+        ValueError: the family has no networks of this shape.
+    """
+    if recipe.generator == "small":
+        return small(recipe)
+    shape = recipe.generator, recipe.resolution, recipe.channels, recipe.classes, recipe.width
+    options = {"latent": recipe.latent}
+    if recipe.generator == "r3gan":
+        options["cardinality"] = math.gcd(96, recipe.width)
+    return make_generator(*shape, **options), make_discriminator(*shape, **options)
+
+
+def augment(recipe: Recipe) -> Augment | None:
+    """What changes the images that D sees; None where the recipe never does."""
+    return make_augment("ada") if any(recipe.augment) else None
+
+
+def small(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    from images.small import SmallDiscriminator, SmallGenerator
+
+    if recipe.resolution != 8:
+        raise ValueError(f"the small generator makes 8x8 images: resolution must be 8; given {recipe.resolution}")
+    g = SmallGenerator(recipe.latent, recipe.classes, recipe.channels, recipe.width)
+    return g, SmallDiscriminator(recipe.classes, recipe.channels, recipe.width)

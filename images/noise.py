@@ -1,0 +1,33 @@
+"""Every random number of a run as a function of (seed, stream, step, index of the sample in the whole batch).
+
+So what a process draws does not depend on how many there are, all arms of a seed see the same numbers, and a resumed
+run needs no generator state. Numbers come in blocks of BLOCK samples, each from a generator of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK = 16  # samples that share a generator
+INIT, LATENT_D, LATENT_G, SCORE, AUGMENT_D, AUGMENT_G, DENOISER, EVALUATE = range(8)  # independent streams
+
+
+def generator(seed: int, stream: int, *where: int) -> torch.Generator:
+    """The generator of (seed, stream, where ...); other numbers give independent generators."""
+    state = np.random.SeedSequence((seed, stream, *where)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def draw(kind: Callable[..., Tensor], shape: tuple[int, ...], seed: int, stream: int, step: int, part: slice) -> Tensor:
+    """kind(n, *shape) of the samples part.start .. part.stop - 1 of a batch.   [n, *shape]
+
+    Args:
+        kind: torch.randn or torch.rand.
+    """
+    first, last = part.start // BLOCK, -(-part.stop // BLOCK)
+    blocks = [kind(BLOCK, *shape, generator=generator(seed, stream, step, block)) for block in range(first, last)]
+    return torch.cat(blocks)[part.start - first * BLOCK : part.stop - first * BLOCK]
