@@ -75,7 +75,11 @@ def frequency(quick: bool) -> list[Cell]:
     sgd = [Arm("gan", "gan", {"optimizer": "sgd"}, rates=SGD_RATES)]
     sgd += [arm(f"smart, k={k}", "smart", every=k, optimizer="sgd") for k in (1, 8)]
     return short(
-        quick, [Cell("Adam", {"optimizer": "adam"}, SPACE, adam), Cell("SGD", {"optimizer": "sgd"}, SPACE, sgd)]
+        quick,
+        [
+            Cell("Adam", {"optimizer": "adam"}, SPACE, adam),
+            Cell("SGD", {"optimizer": "sgd"}, replace(SPACE, d_lr=4e-3), sgd),
+        ],
     )
 
 
