@@ -50,7 +50,7 @@ from toy.pulls import (
 LEVELS, LOWEST_NSR, HIGHEST_NSR = 27, 0.05, 1.0  # the positions of the slider, evenly in log nsr
 WEIGHTS, LOWEST_LAM, HIGHEST_LAM = 41, 1e-3, 10.0
 START_LEVEL, START_WEIGHT = 9, 20  # nsr 0.14, lambda 0.1
-ARROWS, PIXELS = 15, 48  # an axis
+ARROWS, PIXELS = 15, 49  # an axis, odd: a centre is among them
 VISIBLE = 1e-6  # a weaker pull is a dot
 STRONG = 1e3  # the colours' upper end; six decades down to white
 PAUSE = 15  # milliseconds that a change waits for those behind it: a drag sends many
