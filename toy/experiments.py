@@ -148,7 +148,12 @@ def lambda_(quick: bool) -> list[Cell]:
     cells = []
     for loss in ("saturating", "non-saturating"):
         config = replace(HEALTHY, manifold="mixed", loss=loss)
-        arms = [gan()] + [arm(f"smart, {lam:g}", "smart", (lam,)) for lam in (0.01, 0.03, 0.1, 0.3, 1.0)]
+        arms = [gan()]
+        for lam in (0.01, 0.03, 0.1, 0.3, 1.0):
+            arms += [
+                arm(f"smart, {lam:g}", "smart", (lam,)),
+                arm(f"recipe, {lam:g}", "smart-decoupled", (lam,), **RECIPE),
+            ]
         cells.append(Cell(loss, {"loss": loss}, config, arms))
     return short(quick, cells)
 
