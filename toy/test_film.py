@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from toy.animation import SIDE, animate, check_path
 from toy.config import Config
@@ -38,7 +38,7 @@ def test_the_last_frame_is_where_a_run_ends(shot):
 def test_a_gif_shows_every_frame_in_the_arms_colours(shot, tmp_path):
     path = tmp_path / "film.gif"
     animate(shot, path)
-    with Image.open(path) as gif:
+    with GifImageFile(path) as gif:
         assert gif.n_frames == 5  # the last one, held, is one frame
         for frame in range(gif.n_frames):
             gif.seek(frame)
