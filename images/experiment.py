@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -127,7 +128,9 @@ class Experiment:
         recipe, path = self.recipe, self.directory
         first = {r.job.coupling: r for r in results if r.job.seed == recipe.first_seed}
         data = real_images(recipe, self.data, self.cache)
-        real, labels = (part.numpy() if part is not None else None for part in data.take(spread(len(data))))
+        real, labels = (
+            part.numpy() if part is not None else None for part in data.take(torch.arange(min(len(data), 4096)))
+        )
         rows = {"real": arranged(real, labels)} | {k: arranged(r.samples, r.labels) for k, r in first.items()}
         title = f"{recipe.recipe}, seed {recipe.first_seed}, averaged generators, not selected"
         pictures.save(pictures.grids(rows, title), path / "samples.png")
@@ -170,12 +173,6 @@ def text(value: dict | None, mean: str) -> str:
     return f"{value[mean]:.3g}{ends}"
 
 
-def spread(n: int):  # type: ignore[no-untyped-def]
-    import torch
-
-    return torch.arange(min(n, 4096))
-
-
 def arranged(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """A row a class, at most SHOWN of them.   [n, c, h, w] -> [rows, SHOWN, c, h, w]"""
     if labels is None:
@@ -188,8 +185,7 @@ def held_out_images(recipe: Recipe) -> np.ndarray | None:
     """Real digits that nothing was trained on; None where a recipe has none."""
     if recipe.recipe != "digits":
         return None
-    from images import sources
     from images.dataset import to_float
-    from images.inputs import in_memory
+    from images.features import digits
 
-    return to_float(in_memory(sources.digits("test")).images).numpy()
+    return to_float(digits("test").batch(torch.arange(len(digits("test"))))[0]).numpy()

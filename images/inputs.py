@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,6 +12,7 @@ from images.dataset import Images, to_float
 from images.denoisers import files
 from images.denoisers.precondition import Score
 from images.denoising import score_for
+from images.features import digits
 from images.recipes import Recipe
 from images.trainer import Data
 
@@ -46,11 +45,6 @@ class Pixels:
         return to_float(pixels), labels if self.conditional else None
 
 
-def in_memory(source: sources.Source) -> Images:
-    pixels, labels = zip(*source.items, strict=True)
-    return Images(torch.from_numpy(np.stack(pixels)), torch.tensor(labels))
-
-
 def real_images(recipe: Recipe, path: Path | None, cache: Path) -> Data:
     """scikit-learn's digits, crops of its photographs by way of an archive in the cache, or the user's archive.
 
@@ -58,7 +52,7 @@ def real_images(recipe: Recipe, path: Path | None, cache: Path) -> Data:
         ValueError: the recipe needs an archive, or has another shape. FileError: a bad archive. OSError: none there.
     """
     if path is None and recipe.recipe == "digits":
-        return Pixels(in_memory(sources.digits("train")), recipe, "scikit-learn's digits")
+        return Pixels(digits("train"), recipe, "scikit-learn's digits")
     if path is None and recipe.recipe == "photos":
         path = cache / "photos.zip"
         if not path.exists():

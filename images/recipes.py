@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from theory.commandline import choose
 
+NAMES = ("digits", "photos", "cifar10", "imagenet64", "imagenet128", "lsun-bedroom")
 COUPLINGS = ("none", "paper", "decoupled")
 PENALTIES = ("r1", "r1+r2")
 LOSSES = ("relativistic", "non-saturating")
@@ -111,7 +112,7 @@ class Recipe:
     """Steps between evaluations and sample grids."""
 
     def __post_init__(self) -> None:
-        choose(self.recipe, tuple(RECIPES) if "RECIPES" in globals() else (self.recipe,), "recipe")
+        choose(self.recipe, NAMES, "recipe")
         choose(self.generator, GENERATORS, "generator")
         choose(self.loss, LOSSES, "loss")
         choose(self.penalty, PENALTIES, "penalty")

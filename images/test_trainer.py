@@ -67,7 +67,7 @@ def reference(recipe: Recipe, coupling: str, steps: int) -> tuple[nn.Module, nn.
     """The same training, written out: G, D and the average after so many steps."""
     t = trainer(coupling, recipe)
     g, d, average, data, score = (copy.deepcopy(part) for part in (t.g, t.d, t.average, t.data, t.score))
-    whole, pixels = slice(0, recipe.batch), 64
+    whole = slice(0, recipe.batch)
     g_adam, d_adam = (torch.optim.Adam(part.parameters(), lr=1.0, betas=(0.0, 0.9), eps=1e-8) for part in (g, d))
     moments = [torch.zeros_like(p) for p in g.parameters()]
     for step in range(steps):
@@ -99,7 +99,7 @@ def reference(recipe: Recipe, coupling: str, steps: int) -> tuple[nn.Module, nn.
         loss = torch.log1p(torch.exp(-margin)).mean()
         if scored := coupling != "none" and step % recipe.every == 0:
             eps = draw(torch.randn, (1, 8, 8), 3, SCORE, 2 * step, whole).double()
-            u = draw(torch.rand, (), 3, SCORE, 2 * step + 1, whole)
+            u = draw(torch.rand, (), 3, SCORE, 2 * step + 1, whole).double()
             nsr = (recipe.low + (recipe.high - recipe.low) * u)[:, None, None, None]
             found = score(fake + nsr * eps, Level(1.0, nsr[:, 0, 0, 0]), y)
             term = F.mse_loss(found, eps)  # the mean over pixels too
