@@ -63,10 +63,10 @@ class Archive:
             self.labels = read_labels(self.zip, self.names)
             self.shape = decode(self.zip.read(self.names[0]), self.names[0]).shape
             check_shape(self.shape)
-        except BROKEN_ZIP as error:
-            raise FileError(f"{path}: truncated or damaged archive ({error})") from None
         except FileError as error:
             raise FileError(f"{path}: {error}") from None
+        except (*BROKEN_ZIP, OSError) as error:
+            raise damaged(path, error) from None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,6 +84,13 @@ class Archive:
             raise FileError(f"{self.path}: {name} is damaged ({error})") from None
         except FileError as error:
             raise FileError(f"{self.path}: {error}") from None
+
+
+def damaged(path: Path, error: Exception) -> Exception:
+    """What is said when zipfile ends so. An OSError that names a file is the disk's; others come of false offsets."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return error
+    return FileError(f"{path}: truncated or damaged archive ({error})")
 
 
 def printable(name: object) -> str:

@@ -142,10 +142,7 @@ def read(path: Path) -> Images:
         return read_samples(path)
     if not path.is_dir():
         raise FileError(f"samples must be a .zip, an .npz or a folder; given {path}")
-    try:
-        return Images.of(sources.folder(path, None).items)
-    except FileError as error:
-        raise FileError(f"{path}: {error}") from None
+    return Images.of(sources.folder(path, None).items)
 
 
 def check_fit(samples: Images, real: Images | None, reference: Reference | None) -> None:

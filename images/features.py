@@ -120,13 +120,14 @@ class DigitsClassifier(nn.Module):
         return self.head(self(images)).argmax(1)
 
 
-def digits_classifier(cache: Path = CACHE) -> DigitsClassifier:
-    """The classifier trained on the digits' training split, from the cache if it is there. Seconds; the same weights
-    each time on the same machine.
+def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
+    """The classifier trained on the digits' training split, from the cache (runs/cache) if it is there. Seconds; the
+    same weights each time on the same machine.
 
     Raises:
         OSError: the cache cannot be written.
     """
+    cache = CACHE if cache is None else cache
     path = cache / f"digits-classifier-{VERSION}.pt"
     network = DigitsClassifier()
     try:

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from images.archive import BROKEN_ZIP, check_shape
+from images.archive import BROKEN_ZIP, check_shape, damaged
 from images.dataset import Images
 from images.denoisers.pickles import FileError
 from images.distances import Moments
@@ -144,8 +144,8 @@ def members(path: Path) -> Sequence[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except BROKEN_ZIP as error:
-        raise FileError(f"{path} is no npz file ({error})") from None
+    except (*BROKEN_ZIP, OSError) as error:
+        raise damaged(path, error) from None
     large = next((entry for entry in entries if entry.file_size > LARGEST), None)
     if large is not None or len(entries) > 100:
         raise FileError(f"{path}: refused: it unpacks to more than {LARGEST >> 30} GiB or 100 arrays")
@@ -173,7 +173,7 @@ def array(path: Path, name: str, kinds: str) -> np.ndarray:
             return arrays[name]
     except FileError:
         raise
-    except (*BROKEN_ZIP, ValueError, KeyError, SyntaxError, MemoryError) as error:
+    except (*BROKEN_ZIP, OSError, ValueError, KeyError, SyntaxError, MemoryError) as error:
         raise FileError(
             f"{path}: {name} is damaged ({str(error).splitlines()[0] if str(error) else 'too large'})"
         ) from None

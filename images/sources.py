@@ -110,10 +110,13 @@ def folder(path: Path, size: int | None, workers: int = 1) -> Source:
         )
 
     def items() -> Iterator[Item]:
-        enlarged = 0
+        enlarged, first = 0, None
         images = in_order(lambda file: read_image(file, size), files, workers)
-        for (pixels, small), label in zip(images, labels, strict=True):
+        for file, (pixels, small), label in zip(files, images, labels, strict=True):
             enlarged += small
+            first = first or pixels.shape
+            if pixels.shape != first:
+                raise FileError(f"{file}: {list(pixels.shape)} (channels, height, width), the first is {list(first)}")
             yield pixels, label
         if enlarged:
             source.notes.append(f"{enlarged} images were smaller than {size}x{size} and were enlarged")
