@@ -105,7 +105,8 @@ class Recipe:
     """Decoupled: bound of the preconditioned score gradient, a parameter."""
 
     micro: int = 0
-    """Images a process handles at once, gradients being added up; 0: all of its share. Lower it if memory is short."""
+    """Images a process handles at once, gradients being added up; 0: all of its share. Lower it if memory is
+    short. (StyleGAN2's discriminator compares images with others of the same part: there it is more than memory.)"""
     save_every: int = 500
     """Steps between checkpoints."""
     evaluate_every: int = 250

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from images import checkpoint
+from images.failures import CheckpointError
 from images.inputs import real_images, score_model
 from images.networks import augment, make
 from images.noise import EVALUATE, generator
@@ -81,6 +82,8 @@ def run(job: Job, world: World | None = None, report: Callable[[Job, int], None]
     records: list[Record] = []
     if job.checkpoint.exists():
         content = checkpoint.load(job.checkpoint, as_dict(job.recipe))
+        if (content["coupling"], content["seed"]) != (job.coupling, job.seed):
+            raise CheckpointError(f"{job.checkpoint} is that of {describe(content)}, not of {job.name}")
         trainer.load(content["trainer"])
         records = [tuple(record) for record in content["records"]]
     job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -92,9 +95,8 @@ def run(job: Job, world: World | None = None, report: Callable[[Job, int], None]
         if trainer.at % recipe.evaluate_every == 0 or last:
             records += [(trainer.at, name, value) for name, value in trainer.losses.items()]
             if world.leads:
-                records += [
-                    (trainer.at, name, value) for name, value in judge(*samples(trainer, judge.n), last).items()
-                ]
+                found = judge(*samples(trainer, judge.n), last)
+                records += [(trainer.at, name, value) for name, value in found.items()]
         if (trainer.at % recipe.save_every == 0 or last) and world.leads:
             save(job, trainer, records)
         if report is not None:

@@ -260,8 +260,8 @@ class Trainer:
             share = self.share.stop - self.share.start
             micro = self.recipe.micro or share
             raise OutOfMemory(
-                f"{self.device} ran out of memory in {part}, {micro} images at once: lower --micro, which "
-                "changes nothing else, --batch or --width"
+                f"{self.device} ran out of memory in {part}, {micro} images at once: lower --micro "
+                "(gradients add up to the same), --batch or --width"
             ) from None
 
     # Samples, and what is stored
