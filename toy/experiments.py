@@ -73,7 +73,7 @@ def frequency(quick: bool) -> list[Cell]:
         adam += [arm(f"smart, k={k}", "smart", every=k), arm(f"recipe, k={k}", "smart-decoupled", every=k, **RECIPE)]
     adam.append(arm("smart, k=8, not scaled", "smart", every=8, scale_by_every=False))
     sgd = [Arm("gan", "gan", {"optimizer": "sgd"}, rates=SGD_RATES)]
-    sgd += [arm(f"smart, k={k}", "smart", every=k, optimizer="sgd") for k in (1, 8)]
+    sgd += [arm(f"smart, k={k}", "smart", every=k, optimizer="sgd") for k in (1, 2)]
     return short(
         quick,
         [
