@@ -28,7 +28,9 @@ class OnDisk:
     def shape(self) -> tuple[int, ...]:
         return (len(self.archive), *self.archive.shape)
 
-    def __getitem__(self, indices: Sequence[int] | Tensor) -> UInt8[Tensor, "b c h w"]:
+    def __getitem__(self, indices: slice | Sequence[int] | Tensor) -> UInt8[Tensor, "b c h w"]:
+        if isinstance(indices, slice):
+            indices = range(len(self.archive))[indices]
         return torch.from_numpy(np.stack([self.archive.read(int(i)) for i in indices]))
 
 
@@ -50,7 +52,7 @@ class Images:
         images = OnDisk(archive)
         labels = None if archive.labels is None else torch.from_numpy(archive.labels)
         small = len(archive) * int(np.prod(archive.shape)) <= RESIDENT
-        return cls(images[range(len(archive))] if small else images, labels)
+        return cls(images[:] if small else images, labels)
 
     @classmethod
     def of(cls, items: Iterable[tuple[UInt8[np.ndarray, "c h w"], int | None]]) -> Images:

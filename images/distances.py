@@ -86,12 +86,11 @@ def kernel_distance(
         raise ValueError(f"at least 2 images are wanted; given {len(a)} and {len(b)}")
     size = min(size, len(a), len(b))
     draws = torch.Generator().manual_seed(seed)
-    found = torch.stack(
-        [
-            poly_mmd(*(x[torch.randperm(len(x), generator=draws)[:size]].double() for x in (a, b)))
-            for _ in range(subsets)
-        ]
-    )
+
+    def some(x: Tensor) -> Tensor:
+        return x[torch.randperm(len(x), generator=draws)[:size]].double()
+
+    found = torch.stack([poly_mmd(some(a), some(b)) for _ in range(subsets)])
     return found.mean().item(), found.std(correction=0).item()
 
 
@@ -135,7 +134,7 @@ class Neighbours(NamedTuple):
     """The nearest of others for each point: how far, and which."""
 
     distance: Float[Tensor, " n"]
-    index: Int64[Tensor, " n"]
+    which: Int64[Tensor, " n"]
 
 
 def nearest(points: Float[Tensor, "n d"], others: Float[Tensor, "m d"] | None = None) -> Neighbours:

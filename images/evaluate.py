@@ -118,11 +118,10 @@ def evaluate(options: Options) -> dict[str, Any]:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {options.device}: no CUDA device here; --device cpu is slower and gives the same")
     samples = read(options.samples)
-    real = read(options.reference) if options.reference.suffix == ".zip" else None
-    reference = read_reference(options.reference) if real is None else None
-    check_fit(samples, real, reference)
-    network = load(options).to(device)
-    return compare(samples, real if real is not None else reference, network, options)
+    archive = options.reference.suffix == ".zip"
+    against = read(options.reference) if archive else read_reference(options.reference)
+    check_fit(samples, against)
+    return compare(samples, against, load(options).to(device), options)
 
 
 def read(path: Path) -> Images:
@@ -145,20 +144,19 @@ def read(path: Path) -> Images:
     return Images.of(sources.folder(path, None).items)
 
 
-def check_fit(samples: Images, real: Images | None, reference: Reference | None) -> None:
+def check_fit(samples: Images, against: Images | Reference) -> None:
     """FileError unless the samples can be compared with the reference: resolution, channels, classes."""
+    from images.dataset import Images
     from images.denoisers.pickles import FileError
 
-    if real is not None and samples.shape != real.shape:
-        raise FileError(
-            f"samples are {list(samples.shape)} (channels, height, width), the reference {list(real.shape)}"
-        )
-    if reference is not None and reference.resolution not in (None, samples.shape[-1]):
-        raise FileError(f"samples are {samples.shape[-1]} pixels wide, the reference {reference.resolution}")
-    if real is not None and samples.classes > real.classes > 0:
-        raise FileError(
-            f"samples have {samples.classes} classes (their largest label + 1), the reference {real.classes}"
-        )
+    shape = list(samples.shape)
+    if not isinstance(against, Images):
+        if against.resolution not in (None, shape[-1]):
+            raise FileError(f"samples are {shape[-1]} pixels wide, the reference {against.resolution}")
+    elif samples.shape != against.shape:
+        raise FileError(f"samples are {shape} (channels, height, width), the reference {list(against.shape)}")
+    elif samples.classes > against.classes > 0:
+        raise FileError(f"samples have {samples.classes} classes (largest label + 1), the reference {against.classes}")
 
 
 def load(options: Options) -> Any:
@@ -186,6 +184,9 @@ def compare(samples: Images, against: Images | Reference, network: Features, opt
             return extract(network, images, options.batch, options.device, watch)
 
     found = features(samples.images, "samples")
+    count: int | None
+    images: Any
+    real: Tensor | None
     if isinstance(against, Images):
         kind, count, images = "images", len(against), against.images
         real = features(images, "reference")
@@ -206,7 +207,7 @@ def compare(samples: Images, against: Images | Reference, network: Features, opt
         values |= distances.precision_recall(some_real, some)._asdict()
         values["memorised"] = distances.memorised(some, some_real)
     if isinstance(network, DigitsClassifier) and samples.labels is not None:
-        agree = network.classify(samples.images[range(len(samples))].to(options.device)).cpu() == samples.labels
+        agree = network.classify(samples.images[:].to(options.device)).cpu() == samples.labels
         values["label accuracy"] = agree.double().mean().item()
     if options.save_reference is not None:
         if not isinstance(against, Images):

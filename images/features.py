@@ -6,9 +6,10 @@ FID and KID are what the Inception's features give. What other features give has
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -26,33 +27,21 @@ VERSION = 1  # of the digits classifier and how it is stored: raise it when eith
 STEPS, BATCH, LR, WIDTH = 600, 64, 2e-3, 64
 
 
-class Features(Protocol):
-    """A network from images uint8 [b, c, h, w] to features [b, d].
-
-    Attributes:
-        name: of the features; shape: (c, h, w) of the images that it takes, None if any; frechet, kernel: what the
-            distances in these features are called.
-    """
-
-    name: str
-    shape: tuple[int, int, int] | None
-    frechet: str
-    kernel: str
-
-    def __call__(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]: ...
-
-
 class Inception(nn.Module):
     """The user's TorchScript of the Inception of 2015, with uint8 RGB images in and `return_features=True`.
 
     TorchScript is a program. The file is therefore known by its checksum, and no other is run unless it is trusted;
     what another one gives is not called FID.
 
+    Attributes:
+        name: of the features; shape: (c, h, w) of the images that it takes, None: any; frechet, kernel: what the
+            distances in these features are called.
+
     Raises:
         FileError: no such file; another one, and it is not trusted; no TorchScript, or not of this kind.
     """
 
-    shape = None
+    shape: tuple[int, int, int] | None = None
 
     def __init__(self, path: Path, trusted: bool = False):
         super().__init__()
@@ -70,7 +59,9 @@ class Inception(nn.Module):
         self.frechet = "FID" if standard else f"Frechet distance in features of {path.name}"
         self.kernel = "KID" if standard else f"kernel distance in features of {path.name}"
         try:
-            self.network = torch.jit.load(path, map_location="cpu").eval()
+            with warnings.catch_warnings():  # TorchScript is deprecated, and this file is what FID is defined by
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.network = torch.jit.load(path, map_location="cpu").eval()
         except (RuntimeError, ValueError) as error:
             raise FileError(f"{path} is no TorchScript ({str(error).splitlines()[0]})") from None
         self.path = path
@@ -95,7 +86,7 @@ class DigitsClassifier(nn.Module):
     """Two convolutions and a hidden layer of 64, the features; the ten classes are read off them linearly."""
 
     name = f"digits classifier {VERSION}"
-    shape = (1, 8, 8)
+    shape: tuple[int, int, int] | None = (1, 8, 8)
     frechet = "Frechet distance (digits classifier)"
     kernel = "kernel distance (digits classifier)"
 
@@ -118,6 +109,10 @@ class DigitsClassifier(nn.Module):
     def classify(self, images: UInt8[Tensor, "b 1 8 8"]) -> Int64[Tensor, " b"]:
         """The likeliest class of each."""
         return self.head(self(images)).argmax(1)
+
+
+Features: TypeAlias = Inception | DigitsClassifier
+"""A network from images uint8 [b, c, h, w] to features [b, d]."""
 
 
 def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
@@ -143,7 +138,6 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
 def train_digits_classifier(steps: int = STEPS, seed: int = 0) -> DigitsClassifier:
     """Cross-entropy, Adam, a learning rate that falls linearly to 0."""
     data = digits("train")
-    assert data.labels is not None
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = DigitsClassifier()
@@ -151,6 +145,7 @@ def train_digits_classifier(steps: int = STEPS, seed: int = 0) -> DigitsClassifi
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = LR * (1 - step / steps)
         images, labels = data.batch(batch_indices(seed, step, BATCH, len(data)))
+        assert labels is not None
         loss = F.cross_entropy(network.head(network(images)), labels)
         optimiser.zero_grad()
         loss.backward()

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def save_samples(path: Path, images: UInt8[Tensor, "n c h w"], labels: Int64[Ten
     Raises:
         OSError: it cannot be written, and is as it was.
     """
-    arrays = {"arr_0": images.permute(0, 2, 3, 1).cpu().numpy()}
+    arrays: dict[str, Any] = {"arr_0": images.permute(0, 2, 3, 1).cpu().numpy()}
     if labels is not None:
         arrays["arr_1"] = labels.cpu().numpy()
     with replacing(path) as file:

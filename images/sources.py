@@ -25,7 +25,8 @@ COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # what ha
 CROP, STRIDE = 32, 16
 HELD_OUT = 5  # every fifth digit is kept for the test split
 Item = tuple[np.ndarray, int | None]
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass

@@ -41,6 +41,11 @@ def png(image: np.ndarray, mode: str | None = None) -> bytes:
 GOOD = png(pixels(1, 8, 8)[0])
 
 
+def as_list(labels: torch.Tensor | None) -> list[int]:
+    assert labels is not None
+    return labels.tolist()
+
+
 def make(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as made:
         for name, data in members.items():
@@ -62,7 +67,7 @@ def test_what_is_written_is_read(path: Path, channels: int) -> None:
     assert archive.write(path, zip(images, labels, strict=True)) == 5
     found = Images.open(path)
     assert torch.equal(found.images[:], torch.from_numpy(images))
-    assert found.labels.tolist() == labels
+    assert as_list(found.labels) == labels
     assert (found.shape, len(found), found.classes) == ((channels, 8, 8), 5, 4)
 
 
@@ -90,7 +95,7 @@ def test_images_too_many_for_memory_are_read_from_disk(path: Path, monkeypatch: 
     assert not isinstance(found.images, torch.Tensor)
     batch, labels = found.batch(torch.tensor([2, 0]))
     assert torch.equal(batch, torch.from_numpy(images[[2, 0]]))
-    assert labels.tolist() == [2, 0]
+    assert as_list(labels) == [2, 0]
 
 
 def test_flips_mirror_the_images_they_name(path: Path) -> None:
@@ -233,7 +238,7 @@ def test_no_damage_gets_through(path: Path) -> None:
             refused += 1
             continue
         assert torch.equal(found.images[:], before.images[:])
-        assert found.labels is None or torch.equal(found.labels, before.labels)
+        assert found.labels is None or found.labels.tolist() == [0, 1]
     assert refused > 300
 
 
