@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.commands import TINY, contents, python, same_results
+from toy.board import Board
 from toy.run import main
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -159,6 +160,39 @@ def test_killed_while_and_between_saving(unbroken: Path, tmp_path: Path) -> None
     assert progress(directory) == {"gan 0-1": STEPS, "smart-decoupled 0-1": 50}
     assert any(name.endswith(".partial") for name in contents(directory))
     assert_resumes(directory, unbroken)
+
+
+STATEFUL = {
+    "vae": "--generator vae",
+    "flow": "--generator flow",
+    "conditional": "--conditional --manifold 8-ring --d-ahead 5",
+    "own score": "--term matching --d-ahead 5",
+    "spectral": "--control spectral --d-ahead 5",
+    "noise of the control": "--control instance-noise --gamma 0.2 --d-ahead 5",
+    "every k-th step, SGD": "--every 3 --warm-up 30 --optimizer sgd --equal-length --d-ahead 5",
+}
+
+
+@pytest.mark.parametrize("options", STATEFUL.values(), ids=STATEFUL)
+def test_every_state_is_kept(options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in mid-training, between two draws of random numbers, and continued."""
+    directory, whole = tmp_path / "run", tmp_path / "whole"
+    small = "--arms smart-decoupled --seeds 2 --width 8 --layers 1 --batch 16 --samples 32 --steps 40 --eval-every 10"
+    arguments = ["--processes", "1", *small.split(), *options.split()]
+    assert main([*arguments, "--out", str(whole)]) == 0
+
+    tell = Board.tell
+
+    def stop_at_20(board: Board, slot: int, step: int, *values: float) -> None:
+        tell(board, slot, step, *values)
+        if step == 20:
+            board.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Board, "tell", stop_at_20)
+        assert main([*arguments, "--out", str(directory)]) == 1
+    assert progress(directory) == {"smart-decoupled 0-1": 20}
+    assert_resumes(directory, whole)
 
 
 def test_resuming_what_is_done_changes_nothing(finished: Path, tmp_path: Path) -> None:

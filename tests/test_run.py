@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ import torch
 from PIL import Image
 
 from tests.commands import TINY, Command, python, same_results
-from toy.config import PRESETS, Config
+from theory.manifolds import names
+from toy.config import CHOICES, MANIFOLDS, PRESETS, Config
+from toy.experiment import FILES
 from toy.metrics import METRICS
+from toy.report import name as name_of
+from toy.run import options_of
 
 ARMS = ["gan", "smart-decoupled"]
 NORMS = ["adversarial_gradient", "score_gradient"]
@@ -23,7 +28,7 @@ NORMS = ["adversarial_gradient", "score_gradient"]
 
 def test_exactly_the_files_of_the_contract(finished: Path) -> None:
     names = {"config.json", "metrics.csv", "summary.json", "samples.npz", "figure.png", "checkpoint.pt"}
-    assert {path.name for path in finished.iterdir()} == names
+    assert {path.name for path in finished.iterdir()} == names == set(FILES)
 
 
 def test_config(finished: Path) -> None:
@@ -138,21 +143,98 @@ def test_stacks_of_seeds(preset: str) -> None:
     assert [seed for group in groups for seed in group] == list(range(8))
 
 
+# Every choice that has a name, in few runs; each with the metric that it adds
+EVERYTHING = {
+    "--generator vae --weighting x0": "negative_log_likelihood",
+    "--generator vae --term matching --optimizer sgd": "negative_log_likelihood",
+    "--generator flow --weight-rule annealed --score perturbed": "negative_log_likelihood",
+    "--conditional --manifold 8-ring --control gradient-penalty --loss wasserstein --term detached": "wrong_class",
+    "--conditional --manifold two-moons --score learned --score-steps 3": "wrong_class",
+    "--loss hinge --control spectral --weighting x0 --every 2 --warm-up 2 --dim 3": "",
+    "--loss least-squares --control r2 --gamma 0.1 --term detached --score perturbed --score-error 0.5": "",
+    "--loss relativistic --control r1-r2 --term matching --weight-rule annealed": "",
+    "--loss non-saturating --control instance-noise --gamma 0.2 --weight-rule ratio --optimizer sgd": "",
+    "--loss saturating --control r1 --manifold weighted --weight-rule budget --max-norm 1 --max-push 3": "",
+    "--control none --equal-length --score learned --score-steps 3 --no-scale-by-every --thickness 0.1": "",
+}
+QUICK = [*TINY, *shlex.split("--steps 4 --eval-every 2 --samples 32")]
+
+
+def test_everything_is_among_them() -> None:
+    given = {word for options in EVERYTHING for word in options.split()}
+    for option, choices in CHOICES.items():
+        default = {getattr(Config(), option)}
+        assert set(choices) <= given | default, option
+
+
+@pytest.mark.parametrize("options", EVERYTHING)
+def test_choices(options: str, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with them comes to its end and says what it was; the picture is of it too."""
+    monkeypatch.chdir(tmp_path)  # where learned scores are kept
+    ended = run(*QUICK, *options.split(), "--out", "run")
+    assert (ended.status, ended.err) == (0, "")
+    assert {path.name for path in Path("run").iterdir()} == set(FILES)
+    table = pd.read_csv("run/metrics.csv")
+    assert np.isfinite(table.value).all()
+    added = EVERYTHING[options]
+    assert {added} - {""} <= set(table.metric)
+    assert not added or name_of(added) in ended.out
+    with_discriminator = "--generator" not in options
+    assert (" loss" in ended.out.splitlines()[0]) == with_discriminator
+    assert ("adversarial_gradient" in set(table.metric)) == with_discriminator
+    assert ("field_adversarial" in np.load("run/samples.npz").files) == with_discriminator
+
+
+def test_film(run: Command, tmp_path: Path) -> None:
+    """Beside the run's own files, which it does not change."""
+    film = tmp_path / "run" / "film.gif"
+    ended = run(*QUICK, "--out", film.parent, "--animate", film)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.endswith(f"filmed: {film}\n")
+    assert {path.name for path in film.parent.iterdir()} == {*FILES, "film.gif"}
+    with Image.open(film) as image:
+        assert image.format == "GIF"
+        assert getattr(image, "n_frames", 1) > 1
+
+
 LIGHT = """
-import sys, toy.run, toy.config
+import sys, time, toy.run, toy.config
 try:
     sys.exit(toy.run.main(["--help"]))
 finally:
+    print("seconds:", time.process_time())
     print("imported:", *sorted({"torch", "scipy", "pandas", "matplotlib"} & set(sys.modules)))
 """
 
 
 def test_help() -> None:
-    """In time: without torch, nor anything else that is slow to load. It names every option."""
+    """In time: without torch, nor anything else that is slow to load. It names every option and every choice."""
     ended = python("-c", LIGHT)
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.rstrip().endswith("imported:")
+    assert float(ended.out.splitlines()[-2].removeprefix("seconds:")) < 1
     for name in Config.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in ended.out, name
+    for choices in CHOICES.values():
+        for name in choices:
+            assert name in ended.out, name
+    for name in MANIFOLDS:
+        assert f"- {name}: " in ended.out, name
     assert "\x1b" not in ended.out
     assert io.StringIO(ended.out).readline().startswith("usage: python -m toy.run")
+
+
+def test_commands_of_the_readme() -> None:
+    """Each is one that this version takes."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    commands = re.findall(r"python -m toy\.run([^\n`#]*)", readme)
+    assert len(commands) > 3
+    for command in commands:
+        arguments = shlex.split(command)
+        if "--help" not in arguments:
+            options_of(arguments)
+
+
+def test_manifolds_are_the_catalogue() -> None:
+    """Named without torch for --help, and only here compared."""
+    assert tuple(MANIFOLDS) == names()

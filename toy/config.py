@@ -17,6 +17,27 @@ import tyro
 from theory.commandline import choose
 
 # name -> what it is, in one line: the command line's help is made of these
+MANIFOLDS = {
+    "points": "two point masses",
+    "8-ring": "8 narrow Gaussians on a circle",
+    "grid": "5 x 5 Gaussians",
+    "weighted": "4 Gaussians, unequally likely",
+    "ring": "the unit circle",
+    "concentric": "two circles about one centre",
+    "sphere": "the unit sphere of R^3",
+    "torus": "the product of two circles, in R^4",
+    "segment": "a segment",
+    "polyline": "a zigzag of three segments",
+    "square": "the outline of a square",
+    "star": "the outline of a star",
+    "two-moons": "two half circles",
+    "spiral": "half circles joined smoothly",
+    "swiss-roll": "the spiral times an interval, in R^3",
+    "subspace": "a Gaussian on a plane of R^3",
+    "box": "a full square",
+    "checkerboard": "the black squares of a board",
+    "mixed": "a point, a circle and a full square",
+}
 LOSSES = {
     "saturating": "the generator minimises log(1 - D(fake)): the minimax game",
     "non-saturating": "the generator minimises -log D(fake)",
@@ -84,8 +105,7 @@ class Config:
     adversarial one, one Adam); smart-decoupled (ours: it stays outside Adam's moments).
     """
 
-    manifold: str = "ring"
-    """The real law: a name of the catalogue (python -c "from theory.manifolds import names; print(names())")."""
+    manifold: Annotated[str, listed("The real law, a name of the catalogue.", MANIFOLDS)] = "ring"
     dim: int | None = None
     """Dimension of the space that the law is embedded in; its own if not given."""
     thickness: float = 0.0
@@ -204,16 +224,45 @@ class Config:
             raise ValueError(f"conditional is for generator gan; given generator {self.generator}")
         if self.generator != "gan" and self.weight_rule == "ratio":
             raise ValueError(f"weight_rule ratio needs an adversarial gradient; given generator {self.generator}")
-        if self.conditional and self.score == "learned":
-            raise ValueError(
-                "conditional needs the score of each class; given score learned, which is of the whole law"
-            )
+        if self.conditional and self.term == "matching":
+            raise ValueError("conditional needs the score of each class; term matching learns that of all samples")
         if self.weight_rule == "budget":
+            self.check_budget()
             for name in self.arms:
                 if not 0 <= self.arm(name).weight < 1:
                     raise ValueError(
                         f"{name}.weight is a total variation in [0, 1) under budget; given {self.arm(name).weight}"
                     )
+
+    def check_budget(self) -> None:
+        """ValueError where the bias is not that of claim E3, and no lambda can be told from it."""
+        predicted = {
+            "generator": ("gan",),
+            "conditional": (False,),
+            "loss": ("saturating", "non-saturating"),
+            "term": ("full",),
+            "weighting": ("eps",),
+        }
+        for name, choices in predicted.items():
+            if getattr(self, name) not in choices:
+                wanted = " or ".join(map(str, choices))
+                raise ValueError(f"weight_rule budget needs {name} {wanted}; given {getattr(self, name)}")
+
+    def without_effect(self) -> dict[str, str]:
+        """Option -> why it decides nothing beside the others."""
+        found = {}
+        if self.generator != "gan":
+            adversarial = ("loss", "control", "gamma", "d_steps", "d_ahead", "d_lr", "start")
+            found |= dict.fromkeys(adversarial, f"generator {self.generator} is trained without a discriminator")
+        if self.generator == "flow":
+            found["latent"] = "a flow's z has the dimension of the law"
+        if self.control in ("none", "spectral"):
+            found["gamma"] = f"control {self.control} has no strength"
+        if self.score != "learned":
+            found["score_steps"] = f"score {self.score} is not trained"
+        if self.score != "perturbed":
+            found["score_error"] = f"score {self.score} is not perturbed"
+        return found
 
     def arm(self, name: str) -> Arm:
         """The options of an arm, by its name on the command line."""

@@ -120,6 +120,10 @@ class LikelihoodTrainer:
             raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
 
     @torch.no_grad()
+    def generate(self, latent: Float[Tensor, "s n k"]) -> Float[Tensor, "s n d"]:
+        return self.model.sample(latent)
+
+    @torch.no_grad()
     def sample(self) -> Float[Tensor, "s n d"]:
         """Samples of the averaged generator, from latents that are each seed's own."""
         return self.average.sample(self.normal(self.config.samples, 0))
@@ -133,8 +137,7 @@ class LikelihoodTrainer:
         """The norm of the score term's gradient at a typical sample (the median of a batch), without lambda. A
         likelihood has no gradient at the samples to compare with."""
         draws = self.noise(self.at)
-        with torch.no_grad():
-            x = self.model.sample(draws.latent[1])
+        x = self.generate(draws.latent[1])
         return {"score_gradient": self.score_term_gradient(x, draws.u, draws.eps).norm(dim=-1).median(1).values}
 
     @torch.no_grad()

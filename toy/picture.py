@@ -1,7 +1,8 @@
 """The picture of a run: what is generated, what pulls at a sample, how training went.
 
 Top: real samples, where the generator starts, and what each arm ends with. Middle: the two pulls on a sample at
-step 0, and their norms during training. Bottom: three metrics. Every number in it is read from the run's results.
+step 0, and their norms during training; without a discriminator the score term's, and the likelihood. Bottom: three
+metrics. Every number in it is read from the run's results.
 No torch here, and no pyplot: a figure of its own, nothing global.
 """
 
@@ -41,13 +42,33 @@ NOTE, TEXT, HEAD = 8.8, 9.8, 12.5  # points
 DECADES = 10  # of norms that the colours tell apart, below the largest
 VISIBLE = 1e-6  # of the largest norm; below it a dot, because an arrow would say that something pulls there
 LOWEST = 1e-12  # a smaller norm counts as this in the curves: 0 has no logarithm
-LOSSES = {"saturating": r"$-\nabla\,\log(1-D(x))$", "non-saturating": r"$\nabla\,\log D(x)$"}
+KINDS = {"gan": "GAN", "vae": "VAE", "flow": "flow"}
+LOSSES = {  # minus the gradient of the generator's loss at a sample
+    "saturating": r"$-\nabla\,\log(1-D(x))$",
+    "non-saturating": r"$\nabla\,\log D(x)$",
+    "hinge": r"$\nabla\,D(x)$",
+    "least-squares": r"$-\nabla\,(D(x)-1)^2/2$",
+    "wasserstein": r"$\nabla\,D(x)$",
+    "relativistic": r"$\nabla\,\log\,\mathrm{sigmoid}(D(x)-D(x_{real}))$",
+}
+TERMS = {  # minus that of the score term
+    "full": r"$-%s\nabla\,E\,\|%s(x_t)-\epsilon\|^2$",
+    "detached": r"$-2\,E\,%s(%s(x_t)-\epsilon)/\mathrm{nsr}$",
+    "matching": r"$-2\,E\,%s(%s(x_t)-\epsilon_G(x_t))/\mathrm{nsr}$",
+}
+RULES = {
+    "fixed": r"before its weight, $\lambda$ = %s",
+    "annealed": r"before its weight, $\lambda$ = %s to 0",
+    "ratio": r"before its weight, a ratio of %s",
+    "budget": r"before its weight, for a bias of %s",
+}
 CURVES = {
     "off_manifold": "off the manifold (less is better)",
     "coverage": "manifold covered (more is better)",
     "sliced_w2": "sliced $W_2$ to the real law (less is better)",
 }
-NORMS = {"adversarial_gradient": ("discriminator", "-"), "score_gradient": ("score (GAN: not used)", "--")}
+NORMS = {"adversarial_gradient": ("discriminator", "-"), "score_gradient": ("score (%s: not used)", "--")}
+LIKELIHOOD = "negative_log_likelihood"
 
 
 def draw(config: dict, metrics: pd.DataFrame, summary: dict, arrays: Mapping[str, np.ndarray]) -> Figure:
@@ -58,13 +79,17 @@ def draw(config: dict, metrics: pd.DataFrame, summary: dict, arrays: Mapping[str
         metrics: metrics.csv: arm, seed, step, metric, value.
         summary: summary.json, as `toy.statistics.summary` makes it.
         arrays: samples.npz: real [n, d]; each arm's samples [seed, n, d]; start [n, d]; plane [2, d], orthonormal
-            rows; origin [d]; field_points, field_adversarial, field_score [m, 2], in the plane's coordinates, the
-            points a regular grid.
+            rows; origin [d]; field_points, field_score and, of a GAN, field_adversarial [m, 2], in the plane's
+            coordinates, the points a regular grid.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
     _title(figure, config, summary, arrays["real"].shape[1])
     _samples(figure, config, summary, arrays)
-    _fields(figure, config, arrays)
+    if config["generator"] == "gan":
+        _fields(figure, config, arrays)
+    else:
+        _field_and_likelihood(figure, config, metrics, arrays)
+    _norms(figure, config, metrics)
     _curves(figure, config, metrics)
     return figure
 
@@ -108,13 +133,18 @@ def off_manifold(
     return off
 
 
+def _label(config: dict, arm: str) -> str:
+    return ARM_LABELS[arm].replace("GAN", KINDS[config["generator"]])
+
+
 def _title(figure: Figure, config: dict, summary: dict, dim: int) -> None:
-    missed = [f"{ARM_LABELS[arm]} {percent(summary['arms'][arm]['off_manifold'])}" for arm in config["arms"]]
+    missed = [f"{_label(config, arm)} {percent(summary['arms'][arm]['off_manifold'])}" for arm in config["arms"]]
     head = f"After {config['steps']} steps, the share of generated samples off the manifold of the real ones:"
     _say(figure, WIDTH / 2, 0.2, head, HEAD, "center", weight="bold")
     _say(figure, WIDTH / 2, 0.46, ",  ".join(missed), HEAD - 2, "center", weight="bold")
     law = f"{config['manifold']} in $\\mathbb{{R}}^{{{dim}}}$"
     law += f", thickened by {config['thickness']:g}" if config["thickness"] else ""
+    law += ", class by class" if config["conditional"] else ""
     over = f"{config['seeds']} seeds; in brackets: 95 % intervals over seeds" if config["seeds"] > 1 else "one seed"
     _say(
         figure,
@@ -150,7 +180,7 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
     for panel, (arm, points) in zip(panels[1:], made.items(), strict=True):
         results = summary["arms"][arm]
         off = off_manifold(arrays[arm][0], arrays["real"], results["off_manifold"]["per_seed"][0])
-        _map(panel, corner, side, ARM_LABELS[arm], ARM_COLOURS[arm])
+        _map(panel, corner, side, _label(config, arm), ARM_COLOURS[arm])
         panel.plot(*real.T, ".", color=REAL_COLOUR, ms=5, mew=0)
         panel.plot(*points[off].T, ".", color=OFF_COLOUR, ms=2, mew=0)
         panel.plot(*points[~off].T, ".", color=ARM_COLOURS[arm], ms=3, mew=0)
@@ -165,27 +195,61 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
 def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> None:
     fields = {"discriminator": arrays["field_adversarial"], "score term": arrays["field_score"]}
     colours = strengths(np.concatenate(list(fields.values())))
-    note = f"Arrow: direction only. Colour: strength. Dot: under $10^{{{np.log10(VISIBLE):.0f}}}$ of the strongest."
-    note += " Pink: the start." if arrays["real"].shape[1] == 2 else " In the same plane."
-    _section(figure, 4.6, "What pulls at a sample", note)
-    forces = (
-        "The discriminator pulls to what it takes for real; the score term to where noised real samples are likely."
-    )
+    _pulls(figure, config, arrays)
+    forces = "The discriminator pulls to what it takes for real; the score term to where noised real samples are likely"
+    forces += ", here of the first class." if config["conditional"] else "."
     _say(figure, 0.3, 4.87, forces, TEXT, "left", color=NOTE_COLOUR)
-    weights = dict.fromkeys(config[arm.replace("-", "_")]["weight"] for arm in config["arms"])
-    used = " or ".join(f"{weight:g}" for weight in weights if weight)
     trained = f"trained {config['d_ahead']} steps ahead" if config["d_ahead"] else "not yet trained"
     says = {
         "discriminator": f"{LOSSES[config['loss']]}\nat step 0; $D$ {trained}",
-        "score term": r"$-\nabla\,E\,\|\epsilon^*(x_t)-\epsilon\|^2$"
-        + (f"\nbefore its weight, $\\lambda$ = {used}" if used else ""),
+        "score term": _score_term(config),
     }
     for i, (name, field) in enumerate(fields.items()):
         panel = _axes(figure, 0.3 + 2.8 * i, 5.3, 2.65, 2.65)
         _field(panel, field, arrays, colours)
         panel.set_title(f"the pull of the {name}", size=TEXT, weight="bold", pad=4)
         _below(panel, says[name])
-    bar = _axes(figure, 5.85, 5.3, 0.14, 2.65)
+    _bar(figure, 5.85, colours)
+
+
+def _field_and_likelihood(
+    figure: Figure, config: dict, metrics: pd.DataFrame, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """What there is without a discriminator: one pull, and in the place of the other what the likelihood reached."""
+    colours = strengths(arrays["field_score"])
+    _pulls(figure, config, arrays)
+    forces = "The score term pulls to where noised real samples are likely; a likelihood pulls at no generated sample."
+    _say(figure, 0.3, 4.87, forces, TEXT, "left", color=NOTE_COLOUR)
+    panel = _axes(figure, 0.3, 5.3, 2.65, 2.65)
+    _field(panel, arrays["field_score"], arrays, colours)
+    panel.set_title("the pull of the score term", size=TEXT, weight="bold", pad=4)
+    _below(panel, _score_term(config))
+    _bar(figure, 3.05, colours)
+    reached = _axes(figure, 4.25, 5.3, 2.2, 2.65)
+    _curve(reached, config["arms"], metrics, LIKELIHOOD)
+    what = "negative log likelihood" if config["generator"] == "flow" else "negative ELBO"
+    reached.set_title(what, size=TEXT, weight="bold", pad=4)
+    reached.set_xlabel("step\n(of fresh real samples, nats;\nmean over seeds)", size=NOTE)
+
+
+def _pulls(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> None:
+    note = f"Arrow: direction only. Colour: strength. Dot: under $10^{{{np.log10(VISIBLE):.0f}}}$ of the strongest."
+    note += " Pink: the start." if arrays["real"].shape[1] == 2 else " In the same plane."
+    _section(figure, 4.6, "What pulls at a sample", note)
+
+
+def _score_term(config: dict) -> str:
+    """The formula of what is drawn, and what becomes of it."""
+    weighting = r"\mathrm{nsr}^2\," if config["weighting"] == "x0" else ""
+    model = r"\epsilon^*" if config["score"] == "analytic" else r"\epsilon_\theta"
+    formula = TERMS[config["term"]] % (weighting, model)
+    weights = dict.fromkeys(config[arm.replace("-", "_")]["weight"] for arm in config["arms"])
+    used = " or ".join(f"{weight:g}" for weight in weights if weight)
+    return formula + (f"\n{RULES[config['weight_rule']] % used}" if used else "")
+
+
+def _bar(figure: Figure, left: float, colours: LogNorm) -> None:
+    bar = _axes(figure, left, 5.3, 0.14, 2.65)
     figure.colorbar(ScalarMappable(colours, STRENGTHS), cax=bar, extend="min")
     bar.yaxis.set_major_locator(LogLocator(numticks=8))
     bar.tick_params(labelsize=NOTE)
@@ -220,15 +284,18 @@ def strengths(field: Float[np.ndarray, "m 2"]) -> LogNorm:
     return LogNorm(top * 10.0**-DECADES, top)
 
 
-def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
-    norms = _axes(figure, 7.15, 5.3, 2.65, 2.65)
-    for metric, (_, line) in NORMS.items():
-        _curve(norms, config["arms"], metrics, metric, line, logarithmic=True)
-    norms.set_yscale("log")
-    norms.set_title("during training", size=TEXT, weight="bold", pad=4)
-    norms.set_xlabel("step\n(norm at the median generated sample,\ngeometric mean over seeds)", size=NOTE)
-    _lines(norms, dict(NORMS.values()))
+def _norms(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
+    panel = _axes(figure, 7.15, 5.3, 2.65, 2.65)
+    drawn = NORMS if config["generator"] == "gan" else {"score_gradient": NORMS["score_gradient"]}
+    for metric, (_, line) in drawn.items():
+        _curve(panel, config["arms"], metrics, metric, line, logarithmic=True)
+    panel.set_yscale("log")
+    panel.set_title("during training", size=TEXT, weight="bold", pad=4)
+    panel.set_xlabel("step\n(norm at the median generated sample,\ngeometric mean over seeds)", size=NOTE)
+    _lines(panel, {text.replace("%s", _label(config, "gan")): line for text, line in drawn.values()})
 
+
+def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
     over = "Line: mean over seeds. Band: 95 % bootstrap interval of it." if config["seeds"] > 1 else "One seed."
     _section(figure, 8.8, "Training", over)
     for i, (metric, title) in enumerate(CURVES.items()):
@@ -239,7 +306,7 @@ def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
         panel.set_xlabel("step", size=NOTE)
         if metric != "sliced_w2":
             panel.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    keys = [Line2D([], [], color=ARM_COLOURS[arm], lw=2.5, label=ARM_LABELS[arm]) for arm in config["arms"]]
+    keys = [Line2D([], [], color=ARM_COLOURS[arm], lw=2.5, label=_label(config, arm)) for arm in config["arms"]]
     figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=TEXT, frameon=False, borderaxespad=0.2)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from theory.commandline import UsageError, choose, parse
-from toy.config import PRESETS, Config, as_dict, differences
+from toy.config import MANIFOLDS, PRESETS, Config, as_dict, differences
 from toy.failures import CheckpointError, Diverged, Stopped, reason
 
 PROG = "python -m toy.run"
@@ -41,8 +41,11 @@ class Options(Config):
     """Processes; the results do not depend on it."""
     tune: bool = False
     """Find each arm's best learning rate and lambda on seeds that no comparison uses, print them, and stop."""
+    animate: Path | None = None
+    """Also film the first seed of each arm: a .gif or .mp4 of samples and fields. Each arm is trained once more."""
 
     def __post_init__(self) -> None:
+        choose(self.manifold, tuple(MANIFOLDS), "manifold")
         super().__post_init__()
         choose(self.preset, tuple(PRESETS), "preset")
         if self.processes < 1:
@@ -51,15 +54,19 @@ class Options(Config):
             raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
             raise ValueError("which run? --resume needs --out, its directory")
+        if self.animate is not None and self.generator != "gan":
+            raise ValueError(f"animate shows a discriminator's pull: generator must be gan; given {self.generator}")
+        if self.animate is not None and self.tune:
+            raise ValueError("give --animate or --tune, not both")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = parse(Options, arguments, PROG, default=defaults(arguments))
+        options = options_of(arguments)
         config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
         checkpoint = options.out / "checkpoint.pt" if options.resume and options.out else None
-        in_worker(options.processes, check, config, checkpoint)
+        in_worker(options.processes, check, config, checkpoint, options.animate, options.out)
         directory = None if options.tune else prepare(options, config)
     except (UsageError, CheckpointError, ValueError, TypeError) as error:
         return complain(error, 2)
@@ -67,7 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(reason(error), 1)
     except KeyboardInterrupt:
         return complain("interrupted", 1)
-    return search(options, config) if directory is None else execute(config, directory, options.processes)
+    return search(options, config) if directory is None else execute(config, directory, options)
+
+
+def options_of(arguments: Sequence[str]) -> Options:
+    """What the arguments say, the rest from a preset or the run to be resumed.
+
+    Raises:
+        UsageError, ValueError: they cannot be meant, or one would be ignored.
+    """
+    default = defaults(arguments)
+    options = parse(Options, arguments, PROG, default=default)
+    for name, why in options.without_effect().items():
+        if getattr(options, name) != getattr(default, name):
+            raise UsageError(f"{name} has no effect: {why}; given {getattr(options, name)}")
+    return options
 
 
 def in_worker(processes: int, function: Callable[..., None], *arguments: Any) -> None:
@@ -148,13 +169,21 @@ def stored(directory: Path) -> dict[str, Any]:
     return values
 
 
-def check(config: Config, checkpoint: Path | None) -> None:
-    """In a worker, which has torch: raises what is wrong with the law or the checkpoint."""
-    from theory.manifolds import make, names
+def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
+    """In a worker, which has torch: raises what is wrong with the law, its classes, the checkpoint or the film."""
+    from theory.manifolds import make
     from toy.checkpoint import load
+    from toy.classes import Classes
 
-    choose(config.manifold, names(), "manifold")
-    make(config.manifold, dim=config.dim, thickness=config.thickness)
+    law = make(config.manifold, dim=config.dim, thickness=config.thickness)
+    if config.conditional:
+        classes = Classes(law)
+        for count in (config.batch, config.samples):
+            classes.parts(count)
+    if film is not None:
+        from toy.animation import check_path
+
+        check_path(Path(film.name) if film.parent == out else film)  # --out itself is made later
     if checkpoint is not None and checkpoint.exists():
         load(checkpoint, config)
 
@@ -204,13 +233,20 @@ def search(options: Options, config: Config) -> int:
     return 0
 
 
-def execute(config: Config, directory: Path, processes: int) -> int:
+def shoot(config: Config, path: Path) -> None:
+    """In a worker, which has torch: the film."""
+    from toy.film import film
+
+    film(config, path)
+
+
+def execute(config: Config, directory: Path, options: Options) -> int:
     """Trains, compares, draws, stores; the exit status."""
     from toy.experiment import train, write_json
 
     again = f"{PROG} --out {directory} --resume"
     try:
-        table, arrays = train(config, directory, processes)
+        table, arrays = train(config, directory, options.processes)
         from toy import files
         from toy.picture import draw, png
         from toy.report import print_report
@@ -220,6 +256,9 @@ def execute(config: Config, directory: Path, processes: int) -> int:
         write_json(directory / "summary.json", found)
         files.write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
         print_report(config, found, directory)
+        if options.animate is not None:
+            in_worker(options.processes, shoot, config, options.animate)
+            print(f"filmed: {options.animate}")
     except Diverged as error:
         return complain(f"{error}; the metrics until then are in {directory}", 1)
     except Stopped:

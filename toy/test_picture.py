@@ -12,16 +12,20 @@ import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.quiver import Quiver
+from matplotlib.text import Text
 from PIL import Image
 
-from toy.config import ARMS, Config
+from toy import picture
+from toy.config import ARMS, LOSSES, TERMS, WEIGHT_RULES, Config
 from toy.picture import (
     ARM_COLOURS,
     ARM_LABELS,
     CURVES,
     DECADES,
     DPI,
+    LIKELIHOOD,
     NORMS,
     REAL_COLOUR,
     START_COLOUR,
@@ -45,11 +49,13 @@ def ring(n: int, dim: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)] + [np.zeros(n)] * (dim - 2), 1)
 
 
-def a_run(arms: tuple[str, ...] = ARMS, seeds: int = 3, dim: int = 2) -> Run:
+def a_run(arms: tuple[str, ...] = ARMS, seeds: int = 3, dim: int = 2, **options) -> Run:
     """What a run leaves: noise about the ring, and metrics drawn at random."""
     rng = np.random.default_rng(0)
-    config = dataclasses.asdict(Config(arms=arms, seeds=seeds, dim=dim, steps=STEPS[-1]))
-    index = pd.MultiIndex.from_product([arms, range(seeds), STEPS, [*CURVES, *NORMS]])
+    config = dataclasses.asdict(Config(arms=arms, seeds=seeds, dim=dim, steps=STEPS[-1], **options))
+    adversarial = config["generator"] == "gan"
+    metrics = [*CURVES, *NORMS] if adversarial else [*CURVES, "score_gradient", LIKELIHOOD]
+    index = pd.MultiIndex.from_product([arms, range(seeds), STEPS, metrics])
     table = index.to_frame(index=False, name=["arm", "seed", "step", "metric"]).assign(value=rng.random(len(index)))
     grid = np.linspace(-4, 4, 9)
     points = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
@@ -63,6 +69,8 @@ def a_run(arms: tuple[str, ...] = ARMS, seeds: int = 3, dim: int = 2) -> Run:
         "field_adversarial": np.exp(-5 * np.abs(points).sum(1, keepdims=True)) * points,
         "field_score": -100 * points,
     }
+    if not adversarial:
+        del arrays["field_adversarial"]
     return config, table, summary(table), arrays
 
 
@@ -99,6 +107,38 @@ def test_longest_text_fits():
     assert len(boxes) >= 3
     assert min(box.x0 for box in boxes) >= 0
     assert max(box.x1 for box in boxes) <= WIDTH * DPI
+
+
+@pytest.mark.parametrize(("generator", "kind"), [("vae", "VAE"), ("flow", "flow")])
+def test_without_a_discriminator(generator, kind):
+    """Nothing speaks of one: one field, the likelihood in the place of the other, the arms by their own names."""
+    run = a_run(("gan", "smart"), 2, generator=generator)
+    figure = draw(*run)
+    (field,) = panels(figure, Quiver)
+    assert len(field.get_offsets()) > 0
+    likelihood = "negative ELBO" if generator == "vae" else "negative log likelihood"
+    (panel,) = [axes for axes in figure.axes if axes.get_title() == likelihood]
+    for arm, line in zip(("gan", "smart"), panel.lines, strict=True):
+        assert line.get_ydata()[-1] == pytest.approx(run[2]["arms"][arm][LIKELIHOOD]["mean"])
+    said = [text.get_text() for text in figure.findobj(Text)]
+    assert not [text for text in said if "discriminator" in text or "GAN" in text or "D(x)" in text]
+    assert f"{kind} + score (paper)" in said
+
+
+def test_every_formula_can_be_set():
+    """Those of all games, terms, weightings and rules."""
+    assert set(picture.LOSSES) == set(LOSSES)
+    config, formulas = dataclasses.asdict(Config()), list(picture.LOSSES.values())
+    for term in TERMS:
+        for rule in WEIGHT_RULES:
+            for weighting, score in (("eps", "analytic"), ("x0", "learned")):
+                chosen = {"term": term, "weight_rule": rule, "weighting": weighting, "score": score}
+                formulas.append(picture._score_term(config | chosen))
+    parser = MathTextParser("path")
+    for text in formulas:
+        assert "%" not in text
+        for line in text.split("\n"):
+            parser.parse(line)
 
 
 def test_same_bytes_twice():

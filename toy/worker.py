@@ -49,7 +49,7 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
     failure: Diverged | Stopped | OSError | None = None
     try:
         for found in training(trainer, reference):
-            if trainer.at == 0 and draws and isinstance(trainer, Trainer):
+            if trainer.at == 0 and draws:
                 state["picture"] = {name: torch.from_numpy(value) for name, value in fields(trainer).items()}
             if not records or records[-1][0] < trainer.at:
                 found |= trainer.gradient_norms()
@@ -104,9 +104,9 @@ def plane_of(law: Law) -> tuple[torch.Tensor, torch.Tensor]:
     return origin.float(), torch.linalg.svd(points - origin, full_matrices=False)[2][:2].float()
 
 
-def fields(trainer: Trainer) -> dict[str, np.ndarray]:
-    """Both gradients, as the direction in which a sample moves, over a grid in the plane of the law (first seed, and
-    first class where there are classes)."""
+def fields(trainer: Trains) -> dict[str, np.ndarray]:
+    """The gradients at a sample, as the direction in which it moves, over a grid in the plane of the law (first seed,
+    and first class where there are classes): that of the score term and, where there is one, the adversarial one."""
     origin, plane = plane_of(trainer.law)
     draws = trainer.noise(0)
     start = trainer.generate(draws.latent[-1])[0]
@@ -118,8 +118,8 @@ def fields(trainer: Trainer) -> dict[str, np.ndarray]:
     repeats = 64  # draws of eps a point
     u = torch.linspace(0, 1, repeats).repeat(GRID**2).expand(len(trainer.seeds), -1)
     eps = torch.randn((*u.shape, trainer.law.dim), generator=torch.Generator().manual_seed(1))
-    label = None if trainer.classes is None else 0
-    score = trainer.score_term_gradient(x.repeat_interleave(repeats, 1), u, eps, label)
+    label = None if trainer.term.classes is None else 0
+    score = trainer.term.gradient(x.repeat_interleave(repeats, 1), u, eps, label)
     score = score.view(len(trainer.seeds), GRID**2, repeats, -1).mean(2)
     arrays = {
         "real": real,
@@ -127,7 +127,8 @@ def fields(trainer: Trainer) -> dict[str, np.ndarray]:
         "origin": origin,
         "plane": plane,
         "field_points": grid,
-        "field_adversarial": -trainer.adversarial_gradient(x, label)[0] @ plane.T,
         "field_score": -score[0] @ plane.T,
     }
+    if isinstance(trainer, Trainer):
+        arrays["field_adversarial"] = -trainer.adversarial_gradient(x, label)[0] @ plane.T
     return {name: value.numpy() for name, value in arrays.items()}
