@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def prepare_process() -> None:
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**29)  # M_TRIM_THRESHOLD
-    if in_worker():
+    if in_worker() and threading.current_thread() is threading.main_thread():  # a cluster's tasks run in another one
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
