@@ -1,6 +1,6 @@
-"""Augmentations of what a discriminator sees: differentiable twice, so that generators and gradient penalties see them.
+"""Augmentations of what a discriminator sees: differentiable twice, so that generators and penalties see them.
 
-    augment(images, u, p)    images [b, c, h, w] in -1..1; u [b, numbers] uniform in [0, 1]; each change has probability p
+    augment(images, u, p)    images [b, c, h, w] in -1..1; u [b, numbers] uniform in 0..1; each change has probability p
 
 All randomness is in u: who gives the same numbers gets the same images. At p = 0 the images come back as they were.
 """
@@ -113,7 +113,7 @@ def ada(images: Images, u: Uniform, p: float) -> Images:
         chances = u.new_full((len(GATES),), p)
         chances[[4, 6]] = 1 - math.sqrt(1 - p)  # two rotations: that either acts has probability p
         gates, numbers = u[:, : len(GATES)] < chances, u[:, len(GATES) :].float()
-        moved = _resampled(images.float(), _geometry(gates, numbers[:, :10], images.shape[-1]))
+        moved = _resampled(images.float(), _geometry(gates[:, :MOVES], numbers[:, :10], images.shape[-1]))
         images = _chosen(gates[:, :MOVES].any(1), moved.to(images.dtype), images)
         coloured = _coloured(images.float(), gates[:, MOVES:], numbers[:, 10:])
         return _chosen(gates[:, MOVES:].any(1), coloured.to(images.dtype), images)
@@ -178,9 +178,7 @@ def _coloured(images: Images, gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"
 def _resampled(images: Images, places: Float[Tensor, "b 3 3"]) -> Images:
     """The image whose pixel at y is the old one's at places y."""
     _, _, h, w = images.shape
-    rows, columns = (
-        (2 * torch.arange(n, device=images.device, dtype=torch.float32) + 1) / n - 1 for n in (h, w)
-    )
+    rows, columns = ((2 * torch.arange(n, device=images.device, dtype=torch.float32) + 1) / n - 1 for n in (h, w))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     grid = torch.stack([x, y, torch.ones_like(x)], dim=-1)  # [h, w, 3]
     return _Sample.apply(images, (grid.view(1, -1, 3) @ places.mT)[..., :2].reshape(-1, h, w, 2))
@@ -190,7 +188,7 @@ BILINEAR, MIRRORED = 0, 2
 
 
 class _Sample(Function):
-    """images, grid -> grid_sample, which PyTorch differentiates once; linear in the images, whose gradient alone it has."""
+    """images, grid -> grid_sample, which PyTorch differentiates once. It has a gradient in the images alone."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, grid: Tensor) -> Tensor:

@@ -42,9 +42,7 @@ def check_images(x: Tensor, channels: int, resolution: int) -> None:
         raise ValueError(f"images must be [b, {channels}, {resolution}, {resolution}]; given {tuple(x.shape)}")
 
 
-def embed(
-    embedding: nn.Embedding | None, labels: Int[Tensor, " b"] | None, b: int
-) -> Float[Tensor, "b e"] | None:
+def embed(embedding: nn.Embedding | None, labels: Int[Tensor, " b"] | None, b: int) -> Float[Tensor, "b e"] | None:
     """The labels' embeddings; None where there are no classes.
 
     Raises:

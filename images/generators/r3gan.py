@@ -60,7 +60,7 @@ class R3GANConfig:
             raise ValueError(f"widths must be {stages} whole numbers, one a stage; given {self.widths}")
         if any(width * self.expansion % self.cardinality for width in self.widths):
             raise ValueError(
-                f"cardinality must divide every width times {self.expansion}; given {self.cardinality} and {self.widths}"
+                f"cardinality must divide every width times {self.expansion}; given {self.cardinality}, {self.widths}"
             )
 
 
@@ -80,9 +80,7 @@ class Generator(nn.Module):
             self.stages.append(nn.Sequential(*transition, *residual_blocks(width, config)))
         self.to_image = drawn(nn.Conv2d(last, config.channels, 1, bias=False))
 
-    def forward(
-        self, z: Float[Tensor, "b l"], labels: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
+    def forward(self, z: Float[Tensor, "b l"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
         check_latent(z, self.config.latent)
         label = embed(self.labels, labels, len(z))
         scale = self.linear(z if label is None else torch.cat([z, label], dim=1))  # [b, width]
@@ -110,9 +108,7 @@ class Discriminator(nn.Module):
         if self.labels is not None:
             nn.init.normal_(self.labels.weight, std=last**-0.5)
 
-    def forward(
-        self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, " b"]:
+    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
         check_images(x, self.config.channels, self.config.resolution)
         label = embed(self.labels, labels, len(x))
         x = self.from_image(x)

@@ -4,15 +4,16 @@ A mapping network turns (z, class) into a style w; every convolution scales its 
 w and its output channels back to unit deviation (demodulation); images are sums over resolutions. Parameters are stored
 at unit deviation and scaled where they are used (equalised learning rate).
 
-Source: Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020, "Analyzing and improving the image quality of StyleGAN";
-classes and the CIFAR10 configuration: Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020, "Training generative
-adversarial networks with limited data"; equalised learning rate, minibatch deviation: Karras, Aila, Laine, Lehtinen 2018.
+Source: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN"; classes and the configuration for
+CIFAR10: Karras et al. 2020, "Training generative adversarial networks with limited data"; equalised learning rate and
+minibatch deviation: Karras, Aila, Laine, Lehtinen 2018, "Progressive growing of GANs".
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -83,7 +84,7 @@ class Generator(nn.Module):
         self.constant = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.layers = nn.ModuleList([Layer(widths[0], widths[0], style)])
         self.to_image = nn.ModuleList([ToImage(widths[0], config.channels, style)])
-        for before, width in zip(widths[:-1], widths[1:], strict=True):
+        for before, width in pairwise(widths):
             self.layers += [Layer(before, width, style, up=True), Layer(width, width, style)]
             self.to_image.append(ToImage(width, config.channels, style))
         sides = [4 << (i + 1) // 2 for i in range(len(self.layers))]
@@ -126,8 +127,7 @@ class Mapping(nn.Module):
         self.latent = latent
         self.labels = nn.Embedding(classes, style) if classes else None
         widths = [latent + (style if classes else 0)] + [style] * layers
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.layers = nn.ModuleList([Linear(before, after, rate=0.01) for before, after in pairs])
+        self.layers = nn.ModuleList([Linear(before, after, rate=0.01) for before, after in pairwise(widths)])
 
     def forward(self, z: Float[Tensor, "b l"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b s"]:
         check_latent(z, self.latent)
@@ -219,17 +219,14 @@ class Discriminator(nn.Module):
         self.config = config
         widths = config.widths[::-1]
         self.from_image = Conv(config.channels, widths[0], 1)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.blocks = nn.ModuleList([Down(before, after, config.residual) for before, after in pairs])
+        self.blocks = nn.ModuleList([Down(before, after, config.residual) for before, after in pairwise(widths)])
         last = widths[-1]
         self.conv = Conv(last + 1, last, 3)
         self.linear = Linear(last * 16, last)
         self.out = Linear(last, config.latent if config.classes else 1)
         self.labels = Mapping(0, config.classes, config.latent, D_MAPPING) if config.classes else None
 
-    def forward(
-        self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, " b"]:
+    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
         check_images(x, self.config.channels, self.config.resolution)
         if self.labels is None:
             embed(None, labels, len(x))
@@ -269,7 +266,8 @@ def with_deviation(x: Float[Tensor, "b c h w"], group: int) -> Float[Tensor, "b 
     n = min(group, b)
     if b % n:
         raise ValueError(f"the discriminator compares groups of {n} images: b must be a multiple; given {b}")
-    variance = x.float().view(n, b // n, -1).var(dim=0, unbiased=False)  # [b / n, c h w]
+    precise = x.to(torch.promote_types(x.dtype, torch.float32))
+    variance = precise.reshape(n, b // n, -1).var(dim=0, unbiased=False)  # [b / n, c h w]
     deviation = (variance + 1e-8).sqrt().mean(1)  # [b / n]
     channel = deviation.to(x.dtype).repeat(n)[:, None, None, None].expand(b, 1, h, w)
     return torch.cat([x, channel], dim=1)
