@@ -75,6 +75,9 @@ def test_the_layout_is_that_of_stylegan_and_edm(path: Path) -> None:
     archive.write(path, zip(pixels(1002, 1, 8, 8), [0] * 1002, strict=True))
     with zipfile.ZipFile(path) as made:
         assert all(entry.compress_type == zipfile.ZIP_STORED for entry in made.infolist())
+        assert {entry.date_time for entry in made.infolist()} == {
+            (1980, 1, 1, 0, 0, 0)
+        }  # else bytes would depend on it
         labels = json.loads(made.read("dataset.json"))["labels"]
         assert labels[0] == ["00000/img00000000.png", 0]
         assert labels[1001] == ["00001/img00001001.png", 0]
