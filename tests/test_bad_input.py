@@ -46,7 +46,7 @@ OPTIONS = {
     "--dim 1": "dim must be at least 2, the dimension of ring; given 1",
     "--processes 0": "processes must be at least 1; given 0",
     "--resume": "--resume needs --out",
-    "--control r3": "unknown control 'r3': choose from none, r1, r2, r1-r2, .*did you mean 'r2'",
+    "--control r1r2": "unknown control 'r1r2': choose from none, r1, r2, r1-r2, .*did you mean 'r1-r2'",
     "--term ful": "unknown term 'ful': choose from full, detached, matching; did you mean 'full'",
     "--weighting x": "unknown weighting 'x': choose from eps, x0",
     "--weight-rule auto": "unknown weight_rule 'auto': choose from fixed, annealed, ratio, budget",
