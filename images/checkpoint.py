@@ -31,6 +31,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         link = path.with_name(f".{path.name}.{os.getpid()}.link")
         os.link(path, link)  # so that both names are there at every moment
         os.replace(link, previous(path))
+        link.unlink(missing_ok=True)  # still there where both were one file already, as after a kill between the two
     with replacing(path) as file:
         torch.save({"format": FORMAT} | content, file)
 

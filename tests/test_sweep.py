@@ -70,7 +70,7 @@ def test_tables(run: Sweep, tmp_path: Path) -> None:
     assert row["mean"] == pytest.approx(values["k=4"], rel=1e-5)
     assert row["difference"] == pytest.approx(values["k=4"] - values["gan"], rel=1e-3)
     facts = json.loads((tmp_path / "out" / "small.json").read_text())
-    assert facts["command"].startswith("python -m toy.sweep ")
+    assert facts["command"].startswith("python -m toy.sweep")
     assert (facts["jobs"], facts["trained_now"], facts["lost"]) == (26, 26, [])
 
 
