@@ -114,6 +114,8 @@ def a_claim(errors: dict[str, float]) -> Claim:
     ("statement", "control", "outcome", "status"),
     [
         (0.1, 0.9, "holds", 0),
+        (0.5, 0.9, "holds", 0),
+        (0.1, 0.5, "defect", 1),
         (0.9, 0.9, "fails", 1),
         (math.nan, 0.9, "fails", 1),
         (0.1, 0.1, "defect", 1),

@@ -12,6 +12,7 @@ from scipy import integrate
 from scipy.stats import norm
 
 from theory.claims_s import mixed_carriers, random_law
+from theory.claims_s_beyond import by_discriminator
 from theory.divergences import (
     F_DIVERGENCES,
     Carrier,
@@ -105,6 +106,17 @@ def test_the_optimal_discriminator_at_its_edges():
     q = torch.tensor(2.0, requires_grad=True)
     (gradient,) = torch.autograd.grad(torch.log1p(-optimal_discriminator(torch.zeros(()), q)), q)
     assert float(gradient) == 0
+    nowhere = torch.zeros(2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(optimal_discriminator(nowhere, torch.tensor([0.0, 1.0])).sum(), nowhere)
+    assert gradient.tolist() == [0, 1]
+
+
+@given(seeds)
+def test_games_at_their_optimal_discriminator_are_f_divergences(seed_of_pair):
+    p, q, mu = random_pair(seed_of_pair)
+    for loss in ("LSGAN", "hinge"):
+        game = by_discriminator(loss)(p, q, mu, torch.empty(len(mu), 2))
+        torch.testing.assert_close(game, f_divergence(F_DIVERGENCES[loss], p, q, mu), rtol=1e-12, atol=1e-12)
 
 
 # f-divergences and integral probability metrics

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from theory import equilibrium as module
+from theory.claims_e import Game, standard_deviation
 from theory.equilibrium import equilibrium, lambda_for_bias, total_variation
 from theory.levels import Interval
 from theory.manifolds import Embedded, Gaussians, Sphere
@@ -130,3 +131,8 @@ def test_bad_bias():
     for tv in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match=r"tv must lie in \(0, 1\)"):
             lambda_for_bias(TWO, Interval(0.7, 0.8), tv)
+
+
+def test_the_standard_deviation_of_ell_is_that_over_p():
+    game = Game("", torch.tensor([0.25, 0.75, 0.0]), torch.tensor([1.0, 3.0, 99.0]))
+    assert float(standard_deviation(game)) == pytest.approx(0.75**0.5)
