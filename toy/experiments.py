@@ -56,7 +56,7 @@ def short(quick: bool, cells: Sequence[Cell], kept: int = 2) -> list[Cell]:
     for cell in cells[:kept]:
         config = replace(cell.config, **{**small, "d_ahead": min(50, cell.config.d_ahead)})
         arms = [
-            replace(a, rates=a.rates[-1:], weights=a.weights[:1], overrides=shortened(a.overrides)) for a in cell.arms
+            replace(a, rates=a.rates[:1], weights=a.weights[:1], overrides=shortened(a.overrides)) for a in cell.arms
         ]
         quicker.append(replace(cell, config=config, arms=arms))
     return quicker
