@@ -91,7 +91,7 @@ class Experiment:
         with replacing(self.directory / "summary.json") as file:
             file.write((json.dumps(found, indent=2) + "\n").encode())
         with replacing(self.directory / "samples.npz") as file:
-            np.savez_compressed(file, **{r.job.name: r.samples for r in results})
+            np.savez_compressed(file, **{r.job.name: r.samples for r in results})  # type: ignore[arg-type]
         self.draw(table, results)
         self.print(found, results)
 
@@ -128,9 +128,8 @@ class Experiment:
         recipe, path = self.recipe, self.directory
         first = {r.job.coupling: r for r in results if r.job.seed == recipe.first_seed}
         data = real_images(recipe, self.data, self.cache)
-        real, labels = (
-            part.numpy() if part is not None else None for part in data.take(torch.arange(min(len(data), 4096)))
-        )
+        images, classes = data.take(torch.arange(min(len(data), 4096)))
+        real, labels = images.numpy(), None if classes is None else classes.numpy()
         rows = {"real": arranged(real, labels)} | {k: arranged(r.samples, r.labels) for k, r in first.items()}
         title = f"{recipe.recipe}, seed {recipe.first_seed}, averaged generators, not selected"
         pictures.save(pictures.grids(rows, title), path / "samples.png")

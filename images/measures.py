@@ -57,6 +57,7 @@ class Digits:
         if labels is not None:
             found["class_accuracy"] = (self.network.classify(pixels) == labels).double().mean().item()
         if last:
+            assert isinstance(self.real, Tensor)
             flat, real = (part.flatten(1).double() / 127.5 for part in (pixels, self.real))
             found["nearest_training"] = distances.nearest(flat, real).distance.median().item() / flat.shape[1] ** 0.5
             found["memorised"] = distances.memorised(flat, real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +21,7 @@ def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     if recipe.generator == "small":
         return small(recipe)
     shape = recipe.generator, recipe.resolution, recipe.channels, recipe.classes, recipe.width
-    options = {"latent": recipe.latent}
+    options: dict[str, Any] = {"latent": recipe.latent}
     if recipe.generator == "r3gan":
         options["cardinality"] = math.gcd(96, recipe.width)
     return make_generator(*shape, **options), make_discriminator(*shape, **options)
@@ -28,7 +29,7 @@ def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
 
 def augment(recipe: Recipe) -> Augment | None:
     """What changes the images that D sees; None where the recipe never does."""
-    return make_augment("ada") if any(recipe.augment) else None
+    return make_augment("ada") if any(recipe.augment) else None  # type: ignore[return-value]
 
 
 def small(recipe: Recipe) -> tuple[nn.Module, nn.Module]:

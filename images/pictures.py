@@ -113,4 +113,4 @@ def nearest(x: Images, train: Images) -> tuple[np.ndarray, np.ndarray]:
     from scipy.spatial import cKDTree
 
     distances, which = cKDTree(train.reshape(len(train), -1)).query(x.reshape(len(x), -1))
-    return distances / x[0].size ** 0.5, which
+    return distances / x[0].size ** 0.5, np.asarray(which)

@@ -220,7 +220,8 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any]) -> Recipe:
     """The inverse of `as_dict`. Raises TypeError, ValueError: it is none."""
-    return Recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Recipe(**given)
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:

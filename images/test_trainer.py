@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import io
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,8 @@ def networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
 
 def score_model() -> EDMScore:
     network = SongUNet(SongConfig(8, 1, 1, width=8, multipliers=(1,), blocks=1, attention=(), classes=10))
-    return EDMScore(randomise(network).double()).requires_grad_(False).eval()
+    network = randomise(network).double()  # type: ignore[assignment]
+    return EDMScore(network).requires_grad_(False).eval()
 
 
 def trainer(coupling: str = "paper", recipe: Recipe = TINY, **options) -> Trainer:
@@ -66,7 +68,8 @@ def parameters(network: nn.Module) -> torch.Tensor:
 def reference(recipe: Recipe, coupling: str, steps: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     """The same training, written out: G, D and the average after so many steps."""
     t = trainer(coupling, recipe)
-    g, d, average, data, score = (copy.deepcopy(part) for part in (t.g, t.d, t.average, t.data, t.score))
+    parts: list[Any] = [copy.deepcopy(part) for part in (t.g, t.d, t.average, t.data, t.score)]
+    g, d, average, data, score = parts
     whole = slice(0, recipe.batch)
     g_adam, d_adam = (torch.optim.Adam(part.parameters(), lr=1.0, betas=(0.0, 0.9), eps=1e-8) for part in (g, d))
     moments = [torch.zeros_like(p) for p in g.parameters()]
@@ -202,6 +205,7 @@ def test_arms_start_alike_and_see_the_same() -> None:
 
 def test_the_score_model_stays_as_it_is() -> None:
     ours = trainer("decoupled")
+    assert isinstance(ours.score, EDMScore)
     before = parameters(ours.score)
     ours.step()
     assert torch.equal(parameters(ours.score), before)

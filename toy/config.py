@@ -250,7 +250,7 @@ class Config:
 
     def without_effect(self) -> dict[str, str]:
         """Option -> why it decides nothing beside the others."""
-        found = {}
+        found: dict[str, str] = {}
         if self.generator != "gan":
             adversarial = ("loss", "control", "gamma", "d_steps", "d_ahead", "d_lr", "start")
             found |= dict.fromkeys(adversarial, f"generator {self.generator} is trained without a discriminator")

@@ -29,7 +29,7 @@ SPACE = replace(HEALTHY, dim=16)
 MODES = replace(HEALTHY, manifold="8-ring")
 REGIMES = {"saturated": SATURATED, "plane": PLANE, "space": SPACE, "modes": MODES}
 
-RECIPE = {"max_push": 3.0}
+RECIPE: dict[str, Any] = {"max_push": 3.0}
 """What the decoupled arm has beside its defaults to be the recommended one: no sample is pushed more than three times
 as hard as the median one of its batch."""
 
@@ -89,7 +89,7 @@ INTERVALS = ((0.01, 0.03), (0.03, 0.1), (0.1, 0.3), (0.3, 0.55), (0.55, 0.75), (
 def interval(quick: bool) -> list[Cell]:
     arms = [gan()]
     for low, high in INTERVALS:
-        label, band = f"{low:g} to {high:g}", {"low": low, "high": high}
+        label, band = f"{low:g} to {high:g}", dict[str, Any](low=low, high=high)
         arms += [arm(f"smart, {label}", "smart", **band), arm(f"recipe, {label}", "smart-decoupled", **RECIPE | band)]
     return short(quick, [Cell("space", {"regime": "space"}, SPACE, arms)])
 

@@ -134,7 +134,7 @@ def runs(name: str) -> pd.DataFrame:
 def versus(first: list[str], second: list[str]) -> str:
     """The means of two arms and their paired difference; its interval is not corrected for the number of questions."""
     name, cell, arm, metric = first
-    one, other = (values(name, *place, metric) for place in ((cell, arm), tuple(second)))
+    one, other = (values(name, place[0], place[1], metric) for place in ([cell, arm], second))
     found = compare(one, other)
     ends = ", ".join(number(float(found[end])) for end in ("low", "high"))
     return f"{number(one.mean())} against {number(other.mean())} ({number(float(found['difference']))} [{ends}])"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +25,7 @@ def test_every_experiment_has_results_and_is_spoken_of() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Results of one experiment, in a directory of its own."""
     monkeypatch.setattr(findings, "RESULTS", tmp_path)
     findings.facts.cache_clear()

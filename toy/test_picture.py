@@ -119,7 +119,7 @@ def test_without_a_discriminator(generator, kind):
     likelihood = "negative ELBO" if generator == "vae" else "negative log likelihood"
     (panel,) = [axes for axes in figure.axes if axes.get_title() == likelihood]
     for arm, line in zip(("gan", "smart"), panel.lines, strict=True):
-        assert line.get_ydata()[-1] == pytest.approx(run[2]["arms"][arm][LIKELIHOOD]["mean"])
+        assert np.asarray(line.get_ydata())[-1] == pytest.approx(run[2]["arms"][arm][LIKELIHOOD]["mean"])
     said = [text.get_text() for text in figure.findobj(Text)]
     assert not [text for text in said if "discriminator" in text or "GAN" in text or "D(x)" in text]
     assert f"{kind} + score (paper)" in said
