@@ -132,7 +132,7 @@ def _geometry(gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"], side: int) ->
         _affine(torch.where(flip & (u[:, 0] < 0.5), -one, one), one, zero, zero),
         _rotation(torch.where(quarter, math.pi / 2 * _whole(u[:, 1], 4), zero)),
         _affine(one, one, *(torch.where(jump, by, zero) for by in pixels)),
-        _affine(*[torch.where(scale, larger, one)] * 2, zero, zero),
+        _affine(both := torch.where(scale, larger, one), both, zero, zero),
         _rotation(torch.where(turn, angles[0], zero)),
         _affine(torch.where(aspect, wider, one), torch.where(aspect, 1 / wider, one), zero, zero),
         _rotation(torch.where(again, angles[1], zero)),

@@ -22,7 +22,8 @@ def grouped_conv2d(
 ) -> Float[Tensor, "b o h w"]:
     """conv2d with padding k // 2, k odd, i = j groups: same values, and every derivative at the cost of a convolution.
 
-    Under autocast it computes in autocast's precision, like conv2d.
+    Under autocast it computes in autocast's precision, like conv2d. A gradient in the images alone computes that in the
+    weight, too, if the weight requires one: no torch.autograd.Function is told which of its gradients are wanted.
     """
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
