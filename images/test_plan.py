@@ -1,0 +1,289 @@
+"""The plan against real runs, closed forms, and itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from images import networks
+from images.bench import peak
+from images.costs import Meter, costs, own_network, score_of
+from images.denoisers.precondition import EDMScore
+from images.denoising import Denoiser, train
+from images.devices import DEVICES
+from images.footprint import Footprint
+from images.plan import Options, main, plan
+from images.recipes import RECIPES, Recipe
+from images.trainer import Trainer
+
+CPU = torch.device("cpu")
+R3GAN = dataclasses.replace(
+    RECIPES["photos"],
+    resolution=16,
+    width=24,
+    latent=8,
+    augment=(0.0, 0.5),
+    batch=4,
+    penalty_every=1,
+    every=1,
+)
+STYLEGAN2 = dataclasses.replace(
+    R3GAN, generator="stylegan2", width=24, loss="non-saturating", penalty="r1", augment=(0.0, 0.0)
+)
+
+
+class Noise:
+    """Images of noise, of the recipe's shape."""
+
+    def __init__(self, recipe: Recipe):
+        self.shape = recipe.channels, recipe.resolution, recipe.resolution
+
+    def __len__(self) -> int:
+        return 64
+
+    def take(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.randn(len(which), *self.shape), torch.zeros(len(which), dtype=torch.long)
+
+
+def real_trainer(recipe: Recipe, coupling: str) -> Trainer:
+    """A trainer that has taken two steps, so that its optimisers hold what they will hold."""
+    torch.manual_seed(0)
+    recipe = dataclasses.replace(recipe, burn_in=1)  # augmentation at its full strength
+    score = EDMScore(own_network(recipe).eval().requires_grad_(False))
+    trainer = Trainer(recipe, coupling, 0, networks.make, Noise(recipe), score, augment=networks.augment(recipe))
+    for _ in range(2):
+        trainer.step()
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("recipe", "coupling"), [(R3GAN, "paper"), (R3GAN, "decoupled"), (STYLEGAN2, "paper")], ids=lambda v: str(v)[:9]
+)
+def test_flops_and_memory_are_those_of_a_real_run(recipe: Recipe, coupling: str) -> None:
+    planned = costs(recipe, coupling, recipe.batch, low=False)
+    trainer = real_trainer(recipe, coupling)
+    for step, plan_of in ((trainer.d_step, planned.d_penalised), (trainer.g_step, planned.g_scored)):
+        with Meter() as counter:
+            step()
+        assert plan_of.flops == pytest.approx(counter.flops, rel=0.1)
+        assert plan_of.peak == pytest.approx(peak(step, CPU), rel=0.1)
+    held = [s[name] for o in (trainer.d_optimizer, trainer.update.optimizer) for s in o.state.values() for name in
+            ("exp_avg", "exp_avg_sq")]  # fmt: skip
+    assert planned.moments == sum(tensor.nbytes for tensor in [*held, *trainer.update.moments])
+    assert planned.generator == sum(p.numel() for p in trainer.g.parameters())
+    assert planned.discriminator == sum(p.numel() for p in trainer.d.parameters())
+
+
+def forward_flops(call: Any, *modules: nn.Module) -> int:
+    """2 x multiplications of every convolution and linear layer, from the shapes that pass them in a real call."""
+    total = 0
+
+    def hook(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal total
+        weight: Tensor = module.weight  # type: ignore[assignment]
+        total += 2 * out.numel() * weight[0].numel()
+
+    kinds = (nn.Conv2d, nn.Linear)
+    handles = [m.register_forward_hook(hook) for module in modules for m in module.modules() if isinstance(m, kinds)]
+    call()
+    for handle in handles:
+        handle.remove()
+    return total
+
+
+def test_flops_add_up_from_those_of_the_networks() -> None:
+    """With g, d, s the FLOPs of a batch through each network: a backward pass costs as much again for each of the
+    gradients in the weights and in the input, and so does every level of derivative of a piecewise linear network. A
+    gradient in images takes that in the weights of grouped convolutions along, which are not told that nobody asks."""
+    recipe = dataclasses.replace(R3GAN, width=48, augment=(0.0, 0.0))
+    planned = costs(recipe, "paper", 4)
+    generator, discriminator = networks.make(recipe)
+    score = own_network(recipe)
+    z, labels, x = torch.randn(4, recipe.latent), torch.zeros(4, dtype=torch.long), torch.randn(4, 3, 16, 16)
+    grouped = 0  # the 3 x 3 convolutions are no modules: 2 blocks a stage, 96 channels in 48 groups
+    for side in (4, 8, 16):
+        grouped += 4 * 2 * side**2 * 2 * 96 * 9 * (96 // 48)
+    g = forward_flops(lambda: generator(z, labels), generator) + grouped
+    d = forward_flops(lambda: discriminator(x, labels), discriminator) + grouped
+    s = forward_flops(lambda: score(x, torch.ones(4), labels), score)
+    assert planned.d.flops == pytest.approx(g + 2 * 3 * d, rel=0.05)
+    assert planned.d_penalised.flops - planned.d.flops == pytest.approx(2 * (3 * d + grouped), rel=0.02)
+    assert planned.g.flops == pytest.approx(3 * g + 3 * d, rel=0.05)
+    assert planned.g_scored.flops - planned.g.flops == pytest.approx(2 * s, rel=0.05)
+    apart = costs(recipe, "decoupled", 4)
+    assert apart.g_scored.flops - apart.g.flops == pytest.approx(2 * s + 2 * g, rel=0.05)
+
+
+def test_formulas_of_the_counter() -> None:
+    x, weight = torch.randn(2, 12, 5, 5, requires_grad=True), torch.randn(24, 3, 3, 3, requires_grad=True)
+    with Meter() as forward:
+        y = F.conv2d(x, weight, padding=1, groups=4)
+    assert forward.flops == 2 * y.numel() * 3 * 9
+    with Meter() as backward:
+        y.sum().backward()
+    assert backward.flops == 2 * forward.flops
+    q = torch.randn(2, 3, 16, 8, requires_grad=True)
+    with Meter() as counter:
+        F.scaled_dot_product_attention(q, q, q)
+    assert counter.flops == 2 * 2 * (2 * 3 * 16 * 16 * 8)
+
+
+def test_live_bytes() -> None:
+    held = torch.zeros(1000)
+    with Meter([held]) as live:
+        held.mul_(2).view(10, 100)
+        assert live.held == 0
+        a = held + 1
+        b = a * 2
+        assert live.held == 8000
+        del a
+        assert live.held == 4000
+        view = b[:10]
+        del b
+        assert live.held == 4000
+        del view
+        assert (live.held, live.peak) == (0, 8000)
+        x = torch.ones(500, requires_grad=True)
+        y = x.exp().sin()  # autograd keeps what exp returns, no variable does
+        assert live.held == 3 * 2000
+        del x, y
+        assert live.held == 0
+
+
+def test_memory_is_affine_in_the_images() -> None:
+    two, four, eight = (costs(R3GAN, "paper", batch, low=False) for batch in (2, 4, 8))
+    footprint = Footprint(R3GAN, "paper", two, four)
+    for name in ("d_penalised", "g_scored"):
+        assert footprint.peak(name, 4) == getattr(four, name).peak
+        assert footprint.peak(name, 8) == pytest.approx(getattr(eight, name).peak, rel=0.05)
+    assert eight.d_penalised.flops == pytest.approx(4 * two.d_penalised.flops, rel=0.01)
+
+
+def test_bf16_halves_activations() -> None:
+    full, low = (costs(R3GAN, "paper", 8, low=low).g.peak for low in (False, True))
+    assert 0.45 * full < low < 0.9 * full
+
+
+def test_nothing_is_allocated() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = costs(RECIPES["cifar10"], "paper", 64)
+    assert found.moments > 300e6
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150e3  # in kB
+
+
+@pytest.mark.parametrize("name", ["digits", "photos"])
+def test_small_score_models_are_those_that_training_makes(name: str) -> None:
+    recipe = RECIPES[name]
+    what = dataclasses.replace(Denoiser.of(recipe), steps=0)
+    trained = train(what, Noise(recipe))
+    planned = score_of(recipe)
+    assert trained.network.config == planned.network.config
+    assert {k: v.shape for k, v in trained.state_dict().items()} == {
+        k: v.shape for k, v in planned.state_dict().items()
+    }
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    return plan(Options(recipe="digits", gpus=4, device="a100", utilisation=0.25))
+
+
+def test_plan_adds_up(found: dict[str, Any]) -> None:
+    recipe, parts = RECIPES["digits"], found["flops"]
+    mean = (
+        parts["discriminator"]
+        + parts["penalties"] / recipe.penalty_every
+        + parts["generator"]
+        + parts["score term"] / recipe.every
+    )
+    assert parts["mean step"] == pytest.approx(mean)
+    assert found["hours"] == pytest.approx(mean * (recipe.images // recipe.batch) / (4 * 0.25 * 312e12) / 3600)
+    term = found["score_term"]
+    assert term[1]["flops"] == pytest.approx(8 * term[8]["flops"])
+    assert term[1]["flops"] == pytest.approx(16 * term[16]["flops"])
+    without = mean - parts["score term"] / recipe.every
+    assert term[8]["over_step"] == pytest.approx(parts["score term"] / 8 / without)
+    total = found["memory"].pop("total")
+    assert sum(found["memory"].values()) == pytest.approx(total)
+    found["memory"]["total"] = total
+    rows = {row["gpus"]: row for row in found["by_gpus"]}
+    assert list(rows) == [1, 2, 4, 8, 16, 32, 64]
+    assert rows[8]["hours"] == pytest.approx(found["hours"] / 2)
+    assert all(row["share"] * row["gpus"] == recipe.batch and row["fits"] for row in rows.values())
+
+
+def test_less_at_once_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RECIPES["digits"]
+    some, more = (costs(recipe, "paper", batch) for batch in (32, 64))
+    whole, quarter = (Footprint(recipe, "paper", some, more).memory(1, images) for images in (64, 16))
+    middle = (whole["total"] + quarter["total"]) / 2
+    assert quarter["total"] < middle < whole["total"]
+    monkeypatch.setitem(DEVICES, "a100", DEVICES["a100"]._replace(memory=middle / 0.9))
+    row = plan(Options(recipe="digits", gpus=1, device="a100", coupling="paper"))["by_gpus"][0]
+    assert row["fits"]
+    assert 16 <= row["micro"] < 64
+    monkeypatch.setitem(DEVICES, "a100", DEVICES["a100"]._replace(memory=1e5))
+    row = plan(Options(recipe="digits", gpus=1, device="a100", coupling="paper"))["by_gpus"][0]
+    assert (row["micro"], row["fits"]) == (1, False)
+
+
+def test_command(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> None:
+    arguments = ["--recipe", "digits", "--gpus", "4", "--device", "a100", "--utilisation", "0.25"]
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "─" not in out
+    for text in ("score term", "penalties", "activations", "k = 16", "hours", "data sheet", "an assumption"):
+        assert text in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--recipe cifar", "unknown recipe 'cifar': choose from"),
+        ("--device v100", "unknown device 'v100': choose from h200"),
+        ("--gpus 0", "gpus must be at least 1; given 0"),
+        ("--gpus 3", "gpus must divide the batch of 512; given 3"),
+        ("--utilisation 1.5", "utilisation must lie in (0, 1]; given 1.5"),
+        ("--gpu 3", "did you mean --gpus"),
+    ],
+)
+def test_bad_usage(arguments: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments.split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; sys.argv = ['plan', '--help']; from images.plan import main; main()"
+    watched = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "utilisation" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+def test_devices_are_plausible() -> None:
+    """Dense bf16 is between 100 and 1000 TFLOP/s on all of these: no rate is one with sparsity, or off by 1000."""
+    assert all(100e12 < device.flops < 1000e12 and 20e9 < device.memory < 200e9 for device in DEVICES.values())
+
+
+def test_costs_needs_a_term() -> None:
+    with pytest.raises(ValueError, match="given none"):
+        costs(R3GAN, "none", 4)
