@@ -34,7 +34,7 @@ from torch.utils.flop_counter import (
 from images import networks
 from images.denoisers.adm import ADM
 from images.denoisers.files import PUBLISHED
-from images.denoisers.precondition import EDMScore, Score
+from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
 from images.denoisers.song import SongConfig, SongUNet
 from images.recipes import Recipe
 from images.trainer import Images, Labels, Trainer
@@ -74,22 +74,25 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
     """The costs of a step with `batch` images at once, in bfloat16 where autocast has it (low), or float32.
 
     Raises:
-        ValueError: there are no networks of this shape, or no score model is known for the recipe.
+        ValueError: the coupling has no score term; there are no networks of this shape.
     """
     if coupling == "none":
         raise ValueError("a plan is for a coupling with a score term: paper or decoupled; given none")
     recipe = dataclasses.replace(recipe, batch=batch, images=max(recipe.images, batch), micro=0)
     recipe = dataclasses.replace(recipe, penalty_every=2, every=2)  # step 0 has everything, step 1 the rest
-    with FakeTensorMode(), warnings.catch_warnings():
+    with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
+        network = network_of(recipe)
+    score = Unchecked(score_of(recipe, network))  # schedules have values
+    with mode, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # deepcopy does, for no harm
-        trainer = Probe(recipe, coupling, Unchecked(score_of(recipe)), low)
+        trainer = Probe(recipe, coupling, score, low)
         known = list(trainer.tensors())
         found = []
         for trainer.at in (1, 0):
             found += [measured(trainer.d_step, known), measured(trainer.g_step, known)]
         d, g, d_penalised, g_scored = found
-        sizes = [count(module) for module in (trainer.g, trainer.d, trainer.score.network)]
         moments = 2 * size(chain(trainer.g.parameters(), trainer.d.parameters())) + size(trainer.update.moments)
+    sizes = count(trainer.g), count(trainer.d), count(network)
     return Costs(batch, *sizes, moments, d, d_penalised, g, g_scored)
 
 
@@ -107,20 +110,19 @@ def size(tensors: Iterable[Tensor]) -> int:
 SCORES = {"imagenet64": "adm-imagenet64", "imagenet128": "adm-imagenet128", "lsun-bedroom": "adm-bedroom256"}
 
 
-def score_of(recipe: Recipe) -> Score:
-    """The score model that the recipe is for, with random parameters: EDM's SongUNet for CIFAR10, guided-diffusion's
-    ADM for ImageNet and LSUN, the small SongUNets of digits and photos.
-
-    Raises:
-        ValueError: none is known.
-    """
+def network_of(recipe: Recipe) -> Network:
+    """The network of the score model that the recipe is for, with random parameters: EDM's SongUNet for CIFAR10,
+    guided-diffusion's ADM for ImageNet and LSUN, the small SongUNets of digits and photos."""
     if recipe.recipe in SCORES:
-        network = ADM(PUBLISHED[SCORES[recipe.recipe]].config)
-    elif recipe.recipe == "cifar10":
-        network = SongUNet(SongConfig())
-    else:
-        network = own_network(recipe)
-    return EDMScore(network.eval().requires_grad_(False))
+        return ADM(PUBLISHED[SCORES[recipe.recipe]].config)
+    return SongUNet(SongConfig()) if recipe.recipe == "cifar10" else own_network(recipe)
+
+
+def score_of(recipe: Recipe, network: Network) -> Score:
+    """The score model, frozen."""
+    network.eval().requires_grad_(False)
+    schedule = PUBLISHED[SCORES[recipe.recipe]].schedule if recipe.recipe in SCORES else None
+    return EDMScore(network) if schedule is None else DDPMScore(network, schedule)
 
 
 def own_network(recipe: Recipe) -> SongUNet:
@@ -193,7 +195,7 @@ def pair(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
                 if parameter.ndim == 4:
                     ordered = parameter.detach().contiguous(memory_format=torch.channels_last)
                     setattr(module, name, nn.Parameter(ordered))
-        network.to = lambda *_, network=network, **__: network  # type: ignore[assignment, method-assign, misc]
+        network.to = lambda *_, network=network, **__: network  # type: ignore[method-assign]
     return made
 
 
@@ -210,7 +212,7 @@ class Still(Update):
 
 
 class StillOptimizer(torch.optim.Adam):
-    def step(self, closure: Any = None) -> None: ...
+    def step(self, closure: Any = None) -> Any: ...
 
 
 # Measuring

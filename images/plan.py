@@ -94,6 +94,7 @@ def plan(options: Options) -> dict[str, Any]:
         "utilisation": options.utilisation,
         "parameters": {"generator": more.generator, "discriminator": more.discriminator, "score": more.score},
         "flops": flops,
+        "every": {"penalties": recipe.penalty_every, "score term": recipe.every},
         "score_term": {k: frequency(recipe, flops, k) for k in FREQUENCIES},
         "memory": next(row["memory"] for row in rows if row["gpus"] == options.gpus),
         "images": recipe.images,
@@ -157,11 +158,15 @@ def show(found: dict[str, Any]) -> None:
         f"{device['flops'] / 1e12:,.1f} TFLOP/s (an assumption), without loading, evaluation and communication.",
     )
     table(console, ("parameters", "M"), ((name, f"{n / 1e6:,.2f}") for name, n in found["parameters"].items()))
-    parts = found["flops"]
+    parts, every = found["flops"], found["every"]
     table(
         console,
-        ("FLOPs of a step, all GPUs", "T", "of the mean step"),
-        ((name, f"{n / 1e12:,.3f}", f"{100 * n / parts['mean step']:.1f} %") for name, n in parts.items()),
+        ("FLOPs of a step, all GPUs", "T when it acts", "every", "T a step", "part"),
+        (
+            (name, f"{n / 1e12:,.3f}", f"{k}", f"{n / k / 1e12:,.3f}", f"{100 * n / k / parts['mean step']:.1f} %")
+            for name, n in parts.items()
+            for k in (every.get(name, 1),)
+        ),
     )
     table(
         console,

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from images import networks
 from images.bench import peak
-from images.costs import Meter, costs, own_network, score_of
+from images.costs import Meter, Unchecked, costs, network_of, own_network, score_of
 from images.denoisers.precondition import EDMScore
 from images.denoising import Denoiser, train
 from images.devices import DEVICES
@@ -24,6 +25,7 @@ from images.footprint import Footprint
 from images.plan import Options, main, plan
 from images.recipes import RECIPES, Recipe
 from images.trainer import Trainer
+from theory.levels import Level
 
 CPU = torch.device("cpu")
 R3GAN = dataclasses.replace(
@@ -185,11 +187,31 @@ def test_small_score_models_are_those_that_training_makes(name: str) -> None:
     recipe = RECIPES[name]
     what = dataclasses.replace(Denoiser.of(recipe), steps=0)
     trained = train(what, Noise(recipe))
-    planned = score_of(recipe)
+    planned = score_of(recipe, network_of(recipe))
     assert trained.network.config == planned.network.config
     assert {k: v.shape for k, v in trained.state_dict().items()} == {
         k: v.shape for k, v in planned.state_dict().items()
     }
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_score_models_of_all_recipes(name: str) -> None:
+    """They know the recipe's images, classes and noise, and are called as training calls them."""
+    recipe = RECIPES[name]
+    with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
+        network = network_of(recipe)
+    score = score_of(recipe, network)
+    config = network.config
+    assert (config.resolution, config.channels_in, config.classes) == (
+        recipe.resolution,
+        recipe.channels,
+        recipe.classes,
+    )
+    assert score.interval.low <= recipe.low < recipe.high <= score.interval.high
+    with mode, torch.no_grad():
+        x, nsr = torch.randn(2, *(recipe.channels, recipe.resolution, recipe.resolution)), torch.rand(2)
+        labels = torch.zeros(2, dtype=torch.long) if recipe.classes else None
+        assert Unchecked(score).of(labels)(x, Level.variance_exploding(nsr)).shape == x.shape
 
 
 # The command
