@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -23,24 +23,42 @@ from typing import Any
 import torch
 
 from theory.commandline import UsageError, parse
-from toy.config import Arm, Config
+from toy.config import LOSSES, Arm, Config
+from toy.jobs import Job
+from toy.losses import GAMES
 from toy.statistics import ratio
-from toy.trainer import Trainer
-from toy.worker import prepare_process
+from toy.trainer import Trainer, Trains
+from toy.worker import prepare_process, trainer_of
 
 SEEDS, BATCH, ROUNDS = 16, 128, 9
 
 
-def lean(width: int) -> Config:
-    """The plainest run: two hidden layers, non-saturating, no penalty."""
-    return Config(
+# What adds no second backward pass: its share of the processor is measured. Of the rest, what a step costs.
+PLAIN: dict[str, dict[str, Any]] = {
+    **{loss: {"loss": loss} for loss in LOSSES},
+    "spectral": {"control": "spectral"},
+    "instance-noise": {"control": "instance-noise", "gamma": 0.1},
+}
+COSTLY: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: ("gan", {"control": name}) for name in ("r1", "r2", "r1-r2", "gradient-penalty")},
+    **{f"term {name}": ("smart", {"term": name}) for name in ("full", "detached", "matching")},
+    "term full, every 8th step": ("smart", {"every": 8}),
+    "term full, decoupled": ("smart-decoupled", {}),
+    **{f"generator {name}": ("gan", {"generator": name}) for name in ("vae", "flow")},
+}
+
+
+def lean(width: int, **changes: Any) -> Config:
+    """The plainest run: two hidden layers, non-saturating, no control."""
+    plain = Config(
         loss="non-saturating", layers=2, width=width, batch=BATCH, d_steps=1, d_ahead=0, seeds=SEEDS, steps=10**6
-    ).with_arm("gan", Arm(1e-3))
+    )
+    return replace(plain.with_arm("gan", Arm(1e-3)), **changes)
 
 
 def flops(config: Config, data: int) -> int:
     """Floating point operations (multiply-adds x 2) of the matrix products that a D step and a G step of a seed need:
-    forward; weight gradients; input gradients where used; nothing recomputed; no penalties."""
+    forward; weight gradients; input gradients where used; nothing recomputed; no penalties, no power iterations."""
     hidden = [config.width] * config.layers
     g, d, b = [config.latent, *hidden, data], [data, *hidden, 1], config.batch
 
@@ -50,7 +68,8 @@ def flops(config: Config, data: int) -> int:
     inner_d, inner_g = products(d) - 2 * b * data * config.width, products(g) - 2 * b * config.latent * config.width
     discriminator_step = products(g) + 2 * (2 * products(d) + inner_d)  # fakes; real and fake: forward, dW, dh
     generator_step = 2 * products(g) + inner_g + 2 * products(d)  # G: forward, dW, dh; D: forward, dx
-    return discriminator_step + generator_step
+    on_real = products(d) if GAMES[config.loss].uses_real else 0
+    return discriminator_step + generator_step + on_real
 
 
 def matmul_rate(width: int) -> Callable[[], float]:
@@ -59,31 +78,58 @@ def matmul_rate(width: int) -> Callable[[], float]:
     out = torch.empty_like(h)
 
     def measure(repeats: int = 50) -> float:
-        began = time.perf_counter()
-        for _ in range(repeats):
-            torch.bmm(h, w, out=out)
-        return repeats * 2 * SEEDS * BATCH * width**2 / (time.perf_counter() - began)
+        return repeats * 2 * SEEDS * BATCH * width**2 / timed(lambda: torch.bmm(h, w, out=out), repeats)
 
     measure()
     return measure
 
 
-def share(width: int) -> dict[str, float]:
-    """The trainer's rate (all 16 seeds, every random number, optimiser and average included) over that of bmm."""
-    config = lean(width)
-    trainers = [Trainer(config, "gan", seeds) for seeds in config.seed_groups()]
-    rate, work, steps = matmul_rate(width), SEEDS * flops(config, trainers[0].law.dim), 2560 // width
-    shares = []
+def shares(width: int) -> dict[str, dict[str, float]]:
+    """The trainer's rate (all 16 seeds, every random number, optimiser and average included) over that of bmm, of
+    each of PLAIN in turn."""
+    configs = {name: lean(width, **changes) for name, changes in PLAIN.items()}
+    trainers = {name: [Trainer(c, "gan", seeds) for seeds in c.seed_groups()] for name, c in configs.items()}
+    rate, steps = matmul_rate(width), 2560 // width
+    found: dict[str, list[float]] = {name: [] for name in configs}
     for round_ in range(ROUNDS + 1):
         before = rate()
-        began = time.perf_counter()
-        for trainer in trainers:
-            for _ in range(steps):
-                trainer.step()
-        achieved = steps * work / (time.perf_counter() - began)
-        if round_:  # the first warms up
-            shares.append(achieved / statistics.mean((before, rate())))
-    return {"median": statistics.median(shares), "low": min(shares), "high": max(shares)}
+        for name, config in configs.items():
+            seconds = sum(timed(trainer.step, steps) for trainer in trainers[name])
+            achieved = steps * SEEDS * flops(config, trainers[name][0].law.dim) / seconds
+            before, earlier = rate(), before
+            if round_:  # the first warms up
+                found[name].append(achieved / statistics.mean((earlier, before)))
+    return {name: spread(values) for name, values in found.items()}
+
+
+def costs(width: int) -> dict[str, dict[str, float]]:
+    """The time of a generator step and its discriminator step over that of the plain one, for each of COSTLY in turn;
+    one stack of seeds."""
+    plain = lean(width)
+    group = plain.seed_groups()[0]
+    steppers: dict[str, Trains] = {"plain": trainer_of(Job(plain, "gan", group))}
+    for name, (arm, changes) in COSTLY.items():
+        steppers[name] = trainer_of(Job(lean(width, **changes), arm, group))
+    steps = 2560 // width
+    found: dict[str, list[float]] = {name: [] for name in COSTLY}
+    for round_ in range(ROUNDS + 1):
+        for name in COSTLY:  # each beside a plain one
+            seconds = timed(steppers[name].step, steps)
+            if round_:
+                found[name].append(seconds / timed(steppers["plain"].step, steps))
+    return {name: spread(values) for name, values in found.items()}
+
+
+def timed(function: Callable[[], Any], repeats: int) -> float:
+    """Seconds of processor time: there is one thread, and what else the machine does should not count."""
+    began = time.process_time()
+    for _ in range(repeats):
+        function()
+    return time.process_time() - began
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def count_steps(seconds: float, barrier: Barrier, out: Any) -> None:
@@ -185,8 +231,9 @@ def reached(preset: str) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[], Any]] = {
     "help": lambda: statistics.median(whole_process("-m", "toy.run", "--help")["seconds"] for _ in range(3)),
-    "share_width_64": lambda: share(64),
-    "share_width_128": lambda: share(128),
+    "share_width_64": lambda: shares(64),
+    "share_width_128": lambda: shares(128),
+    "cost_width_64": lambda: costs(64),
     "two_processes_over_one": two_processes,
     "saturated": lambda: reached("saturated"),
     "healthy": lambda: reached("healthy"),
