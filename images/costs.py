@@ -195,7 +195,7 @@ def pair(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
                 if parameter.ndim == 4:
                     ordered = parameter.detach().contiguous(memory_format=torch.channels_last)
                     setattr(module, name, nn.Parameter(ordered))
-        network.to = lambda *_, network=network, **__: network  # type: ignore[method-assign]  # type: ignore[method-assign]
+        network.to = lambda *_, network=network, **__: network  # type: ignore[method-assign]
     return made
 
 
