@@ -41,7 +41,7 @@ class Adversary:
         rows = self.noised(torch.cat([real, fake], 1), extra.noise, decay)
         hidden = network.forward(rows)
         logits = hidden[-1][:, :batch], hidden[-1][:, batch:]
-        self.check(self.game.d_loss(*logits).mean((1, 2)))
+        self.check(self.game.d_loss(*logits).sum((1, 2)))
         slopes = torch.cat(self.game.d_slopes(*logits), 1) / batch
         network.parameter_gradient(hidden, network.deltas(hidden, slopes), self.grad)
         if penalty := PENALTIES.get(self.config.control):
@@ -60,7 +60,7 @@ class Adversary:
         network = self.network
         hidden = network.forward(self.noised(x, noise, decay))
         on_real = network(self.noised(real, noise, decay)) if self.game.uses_real else hidden[-1]
-        self.check(self.game.g_loss(on_real, hidden[-1]).mean((1, 2)))
+        self.check(self.game.g_loss(on_real, hidden[-1]).sum((1, 2)))
         slope = self.game.g_slope(on_real, hidden[-1])
         return network.input_gradient(network.deltas(hidden, slope))[..., : self.dim]
 

