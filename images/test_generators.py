@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +62,9 @@ def test_classes_and_latents_matter(name: str) -> None:
     assert torch.allclose(same[0], same[1], atol=1e-5)
     assert (other[0] - other[1]).abs().max() > 1e-3
     assert (g(torch.randn(2, 6), torch.tensor([0, 0]))[0] - same[0]).abs().max() > 1e-3
-    logits = [d(same, torch.full((2,), label)) for label in (0, 1)]
-    assert (logits[0] - logits[1]).abs().min() > 1e-4
+    between = d(other, torch.tensor([0, 0])) - d(other, torch.tensor([1, 1]))
+    assert between.abs().min() > 1e-4
+    assert (between[0] - between[1]).abs() > 1e-4  # the class changes what is looked for, and not the logit alone
 
 
 # The published sizes of the projects' models, in millions: R3GAN's for CIFAR10 and ImageNet 64, StyleGAN2-ADA's for
@@ -138,11 +140,13 @@ def test_each_image_has_its_own_weight() -> None:
     assert torch.allclose(found[..., inner, inner], expected[..., inner, inner], atol=1e-4)
 
 
-@pytest.mark.parametrize("layer", [Linear(256, 64), Linear(256, 64, rate=0.01), Conv(32, 64, 3)])
-def test_equalised_learning_rate(layer: Linear | Conv) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda: Linear(256, 64, bias=1.0), lambda: Linear(256, 64, rate=0.01), lambda: Conv(32, 64, 3)]
+)
+def test_equalised_learning_rate(make: Callable[[], Linear | Conv]) -> None:
     """Layers start with weights of deviation 1 / sqrt(inputs); a step of Adam, lr a parameter, moves them by
     lr rate / sqrt(inputs). The deviation of n numbers is off by 1 / sqrt(2 n): 5 of these, one in 10^6 fails."""
-    layer = copy.deepcopy(layer).double()  # a step is near a weight's last place in float32
+    layer = make().double()  # a step is near a weight's last place in float32
     inputs, rate = layer.weight[0].numel(), getattr(layer, "rate", 1.0)
     deviation = 1 / math.sqrt(inputs)
     before = (layer.weight * layer.gain).detach().clone()
@@ -150,6 +154,10 @@ def test_equalised_learning_rate(layer: Linear | Conv) -> None:
     lr = 1e-3
     optimizer = torch.optim.Adam(layer.parameters(), lr=lr, eps=1e-30)  # else small gradients move less
     x = torch.randn(3, 256) if isinstance(layer, Linear) else torch.randn(3, 32, 4, 4)
+    apply: Any = F.linear if isinstance(layer, Linear) else F.conv2d
+    options = {} if isinstance(layer, Linear) else {"padding": 1}
+    assert layer.bias is not None
+    assert torch.allclose(layer(x.double()), apply(x.double(), before, layer.bias * rate, **options))
     layer(x.double()).square().sum().backward()
     optimizer.step()
     moved = (layer.weight * layer.gain - before).abs()
