@@ -77,6 +77,7 @@ def run(job: Job, world: World | None = None, report: Callable[[Job, int], None]
     """
     from images.measures import measures  # what judges an image is loaded where one is judged
 
+    torch.set_num_threads(1)  # on a CPU sums depend on the number of threads, and bits must not
     world = world or World()
     trainer = trainer_of(job, world)
     records: list[Record] = []
@@ -139,8 +140,7 @@ def interpolation(trainer: Trainer) -> Tensor:
 
 
 def in_process(job: Job) -> Result:
-    """`run` in a worker: one thread."""
-    torch.set_num_threads(1)
+    """`run` in a worker, with what it took."""
     start = os.times()
     result = run(job)
     end = os.times()
