@@ -105,12 +105,11 @@ class Extras:
 
     def __call__(self, step: int) -> list[Extra]:
         count, batch, dim = self.shape
+        if self.control not in ("instance-noise", "gradient-penalty"):
+            return [Extra()] * count
         generators = [generator(seed, self.stream, step) for seed in self.seeds]
         if self.control == "instance-noise":
             noise = torch.stack([torch.randn(count, 2 * batch, dim, generator=g) for g in generators], 1)
             return [Extra(noise=part) for part in noise]
-        if self.control == "gradient-penalty":
-            return [
-                Extra(u=part) for part in torch.stack([torch.rand(count, batch, 1, generator=g) for g in generators], 1)
-            ]
-        return [Extra()] * count
+        u = torch.stack([torch.rand(count, batch, 1, generator=g) for g in generators], 1)
+        return [Extra(u=part) for part in u]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.linalg import vector_norm
 
 from toy.networks import Network
 
@@ -23,6 +23,9 @@ class SpectralNetwork(Network):
 
         v <- W u / ||W u||,   u <- W^T v / ||W^T v||,   sigma = v^T W u = ||W^T v||.
 
+    u and v are kept as rows, [seed, 1, out] and [seed, 1, in]: a batched product of rows is several times faster than
+    one of columns.
+
     Attributes:
         raw: what the optimiser steps, laid out as theta [P]; `normalise` lets theta follow.
     Source: Miyato, Kataoka, Koyama, Yoshida 2018, algorithm 1.
@@ -32,8 +35,8 @@ class SpectralNetwork(Network):
         super().__init__(widths, seeds, theta)
         self.raw = self.theta.clone()
         # a start that draws no random numbers; all that it must be is not orthogonal to the leading vector
-        self.u = [w.new_ones(seeds, w.shape[2], 1) for w in self.weights]
-        self.v = [w.new_zeros(seeds, w.shape[1], 1) for w in self.weights]
+        self.u = [w.new_ones(seeds, 1, w.shape[2]) for w in self.weights]
+        self.v = [w.new_zeros(seeds, 1, w.shape[1]) for w in self.weights]
         self.sigma = [w.new_ones(seeds, 1, 1) for w in self.weights]
 
     @property
@@ -49,9 +52,10 @@ class SpectralNetwork(Network):
         """One power iteration, then theta <- raw with every W / sigma(W): once after every step of raw."""
         self.theta.copy_(self.raw)
         for layer, w in enumerate(self.weights):
-            self.v[layer] = normalize(torch.bmm(w, self.u[layer]), dim=1)
-            pushed = torch.bmm(w.mT, self.v[layer])
-            self.sigma[layer] = pushed.norm(dim=1, keepdim=True)
+            pulled = torch.bmm(self.u[layer], w.mT)
+            self.v[layer] = pulled / vector_norm(pulled, dim=2, keepdim=True)
+            pushed = torch.bmm(self.v[layer], w)
+            self.sigma[layer] = vector_norm(pushed, dim=2, keepdim=True)
             self.u[layer] = pushed / self.sigma[layer]
             w.div_(self.sigma[layer])
 
@@ -64,7 +68,7 @@ class SpectralNetwork(Network):
         """
         for layer, g in enumerate(self.views(gradient)[0]):
             inner = (g * self.weights[layer]).sum((1, 2), keepdim=True)
-            g.baddbmm_(-inner * self.v[layer], self.u[layer].mT).div_(self.sigma[layer])
+            g.addcmul_(inner * self.v[layer].mT, self.u[layer], value=-1).div_(self.sigma[layer])
 
     def state(self) -> dict[str, Any]:
         """Copies of everything that the next step depends on."""

@@ -62,7 +62,7 @@ def test_pull_back(widths: tuple[int, ...]) -> None:
     raw = net.raw.clone().requires_grad_()
     theta = raw.clone()
     for w, u, v in zip(net.views(theta)[0], net.u, net.v, strict=True):
-        w.div_((v * torch.bmm(w, u)).sum((1, 2), keepdim=True))
+        w.div_(torch.bmm(torch.bmm(v, w), u.mT))
     torch.testing.assert_close(theta.detach(), net.theta)
     got = torch.randn(net.theta.shape, dtype=torch.float64, generator=generator(8, 0))
     (wanted,) = torch.autograd.grad(theta, raw, got)
@@ -92,7 +92,7 @@ def module(net: SpectralNetwork, seed: int) -> nn.Sequential:
         linear = nn.Linear(w.shape[1], w.shape[2], dtype=torch.float64)
         linear.weight.data, linear.bias.data = w[seed].T.clone(), b[seed, 0].clone()
         spectral_norm(linear, dim=1)
-        linear.parametrizations.weight[0]._v.copy_(u[seed, :, 0])  # type: ignore[index, union-attr]
+        linear.parametrizations.weight[0]._v.copy_(u[seed, 0])  # type: ignore[index, union-attr]
         layers += [linear, nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers[:-1])
 
