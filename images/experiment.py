@@ -1,17 +1,22 @@
 """Arms and seeds of a recipe: trained, compared, drawn, stored.
 
-DIR/config.json, metrics.csv (arm, seed, step, metric, value), summary.json, samples.npz; figure.png (curves and last
-values), samples.png, interpolation.png, neighbours.png; DIR/ARM-SEED/checkpoint.pt and the one before it.
+DIR/config.json, metrics.csv (arm, seed, step, metric, value), summary.json, samples.npz, run.json (command, date,
+versions, cost); figure.png (curves), samples.png, interpolation.png, neighbours.png; DIR/ARM-SEED/checkpoint.pt and the
+one before it.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,11 +28,11 @@ from rich.table import Table
 from images import comparison
 from images.files import replacing
 from images.inputs import real_images, score_model
+from images.measures import measures
 from images.parallel import World
+from images.progress import places
 from images.recipes import Recipe, as_dict
-from images.runs import SHOWN, Job, Result, in_process, run, trainer_of
-
-CURVES = ("d_loss", "g_loss", "score_loss", "frechet_distance", "precision", "recall")
+from images.runs import SHOWN, Job, Result, run, trainer_of
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,16 @@ class Experiment:
 
     def run(self) -> None:
         """Trains and compares. Raises what a run raises; ValueError: a process was killed."""
+        start = time.monotonic()
         results = self.trained()
         if not self.world.leads:
             return
+        cost = {
+            "cpu_seconds": round(sum(result.seconds for result in results)),
+            "seconds": round(time.monotonic() - start),
+            "processes": max(self.processes, self.world.size),
+            "device": self.device,
+        }
         table = pd.DataFrame(
             [
                 {"arm": r.job.coupling, "seed": r.job.seed, "step": step, "metric": metric, "value": value}
@@ -85,44 +97,39 @@ class Experiment:
                 for step, metric, value in r.records
             ]
         )
-        found = comparison.summary(table)
+        found = comparison.summary(table) | {"real": measures(self.recipe, self.cache).real}
         with replacing(self.directory / "metrics.csv") as file:
             file.write(table.to_csv(index=False, float_format="%.6g").encode())
-        with replacing(self.directory / "summary.json") as file:
-            file.write((json.dumps(found, indent=2) + "\n").encode())
+        for name, content in (("summary.json", found), ("run.json", circumstances() | {"cost": cost})):
+            with replacing(self.directory / name) as file:
+                file.write((json.dumps(content, indent=2) + "\n").encode())
         with replacing(self.directory / "samples.npz") as file:
-            np.savez_compressed(file, **{r.job.name: r.samples for r in results})  # type: ignore[arg-type]
-        self.draw(table, results)
-        self.print(found, results)
+            arrays = {r.job.name: r.samples for r in results}
+            arrays |= {f"interpolation-{r.job.name}": r.interpolation for r in results}
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        self.draw(table, found["real"], results)
+        self.print(found)
 
     def trained(self) -> list[Result]:
         """The results of all jobs: side by side on a CPU, one after the other where a job has all processes."""
         jobs = self.jobs()
-        if self.world.size > 1 or self.device != "cpu" or self.processes == 1:
-            return [run(job, self.world, self.progress) for job in jobs]
-        import joblib
+        with places([job.name for job in jobs], self.recipe.steps, self.world.leads) as reports:
+            if self.world.size > 1 or self.device != "cpu" or self.processes == 1:
+                return [run(job, self.world, report) for job, report in zip(jobs, reports, strict=True)]
+            import joblib
 
-        results: list[Result] = []
-        try:
-            for result in joblib.Parallel(n_jobs=self.processes, return_as="generator")(
-                joblib.delayed(in_process)(job) for job in jobs
-            ):
-                results.append(result)
-                self.say(f"{len(results)} of {len(jobs)} runs done: {result.job.name}, {result.seconds:.0f} s of CPU")
-        except BrokenProcessPool:
-            raise OSError(
-                "a process was killed (out of memory?); --resume continues from the last checkpoints"
-            ) from None
-        return results
-
-    def progress(self, job: Job, step: int) -> None:
-        if step % self.recipe.evaluate_every == 0 and self.world.leads:
-            self.say(f"{job.name}: step {step} of {self.recipe.steps}")
+            tasks = (joblib.delayed(run)(job, None, report) for job, report in zip(jobs, reports, strict=True))
+            try:
+                return joblib.Parallel(n_jobs=self.processes)(tasks)
+            except BrokenProcessPool:
+                raise OSError(
+                    "a process was killed (out of memory?); --resume continues from the last checkpoints"
+                ) from None
 
     def say(self, text: str) -> None:
         Console(stderr=True, highlight=False).print(text)
 
-    def draw(self, table: pd.DataFrame, results: list[Result]) -> None:
+    def draw(self, table: pd.DataFrame, reference: dict[str, float], results: list[Result]) -> None:
         from images import pictures
 
         recipe, path = self.recipe, self.directory
@@ -135,23 +142,25 @@ class Experiment:
         pictures.save(pictures.grids(rows, title), path / "samples.png")
         between = {k: r.interpolation for k, r in first.items()}
         pictures.save(pictures.grids(between, "from latent to latent along a great circle"), path / "interpolation.png")
-        pictures.save(pictures.curves(table, CURVES, recipe.batch), path / "figure.png")
+        pictures.save(pictures.curves(table, reference, recipe.batch), path / "figure.png")
         held_out = held_out_images(recipe)
         found = {k: r.samples for k, r in first.items()}
         pictures.save(pictures.neighbours(found, real, held_out), path / "neighbours.png")
 
-    def print(self, found: dict, results: list[Result]) -> None:
-        """A table: means over seeds with intervals, and paired differences to the first arm."""
+    def print(self, found: dict[str, Any]) -> None:
+        """A table: means over seeds with intervals, real images, and paired differences to the first arm."""
         console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=1000)  # a row of the table is a line
         arms, comparisons = found["arms"], found["comparisons"]
         recipe = self.recipe
-        console.print(
-            f"{recipe.recipe}: {recipe.steps} steps of {recipe.batch}; mean over {recipe.seeds} seeds [95 % interval]"
-        )
+        many = f"mean over {recipe.seeds} seeds [95 % interval]" if recipe.seeds > 1 else "one seed: no intervals"
+        console.print(f"{recipe.recipe}: {recipe.steps} steps of {recipe.batch}; {many}")
         metrics = [m for m in next(iter(arms.values())) if m not in ("d_loss", "g_loss", "r1", "r2")]
-        table = Table("", *arms, box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
+        table = Table("", *arms, "real", box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
         for metric in metrics:
-            table.add_row(metric.replace("_", " "), *(text(arms[arm].get(metric), "mean") for arm in arms))
+            real = f"{found['real'][metric]:.3g}" if metric in found["real"] else ""
+            table.add_row(metric.replace("_", " "), *(text(arms[arm].get(metric), "mean") for arm in arms), real)
         console.print(table, soft_wrap=not console.is_terminal)
         first, *others = arms
         if others:
@@ -163,6 +172,19 @@ class Experiment:
                 table.add_row(metric.replace("_", " "), *(text(cells.get(pair), "difference") for pair in pairs))
             console.print(table, soft_wrap=not console.is_terminal)
         console.print(f"written to {self.directory}", soft_wrap=True)
+
+
+def circumstances() -> dict[str, Any]:
+    """What the results were computed with."""
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return {
+        "command": " ".join(["python -m images.train", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": git.stdout.strip() or None,
+        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in ("torch", "numpy", "scipy")},
+    }
 
 
 def text(value: dict | None, mean: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.ticker
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -54,57 +54,69 @@ def grids(rows: dict[str, np.ndarray], title: str) -> Figure:
     return figure
 
 
-def curves(table: pd.DataFrame, metrics: Sequence[str], batch: int) -> Figure:
-    """Each metric over real images seen: a thin line a seed, a thick one for their mean; and its last values."""
-    table = table[table["metric"].isin(metrics)]
-    shown = [metric for metric in metrics if metric in set(table["metric"])]
-    figure, axes = plt.subplots(1, len(shown), figsize=(3.4 * len(shown), 3.2), squeeze=False)
-    for place, metric in zip(axes[0], shown, strict=True):
-        rows = table[table["metric"] == metric]
-        single = rows["step"].nunique() == 1
-        for i, (arm, part) in enumerate(rows.groupby("arm", sort=False)):
+PANELS = {
+    "frechet_distance": "Frechet distance to training digits\n(digits classifier)",
+    "frechet_held_out": "Frechet distance to held-out digits\n(digits classifier)",
+    "precision": "precision",
+    "recall": "recall",
+    "class_accuracy": "share in the class asked for",
+    "score_loss": "score term: mean of (eps_theta - eps)^2",
+    "d_loss": "loss of D",
+    "g_loss": "loss of G",
+}
+
+
+def curves(table: pd.DataFrame, real: dict[str, float], batch: int) -> Figure:
+    """Each metric over real images seen: a thin line a seed, a thick one for their mean, dashed real images."""
+    shown = [metric for metric in PANELS if metric in set(table["metric"])]
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, places = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.6 * rows + 0.4), squeeze=False)
+    for place in places.flat[len(shown) :]:
+        place.axis("off")
+    lines = {}
+    for place, metric in zip(places.flat, shown, strict=False):
+        for arm, part in table[table["metric"] == metric].groupby("arm", sort=False):
             wide = part.pivot_table(index="step", columns="seed", values="value")
-            colour = COLOURS[str(arm)]
-            if single:
-                place.plot([i] * wide.shape[1], wide.iloc[0], "o", color=colour, alpha=0.6)
-                place.plot([i - 0.2, i + 0.2], [wide.iloc[0].mean()] * 2, color=colour, lw=2)
-            else:
-                x = wide.index * batch / 1000
-                place.plot(x, wide, color=colour, lw=0.6, alpha=0.6)
-                place.plot(x, wide.mean(axis=1), color=colour, lw=2, label=NAMES[str(arm)])
-        if single:
-            arms = list(rows["arm"].unique())
-            place.set_xticks(range(len(arms)), arms)
-        else:
-            place.set_xlabel("thousand real images")
-            if (rows["value"] > 0).all():
-                place.set_yscale("log")
-        place.set_title(metric.replace("_", " "), fontsize=9)
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="lower center", ncols=3, fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+            x, colour = wide.index * batch / 1000, COLOURS[str(arm)]
+            place.plot(x, wide, color=colour, lw=0.6, alpha=0.5)
+            (lines[NAMES[str(arm)]],) = place.plot(x, wide.mean(axis=1), color=colour, lw=2)
+        if metric in real:
+            lines["real digits"] = place.axhline(real[metric], color="black", ls="--", lw=1)
+        if metric.startswith("frechet"):
+            place.set_yscale("log")
+            place.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+            place.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+            place.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        place.set_title(PANELS[metric], fontsize=9)
+        place.tick_params(labelsize=8)
+    for place in places[-1]:
+        place.set_xlabel("thousand real images", fontsize=8)
+    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=len(lines), fontsize=9, frameon=False)
+    figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))
     return figure
+
+
+PAIRS = 16
 
 
 def neighbours(samples: dict[str, Images], train: Images, held_out: Images | None) -> Figure:
     """Samples above their nearest training images, and the distances: memorised samples would have none."""
-    figure, axes = plt.subplots(1, len(samples) + 1, figsize=(3.4 * (len(samples) + 1), 3.0), squeeze=False)
-    last = axes[0][-1]
-    for place, (arm, x) in zip(axes[0], samples.items(), strict=False):
+    figure = plt.figure(figsize=(10.5, 1.2 * len(samples) + 0.9), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
+    last = right.subplots()
+    for place, (arm, x) in zip(np.ravel(left.subplots(len(samples), 1)), samples.items(), strict=True):
         distances, which = nearest(x, train)
-        pairs = np.stack([x[:20], train[which[:20]]], 1).reshape(2, 10, 2, *x.shape[1:])  # [2, 10, pair, c, h, w]
-        show(
-            place,
-            pairs.transpose(0, 2, 1, 3, 4, 5).reshape(4, 10, *x.shape[1:]),
-            f"{NAMES[arm]}: rows 1, 3;\nnearest: 2, 4",
-        )
+        show(place, np.stack([x[:PAIRS], train[which[:PAIRS]]]), f"{NAMES[arm]}: samples above, nearest below")
         last.plot(np.sort(distances), np.linspace(0, 1, len(distances)), color=COLOURS[arm], label=NAMES[arm])
     if held_out is not None:
         distances, _ = nearest(held_out, train)
         last.plot(np.sort(distances), np.linspace(0, 1, len(distances)), color="black", ls="--", label="held-out real")
-    last.set_title("distance to the nearest training image\n(root mean square a pixel), share below", fontsize=8)
-    last.legend(fontsize=7)
-    figure.tight_layout()
+    last.set_xlabel("distance to the nearest training image\n(root mean square a pixel, of a range of 2)", fontsize=8)
+    last.set_ylabel("share of images nearer", fontsize=8)
+    last.set_xlim(left=0)
+    last.tick_params(labelsize=8)
+    last.legend(fontsize=8, loc="lower right", frameon=False)
     return figure
 
 

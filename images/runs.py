@@ -69,14 +69,18 @@ def trainer_of(job: Job, world: World | None = None) -> Trainer:
     return Trainer(job.recipe, job.coupling, job.seed, make, data, score, job.device, world, augment(job.recipe))
 
 
-def run(job: Job, world: World | None = None, report: Callable[[Job, int], None] | None = None) -> Result:
+def run(job: Job, world: World | None = None, report: Callable[[int], None] | None = None) -> Result:
     """Trains to the recipe's end, from the checkpoint if there is one; saves as it goes.
+
+    Args:
+        report: told the number of steps after each.
 
     Raises:
         Diverged, OutOfMemory, CheckpointError, ValueError, OSError.
     """
     from images.measures import measures  # what judges an image is loaded where one is judged
 
+    begin = cpu_seconds()
     torch.set_num_threads(1)  # on a CPU sums depend on the number of threads, and bits must not
     world = world or World()
     trainer = trainer_of(job, world)
@@ -87,6 +91,8 @@ def run(job: Job, world: World | None = None, report: Callable[[Job, int], None]
             raise CheckpointError(f"{job.checkpoint} is that of {describe(content)}, not of {job.name}")
         trainer.load(content["trainer"])
         records = [tuple(record) for record in content["records"]]
+        if report is not None:
+            report(trainer.at)
     job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     recipe = job.recipe
     judge = measures(recipe, job.cache)
@@ -101,11 +107,11 @@ def run(job: Job, world: World | None = None, report: Callable[[Job, int], None]
         if (trainer.at % recipe.save_every == 0 or last) and world.leads:
             save(job, trainer, records)
         if report is not None:
-            report(job, trainer.at)
+            report(trainer.at)
     world.wait()
     x, labels = samples(trainer, judge.n)
     numbers = None if labels is None else labels.numpy()
-    return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy())
+    return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), cpu_seconds() - begin)
 
 
 def save(job: Job, trainer: Trainer, records: list[Record]) -> None:
@@ -139,12 +145,10 @@ def interpolation(trainer: Trainer) -> Tensor:
     return x.view(rows, FRAMES, *x.shape[1:])
 
 
-def in_process(job: Job) -> Result:
-    """`run` in a worker, with what it took."""
-    start = os.times()
-    result = run(job)
-    end = os.times()
-    return Result(**{**vars(result), "seconds": end.user + end.system - start.user - start.system})
+def cpu_seconds() -> float:
+    """Of this process so far."""
+    spent = os.times()
+    return spent.user + spent.system
 
 
 def describe(content: dict[str, Any]) -> str:

@@ -1,0 +1,77 @@
+"""How far all runs are: a bar with the time left on a terminal; elsewhere a line for each tenth that is done."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+EVERY = 0.5  # seconds between looks
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run, in whatever process, says which step it is at."""
+
+    file: Path
+    index: int
+
+    def __call__(self, step: int) -> None:
+        np.memmap(self.file, np.int64, "r+", offset=8 * self.index, shape=(1,))[0] = step
+
+
+@contextmanager
+def places(names: list[str], steps: int, shown: bool) -> Iterator[list[Place]]:
+    """A place for each run of `steps` steps; what is written there is, if `shown`, shown on standard error until the
+    block ends."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "steps"
+        file.write_bytes(bytes(8 * len(names)))
+        ended = threading.Event()
+        watch = threading.Thread(target=show, args=(file, names, steps, ended), daemon=True)
+        if shown:
+            watch.start()
+        try:
+            yield [Place(file, index) for index in range(len(names))]
+        finally:
+            ended.set()
+            if shown:
+                watch.join()
+
+
+def show(file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
+    console = Console(stderr=True, highlight=False)
+    (bars if console.is_terminal else lines)(console, file, names, steps, ended)
+
+
+def bars(console: Console, file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True), TextColumn("after"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=steps * len(names))
+        over = False
+        while not over:
+            over = ended.wait(EVERY)
+            at = np.fromfile(file, np.int64)
+            working = [name for name, step in zip(names, at, strict=True) if 0 < step < steps]
+            said = f"{(at == steps).sum()} of {len(names)} runs done; now {', '.join(working) or 'none'}"
+            progress.update(task, completed=int(at.sum()), description=said)
+
+
+def lines(console: Console, file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
+    tenths, over = 0, False
+    while not over:
+        over = ended.wait(EVERY)
+        at = np.fromfile(file, np.int64)
+        if (now := 10 * int(at.sum()) // (steps * len(names))) > tenths:
+            tenths = now
+            console.print(f"{10 * now} % of all steps, {(at == steps).sum()} of {len(names)} runs done", soft_wrap=True)

@@ -1,0 +1,65 @@
+"""python -m images.publish DIR [NAME]: the results of a finished run as the small files of images/results/.
+
+NAME.csv (arm, seed, step, metric, value), NAME.json (command, date, commit, versions, cost, recipe, means and paired
+differences with intervals), and, of images up to 8x8, NAME-samples.npz: uint8 [rows, columns, c, h, w] of the first
+seed, ARM and interpolation-ARM, and real. NAME is the recipe's where none is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from images.dataset import to_uint8
+from images.experiment import arranged
+from images.files import replacing
+from images.inputs import real_images
+from images.recipes import Recipe, from_dict
+
+RESULTS = Path(__file__).parent / "results"
+SMALL = 8  # pixels a side of images that are stored
+
+
+def publish(directory: Path, name: str | None = None, into: Path = RESULTS) -> None:
+    """Raises OSError: a file of the run is missing, or one cannot be written."""
+    recipe = from_dict(json.loads((directory / "config.json").read_text()))
+    name = name or recipe.recipe
+    into.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(directory / "metrics.csv", into / f"{name}.csv")
+    facts = json.loads((directory / "run.json").read_text())
+    facts |= {"recipe": json.loads((directory / "config.json").read_text())}
+    facts |= json.loads((directory / "summary.json").read_text())
+    with replacing(into / f"{name}.json") as file:
+        file.write((json.dumps(facts, indent=1) + "\n").encode())
+    if recipe.resolution <= SMALL:
+        with replacing(into / f"{name}-samples.npz") as file:
+            np.savez_compressed(file, **grids(directory, recipe))  # type: ignore[arg-type]
+
+
+def grids(directory: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+    stored = np.load(directory / "samples.npz")
+    data = real_images(recipe, None, Path("runs/cache"))
+    real, labels = data.take(torch.arange(len(data)))
+    found = {"real": arranged(real.numpy(), None if labels is None else labels.numpy())}
+    for arm in recipe.couplings:
+        x = stored[f"{arm}-{recipe.first_seed}"]
+        found[arm] = arranged(x, np.arange(len(x)) % recipe.classes if recipe.classes else None)
+        found[f"interpolation-{arm}"] = stored[f"interpolation-{arm}-{recipe.first_seed}"]
+    return {key: to_uint8(torch.from_numpy(x)).numpy() for key, x in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m images.publish", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("name", nargs="?")
+    options = parser.parse_args()
+    publish(options.directory, options.name)
+
+
+if __name__ == "__main__":
+    main()
