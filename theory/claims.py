@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -24,12 +24,15 @@ Numbers: TypeAlias = Float[Tensor, "..."] | float
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measured number, the predicted one, and their difference in the unit of the claim's tolerance."""
+    """Measured numbers, the predicted ones, and their largest difference in the unit of the claim's tolerance."""
 
     what: str
-    measured: float
+    measured: float  # of the worst element, as the next two
     predicted: float
     error: float
+    elements: int
+    mean_measured: float
+    mean_predicted: float
 
 
 Checker: TypeAlias = Callable[..., Iterable[Comparison]]
@@ -85,8 +88,12 @@ class ControlVerdict:
     """What the checker said of a near-miss. NaN is no rejection: the checker could not tell."""
 
     control: Control
-    worst_error: float
+    comparisons: tuple[Comparison, ...]
     rejected: bool
+
+    @property
+    def worst_error(self) -> float:
+        return worst_error(self.comparisons)
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,8 @@ def judge(claim: Claim) -> Verdict:
 
 def judge_control(claim: Claim, control: Control) -> ControlVerdict:
     """Run the checker on one near-miss of the statement."""
-    error = worst_error(claim.check(**control.changes))
-    return ControlVerdict(control, error, error > claim.tolerance)
+    comparisons = tuple(claim.check(**control.changes))
+    return ControlVerdict(control, comparisons, worst_error(comparisons) > claim.tolerance)
 
 
 def worst_error(comparisons: Iterable[Comparison]) -> float:
@@ -136,25 +143,38 @@ def worst_error(comparisons: Iterable[Comparison]) -> float:
 
 
 def compare(what: str, measured: Numbers, predicted: Numbers, scale: Numbers = 1.0) -> Comparison:
-    """|measured - predicted| / scale, of the worst of the elements (NaN is the worst)."""
-    left, right, unit = torch.broadcast_tensors(
-        *(torch.as_tensor(value, dtype=torch.float64).detach() for value in (measured, predicted, scale))
-    )
-    errors = ((left - right).abs() / unit).flatten()
-    worst = int(errors.nan_to_num(nan=math.inf, posinf=sys.float_info.max).argmax())
-    return Comparison(what, float(left.flatten()[worst]), float(right.flatten()[worst]), float(errors[worst]))
+    """|measured - predicted| / scale, of the worst of the elements (NaN is the worst).
+
+    Raises:
+        ValueError: scale is not positive.
+    """
+    left, right, unit = together(measured, predicted, scale)
+    if not (unit > 0).all():
+        raise ValueError(f"scale must be positive; given {float(unit.min())} to compare {what!r}")
+    return worst_of(what, left, right, (left - right).abs() / unit)
 
 
 def compare_exactly(what: str, measured: Numbers, predicted: Numbers) -> Comparison:
     """As `compare`, where any difference is too large: the error is 0 or inf."""
     found = compare(what, measured, predicted)
-    return found if found.error == 0 else Comparison(what, found.measured, found.predicted, math.inf)
+    return found if found.error == 0 else replace(found, error=math.inf)
 
 
 def compare_at_least(what: str, measured: Numbers, bound: Numbers) -> Comparison:
     """How far measured falls short of the bound, of the worst of the elements."""
-    measured, bound = torch.as_tensor(measured), torch.as_tensor(bound)
-    return compare(what, measured, torch.maximum(measured, bound))
+    left, right = together(measured, bound)
+    return worst_of(what, left, right, (right - left).clamp(min=0))
+
+
+def together(*values: Numbers) -> tuple[Tensor, ...]:
+    """In float64, without gradients and of one shape."""
+    return torch.broadcast_tensors(*(torch.as_tensor(value, dtype=torch.float64).detach() for value in values))
+
+
+def worst_of(what: str, measured: Tensor, predicted: Tensor, errors: Tensor) -> Comparison:
+    worst = int(errors.nan_to_num(nan=math.inf, posinf=sys.float_info.max).argmax())
+    left, right, error = (float(part.flatten()[worst]) for part in (measured, predicted, errors))
+    return Comparison(what, left, right, error, errors.numel(), float(measured.mean()), float(predicted.mean()))
 
 
 def ledger() -> tuple[Claim, ...]:

@@ -179,7 +179,8 @@ def recorded(base: Path, paths: list[str]) -> Record:
     Raises:
         RuntimeError: a test of the unchanged tree fails.
     """
-    sources = sorted((base / "tree" / "theory").glob("**/*.py"))
+    theory = base / "tree" / "theory"
+    sources = sorted([*theory.glob("**/*.py"), *theory.glob("results/*")])
     content = hashlib.sha256(b"".join(source.name.encode() + source.read_bytes() for source in sources)).hexdigest()
     cache = Path(tempfile.gettempdir()) / f"theory-tests-{content[:16]}.json"
     if not cache.exists():

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from theory import claims as claims_module
+from theory import record
 from theory.__main__ import main
 from theory.claims import (
     Claim,
@@ -34,11 +35,9 @@ from theory.claims_s_beyond import meet_in_space, random_circles
 from theory.manifolds import Box, Segment
 from theory.pictures import PICTURES
 
-# How many comparisons each claim makes: one that goes missing would never fail.
-COMPARISONS = {"S1": 23, "S2": 13, "S3": 33, "S4": 66, "S5": 4, "S6": 5, "S7": 4, "S8": 3}
-COMPARISONS |= {"P1": 190, "P2": 20, "P2b": 9, "P3": 11, "P4": 8, "P5": 9, "P6": 18}
-COMPARISONS |= {"E1": 16, "E2": 48, "E3": 14, "E3b": 10, "L1": 6, "L2": 11, "L3": 12, "I1": 8, "I2": 8, "I3": 30}
-IDS = list(COMPARISONS)
+RECORDED = record.read()
+RECORDED_CLAIMS = record.rows_of(record.RESULTS / "claims.csv")
+IDS = [row["claim"] for row in RECORDED_CLAIMS]
 CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
 
 
@@ -47,7 +46,7 @@ def test_claim(claim):
     comparisons = list(claim.check())
     for found in comparisons:
         assert found.error <= claim.tolerance, found
-    assert len(comparisons) == COMPARISONS[claim.id]
+    assert not record.differences(comparisons, RECORDED[claim.id, ""], claim.tolerance)
 
 
 @pytest.mark.parametrize(("claim", "control"), CONTROLS, ids=[f"{c.id}: {k.title}" for c, k in CONTROLS])
@@ -55,10 +54,19 @@ def test_control_is_rejected(claim, control):
     judged = judge_control(claim, control)
     assert judged.rejected, judged
     assert judged.worst_error > 10 * claim.tolerance  # a near-miss, and no near thing
+    assert not record.differences(judged.comparisons, RECORDED[claim.id, control.title], claim.tolerance)
 
 
-def test_the_ledger_names_each_claim_once():
-    assert [claim.id for claim in ledger()] == IDS
+def test_the_claims_are_those_recorded():
+    assert len(set(IDS)) == len(IDS)
+    for claim, row in zip(ledger(), RECORDED_CLAIMS, strict=True):
+        described = {key: str(value) for key, value in record.described(claim).items()}
+        assert described == {key: row[key] for key in described}
+        assert row["rejected"] == row["controls"]
+        assert row["verdict"] == "holds"
+    assert list(RECORDED) == [
+        (claim.id, title) for claim in ledger() for title in ("", *(control.title for control in claim.controls))
+    ]
 
 
 def test_what_the_theory_is_made_of_cannot_change():
@@ -105,7 +113,7 @@ def a_claim(errors: dict[str, float]) -> Claim:
         source="ours",
         tolerance=0.5,
         why="any",
-        check=lambda which="statement": [Comparison(which, errors[which], 0.0, errors[which])],
+        check=lambda which="statement": [compare(which, errors[which], 0.0)],
         controls=(Control("a near-miss", {"which": "control"}),),
     )
 
@@ -148,21 +156,93 @@ def test_a_claim_that_nothing_could_fail_is_no_claim():
         Claim("X1", "", "", (), "ours", 0.0, "", lambda: [], (Control("", {}),))
 
 
-def test_comparisons_report_the_worst_element():
-    measured, predicted = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([1.0, 4.0, 4.0])
-    assert compare("", measured, predicted) == Comparison("", 2.0, 4.0, 2.0)
-    assert compare("", measured, predicted, torch.tensor([1.0, 0.25, 1.0])) == Comparison("", 5.0, 4.0, 4.0)
+def test_comparisons_report_the_worst_element_and_the_means():
+    measured, predicted = torch.tensor([1.0, 5.0, 3.0]), torch.tensor([1.0, 4.0, 5.5])
+    means = (3, 3.0, 3.5)
+    assert compare("a", measured, predicted) == Comparison("a", 3.0, 5.5, 2.5, *means)
+    assert compare("a", measured, predicted, torch.tensor([1.0, 0.25, 1.0])) == Comparison("a", 5.0, 4.0, 4.0, *means)
+    assert compare_exactly("a", measured, predicted) == Comparison("a", 3.0, 5.5, math.inf, *means)
+    assert compare_at_least("a", measured, predicted) == Comparison("a", 3.0, 5.5, 2.5, *means)
+    assert compare_at_least("a", measured, 1.0) == Comparison("a", 1.0, 1.0, 0.0, 3, 3.0, 1.0)
+    assert math.isnan(compare_at_least("a", math.nan, 1.0).error)
     assert math.isnan(compare("", torch.tensor([1.0, math.inf, math.nan, 9.0]), 0.0).error)
     assert compare("", torch.tensor([1.0, math.inf]), 0.0).error == math.inf
-    assert compare_at_least("", measured, predicted) == Comparison("", 2.0, 4.0, 2.0)
-    assert compare_at_least("", measured, 1.0).error == 0
     assert compare_exactly("", torch.tensor([0.0, 1e-30]), 0.0).error == math.inf
     assert compare_exactly("", torch.zeros(2), 0.0).error == 0
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan])
+def test_a_scale_that_hides_an_error_is_refused(scale):
+    with pytest.raises(ValueError, match=f"scale must be positive; given {scale} to compare 'ell'"):
+        compare("ell", torch.ones(2), 0.0, torch.tensor([1.0, scale]))
+
+
 def test_no_number_and_nan_are_no_agreement():
     assert math.isnan(worst_error([]))
-    assert math.isnan(worst_error([Comparison("", 0, 0, 0.0), Comparison("", 0, 0, math.nan)]))
+    assert math.isnan(worst_error([compare("", 0.0, 0.0), compare("", math.nan, 0.0)]))
+
+
+# The record
+
+
+def test_what_differs_from_the_record_is_told():
+    then = [compare("ell", torch.tensor([1.0, 2.0]), 1.0), compare("exact", math.inf, 0.0)]
+
+    def told(*found, tolerance=1e-3):
+        return record.differences(found, then, tolerance)
+
+    assert told(*then) == []
+    assert told(compare("ell", torch.tensor([1.0, 2.0 + 2**-20]), 1.0), then[1]) == []
+    assert told(compare("ell", torch.tensor([1.0, 2.0 + 2**-18]), 1.0), then[1]) == [
+        f"ell: mean_measured {1.5 + 2**-19}; recorded: 1.5",
+        f"ell: error {1 + 2**-18}; recorded: 1.0",
+    ]
+    assert told(then[0]) == ["1 comparisons, 2 recorded"]
+    assert told(compare("ell", torch.tensor([1.0, 1.5, 2.0]), 1.0), then[1]) == [
+        "ell of 3 elements; recorded: ell of 2"
+    ]
+    assert told(then[0], compare("exact", 1.0, 0.0))[0] == "exact: mean_measured 1.0; recorded: inf"
+    nothing = [compare("0", 0.0, 0.0)]
+    assert record.differences([compare("0", 5e-8, 0.0)], nothing, 1e-3) == []
+    assert len(record.differences([compare("0", 2e-7, 0.0)], nothing, 1e-3)) == 2
+    assert len(record.differences([compare("0", 1e-10, 0.0)], nothing, 1e-12)) == 2
+
+
+@pytest.mark.parametrize(("measured", "status"), [(0.1, 0), (0.9, 1), (math.nan, 1)])
+def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
+    monkeypatch, capsys, tmp_path, measured, status
+):
+    claim = a_claim({"statement": measured, "control": math.inf})
+    monkeypatch.setattr(record, "ledger", lambda: (claim,))
+    assert record.main([], tmp_path / "results") == status
+    if status:
+        assert capsys.readouterr().err == "error: nothing is recorded, for these claims do not hold: X1\n"
+        assert not (tmp_path / "results").exists()
+        return
+    verdict = judge(claim)
+    assert record.read(tmp_path / "results") == {
+        ("X1", ""): list(verdict.comparisons),
+        ("X1", "a near-miss"): list(verdict.controls[0].comparisons),
+    }
+    assert record.rows_of(tmp_path / "results" / "claims.csv") == [
+        {
+            "claim": "X1",
+            "title": "a claim about nothing",
+            "source": "ours",
+            "tolerance": "0.5",
+            "controls": "1",
+            "worst_error": "0.1",
+            "rejected": "1",
+            "verdict": "holds",
+        }
+    ]
+    origin = json.loads((tmp_path / "results" / "ledger.json").read_text())
+    assert origin["torch"] == torch.__version__
+    assert len(origin["commit"].rstrip("+")) in (0, 40)
+    assert record.main([], tmp_path / "no" / "results") == 1
+    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path / 'no' / 'results'}: ")
+    assert record.main(["--seed", "1"], tmp_path) == 2
+    assert capsys.readouterr().err.startswith("error: Unrecognized options: --seed")
 
 
 # The command

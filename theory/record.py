@@ -1,0 +1,166 @@
+"""The ledger's numbers as they were when last recorded: `python -m theory.record` writes theory/results/.
+
+    ledger.csv    a row a comparison: claim, control (empty for the statement itself), what, elements, measured,
+                  predicted, error (these three of the worst element), mean_measured, mean_predicted (of all)
+    claims.csv    a row a claim: claim, title, source, worst_error, tolerance, controls, rejected, verdict
+    ledger.json   the command, date, commit, versions and vector unit of the processor that the numbers come from
+
+The tests hold the present code to every row, since a claim stays true where it is checked at another place: what is
+checked then changes on purpose, by a new record, or not at all. The measured and predicted numbers of the worst
+element are for the reader alone: where all errors are rounding, another processor finds another element the worst.
+
+Exit status: 0, 1 if a claim does not hold (nothing is written) or a file cannot be written, 2 on bad usage.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from theory.claims import Claim, Comparison, Verdict, judge, ledger
+from theory.commandline import UsageError, parse
+
+RESULTS = Path(__file__).parent / "results"
+RELATIVE = 1e-6
+ABSOLUTE = 1e-7  # by rounding alone an error (the order of a remainder) differs by 6e-9 between vector units
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Judge every claim and write its numbers to theory/results/."""
+
+
+def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
+    try:
+        parse(Options, arguments, prog="python -m theory.record")
+        torch.set_num_threads(1)
+        verdicts = [judge(claim) for claim in ledger()]
+        broken = [verdict.claim.id for verdict in verdicts if verdict.outcome != "holds"]
+        if broken:
+            print(f"error: nothing is recorded, for these claims do not hold: {', '.join(broken)}", file=sys.stderr)
+            return 1
+        write(verdicts, directory)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write(verdicts: Sequence[Verdict], directory: Path) -> None:
+    """The three files."""
+    directory.mkdir(exist_ok=True)
+    rows = [
+        {"claim": verdict.claim.id, "control": control, **dataclasses.asdict(found)}
+        for verdict in verdicts
+        for control, comparisons in (
+            ("", verdict.comparisons),
+            *((judged.control.title, judged.comparisons) for judged in verdict.controls),
+        )
+        for found in comparisons
+    ]
+    pd.DataFrame(rows).to_csv(directory / "ledger.csv", index=False, na_rep="nan")
+    pd.DataFrame(map(summary, verdicts)).to_csv(directory / "claims.csv", index=False)
+    (directory / "ledger.json").write_text(json.dumps(origin(), indent=2) + "\n")
+
+
+def summary(verdict: Verdict) -> dict[str, str | float]:
+    """The claim's row in claims.csv."""
+    return {
+        **described(verdict.claim),
+        "worst_error": verdict.worst_error,
+        "rejected": verdict.rejected,
+        "verdict": verdict.outcome,
+    }
+
+
+def described(claim: Claim) -> dict[str, str | float]:
+    """What of its row in claims.csv needs no computation."""
+    return {
+        "claim": claim.id,
+        "title": claim.title,
+        "source": claim.source,
+        "tolerance": claim.tolerance,
+        "controls": len(claim.controls),
+    }
+
+
+def origin() -> dict[str, str]:
+    """Where the numbers come from; the commit is marked + if a module of the theory differs from it."""
+    here = Path(__file__).parent
+    commit = git(here, "rev-parse", "HEAD")
+    changed = git(here, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
+    return {
+        "command": "python -m theory.record",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit + ("+" if changed else ""),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "vector unit": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """What git prints; empty where there is no repository."""
+    done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def read(directory: Path = RESULTS) -> dict[tuple[str, str], list[Comparison]]:
+    """The comparisons recorded, by claim and control's title."""
+    found: dict[tuple[str, str], list[Comparison]] = {}
+    for row in rows_of(directory / "ledger.csv"):
+        comparisons = found.setdefault((row.pop("claim"), row.pop("control")), [])
+        what, elements, numbers = row.pop("what"), int(row.pop("elements")), {k: float(v) for k, v in row.items()}
+        comparisons.append(Comparison(what, elements=elements, **numbers))
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """A table's rows; every digit of a number is kept."""
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def differences(found: Iterable[Comparison], recorded: Iterable[Comparison], tolerance: float) -> list[str]:
+    """Where the numbers are not those recorded, a line each.
+
+    Elements and names must be the same; means and errors may differ by RELATIVE of their size, and by what rounding
+    differs between processors: ABSOLUTE, or the claim's tolerance if that is less.
+    """
+    now, then = list(found), list(recorded)
+    lines = [f"{len(now)} comparisons, {len(then)} recorded"] if len(now) != len(then) else []
+    for new, old in zip(now, then, strict=False):
+        if (new.what, new.elements) != (old.what, old.elements):
+            lines.append(f"{new.what} of {new.elements} elements; recorded: {old.what} of {old.elements}")
+        for name in ("mean_measured", "mean_predicted", "error"):
+            value, wanted = getattr(new, name), getattr(old, name)
+            if not same(value, wanted, min(ABSOLUTE, tolerance)):
+                lines.append(f"{new.what}: {name} {value!r}; recorded: {wanted!r}")
+    return lines
+
+
+def same(value: float, wanted: float, slack: float) -> bool:
+    """Whether both are NaN, the same infinity, or as near as RELATIVE and the slack allow."""
+    if not (math.isfinite(value) and math.isfinite(wanted)):
+        return value == wanted or (math.isnan(value) and math.isnan(wanted))
+    return abs(value - wanted) <= RELATIVE * abs(wanted) + slack
+
+
+if __name__ == "__main__":
+    sys.exit(main())
