@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check format bench mutants clean
+.PHONY: run test check figures notebooks report format bench mutants clean
 
 run: $(READY)
 	$(BIN)/python -m toy.run --manifold ring --score analytic --out runs/ring --overwrite
@@ -16,6 +16,16 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# make figures ONLY=saturation draws one; FRESH=1 forgets what was computed before
+figures: $(READY)
+	$(BIN)/python -m figures $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
+
+notebooks: $(READY)
+	$(BIN)/python -m figures.notebooks $(if $(ONLY),--only $(ONLY))
+
+report: $(READY)
+	$(BIN)/python -m figures.report
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

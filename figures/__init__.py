@@ -1,0 +1,1 @@
+"""Every figure of the repository, a jupytext script each, drawn from tidy results: `python -m figures`."""

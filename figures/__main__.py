@@ -1,0 +1,99 @@
+"""python -m figures: draws every figure from tidy results; computes what is missing.
+
+Each is a jupytext percent script, figures/NAME.py, that may also be run by itself or opened as a notebook; it writes
+NAME.png, NAME.pdf, NAME.txt (what is seen) and NAME.csv (the numbers that are drawn) to figures/drawn.
+
+Exit status: 0 all drawn; 1 a figure failed, told in one line, the others are drawn; 2 bad usage, nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from figures import results, style
+from figures.drawing import draw
+from theory.commandline import UsageError, choose, parse
+
+NAMES = (
+    "fields",
+    "saturation",
+    "bound",
+    "pythagoras",
+    "divergence",
+    "training",
+    "equilibrium",
+    "interval",
+    "lazy",
+    "regularizers",
+    "score_quality",
+    "non_manifold",
+    "beyond_gan",
+    "digits",
+    "published",
+    "speed",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Draw the figures from tidy results; compute what is missing."""
+
+    only: tuple[str, ...] = ()
+    """Draw these alone: saturation. All of them if none is named."""
+    out: Path = style.OUT
+    """Where to."""
+    fresh: bool = False
+    """Forget what was computed before, and compute it again; committed results are kept."""
+    processes: int = 2
+    """How many figures to draw at a time."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(Options, arguments, "python -m figures")
+        names = [choose(name, NAMES, "figure") for name in options.only] or list(NAMES)
+        if options.processes < 1:
+            raise UsageError(f"--processes must be at least 1; given {options.processes}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        style.use()
+    except (UsageError, ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    if options.fresh:
+        results.forget()
+    failures = draw_all(names, options)
+    for name, complaint in failures.items():
+        print(f"error: {name}: {complaint}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
+    """Draws them, a process each, with progress; what went wrong with which."""
+    console, failures = Console(stderr=True), {}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with (
+        ProcessPoolExecutor(min(options.processes, len(names)), get_context("spawn")) as pool,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars,
+    ):
+        bar = bars.add_task("figures", total=len(names))
+        running = {pool.submit(draw, name, options.out): name for name in names}
+        for future in as_completed(running):
+            name, (complaint, seconds) = running[future], future.result()
+            bars.advance(bar)
+            if complaint:
+                failures[name] = complaint
+            else:
+                console.print(f"{name:15} {seconds:6.1f} s  {results.named(options.out / name)}.png", highlight=False)
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

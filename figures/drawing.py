@@ -1,0 +1,34 @@
+"""What a process does: runs a figure's script and tells in one line what went wrong."""
+
+from __future__ import annotations
+
+import runpy
+import time
+import traceback
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from figures import results, style
+from theory.commandline import UsageError
+
+
+def draw(name: str, out: Path) -> tuple[str, float]:
+    """Runs the script of a figure: what went wrong, or nothing, and the seconds it took."""
+    begun = time.monotonic()
+    style.OUT = out
+    plt.switch_backend("Agg")
+    try:
+        runpy.run_path(str(style.HERE / f"{name}.py"), run_name=f"figures.{name}")
+    except (results.ResultsError, UsageError) as error:
+        return str(error), 0.0
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        return (
+            f"{message} (in {Path(where.filename).name}, line {where.lineno}; python figures/{name}.py tells more)",
+            0.0,
+        )
+    finally:
+        plt.close("all")
+    return "", time.monotonic() - begun
