@@ -23,7 +23,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,12 +69,11 @@ def run(options: Options) -> None:
     except ModuleNotFoundError:
         raise UsageError("the digits are counted by mpmath, which the extra dev brings: pip install mpmath") from None
 
-    import pandas as pd
     import torch
     from rich.console import Console
     from rich.progress import track
 
-    from theory.alternatives import CASES, cells
+    from theory.alternatives import CASES
 
     torch.set_num_threads(1)
     try:
@@ -82,13 +81,24 @@ def run(options: Options) -> None:
     except ValueError as error:
         raise UsageError(str(error)) from None
     console = Console(highlight=False)
-    progress = track(names, "Counting digits", console=console, transient=True, disable=not console.is_terminal)
-    errors = pd.DataFrame([cell for name in progress for cell in cells(name)])
+    progress: Iterable[str] = track(
+        names, "Counting digits", console=console, transient=True, disable=not console.is_terminal
+    )
+    errors = measured(progress)
     print_summary(errors, console)
     if options.law is not None:
         print_grids(errors, console)
     if options.json is not None:
         write_json(errors, options.json)
+
+
+def measured(names: Iterable[str]) -> pd.DataFrame:
+    """A row a `Cell` of the named cases."""
+    import pandas as pd
+
+    from theory.alternatives import cells
+
+    return pd.DataFrame([cell for name in names for cell in cells(name)])
 
 
 METHODS = ("law", "mixture", "draws", "kde", "rounding")
@@ -97,13 +107,15 @@ METHODS = ("law", "mixture", "draws", "kde", "rounding")
 def summary(errors: pd.DataFrame) -> pd.DataFrame:
     """Shares of the grid, for each law, method, bits and quantity, and the worst error.
 
-    `nan`: not finite; `below3`, `below8`: fewer than so many correct digits, what is not finite among them.
+    `nan`: not finite; `below3`, `below8`: fewer than so many correct digits, what is not finite among them; `digits`:
+    the mean of the correct digits, 0 where it is not finite.
     """
     groups = errors.error.groupby([errors[key] for key in ("law", "method", "bits", "quantity")], sort=False)
     return groups.agg(
         nan=lambda e: (e == math.inf).mean(),
         below3=lambda e: (e > 1e-3).mean(),
         below8=lambda e: (e > 1e-8).mean(),
+        digits=lambda e: e.map(correct_digits).mean(),
         worst="max",
     )
 
@@ -153,13 +165,17 @@ def print_grids(errors: pd.DataFrame, console: Console) -> None:
 
 def rows(errors: pd.DataFrame) -> Iterator[tuple[str, int]]:
     """The pairs of method and bits that were measured, the library first."""
-    measured = set(zip(errors.method, errors.bits, strict=True))
-    return ((method, bits) for method in METHODS for bits in (64, 32) if (method, bits) in measured)
+    found = set(zip(errors.method, errors.bits, strict=True))
+    return ((method, bits) for method in METHODS for bits in (64, 32) if (method, bits) in found)
+
+
+def correct_digits(error: float) -> float:
+    """-log10 of the relative error, between 0 and 16."""
+    return max(-math.log10(max(error, 1e-16)), 0.0)
 
 
 def digits(error: float) -> str:
-    """Correct digits: -log10 of the relative error, between 0 and 16, or NaN."""
-    return "NaN" if error == math.inf else f"{min(max(-math.log10(max(error, 1e-16)), 0), 16):.1f}"
+    return "NaN" if error == math.inf else f"{correct_digits(error):.1f}"
 
 
 def write_json(errors: pd.DataFrame, path: Path) -> None:

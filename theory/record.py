@@ -1,13 +1,15 @@
-"""The ledger's numbers as they were when last recorded: `python -m theory.record` writes theory/results/.
+"""The theory's numbers as they were when last recorded: `python -m theory.record` writes theory/results/.
 
     ledger.csv    a row a comparison: claim, control (empty for the statement itself), what, elements, measured,
                   predicted, error (these three of the worst element), mean_measured, mean_predicted (of all)
     claims.csv    a row a claim: claim, title, source, worst_error, tolerance, controls, rejected, verdict
+    accuracy.csv  the table of `theory.accuracy`: law, method, bits, quantity, nan, below3, below8, digits, worst
     ledger.json   the command, date, commit, versions and vector unit of the processor that the numbers come from
 
-The tests hold the present code to every row, since a claim stays true where it is checked at another place: what is
-checked then changes on purpose, by a new record, or not at all. The measured and predicted numbers of the worst
-element are for the reader alone: where all errors are rounding, another processor finds another element the worst.
+The tests hold the present code to every row of the ledger and to the digits, since a claim stays true where it is
+checked at another place: what is checked then changes on purpose, by a new record, or not at all. The measured and
+predicted numbers of the worst element are for the reader alone: where all errors are rounding, another processor finds
+another element the worst.
 
 Exit status: 0, 1 if a claim does not hold (nothing is written) or a file cannot be written, 2 on bad usage.
 """
@@ -29,6 +31,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from theory import accuracy
+from theory.alternatives import CASES
 from theory.claims import Claim, Comparison, Verdict, judge, ledger
 from theory.commandline import UsageError, parse
 
@@ -39,7 +43,7 @@ ABSOLUTE = 1e-7  # by rounding alone an error (the order of a remainder) differs
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Judge every claim and write its numbers to theory/results/."""
+    """Judge every claim, count the digits, and write all numbers to theory/results/."""
 
 
 def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
         if broken:
             print(f"error: nothing is recorded, for these claims do not hold: {', '.join(broken)}", file=sys.stderr)
             return 1
-        write(verdicts, directory)
+        write(verdicts, accuracy.summary(accuracy.measured(CASES)), directory)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,8 +65,8 @@ def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
     return 0
 
 
-def write(verdicts: Sequence[Verdict], directory: Path) -> None:
-    """The three files."""
+def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, directory: Path) -> None:
+    """The four files."""
     directory.mkdir(exist_ok=True)
     rows = [
         {"claim": verdict.claim.id, "control": control, **dataclasses.asdict(found)}
@@ -75,6 +79,7 @@ def write(verdicts: Sequence[Verdict], directory: Path) -> None:
     ]
     pd.DataFrame(rows).to_csv(directory / "ledger.csv", index=False, na_rep="nan")
     pd.DataFrame(map(summary, verdicts)).to_csv(directory / "claims.csv", index=False)
+    digits.to_csv(directory / "accuracy.csv")
     (directory / "ledger.json").write_text(json.dumps(origin(), indent=2) + "\n")
 
 

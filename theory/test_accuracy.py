@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -11,15 +12,17 @@ import mpmath as mp
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from scipy.stats import gaussian_kde
 from torch import Tensor
 
-from theory.accuracy import digits, main, summary
+from theory.accuracy import digits, main, measured, print_grids, print_summary, summary
 from theory.alternatives import (
     CASES,
     DRAWS,
     NSR,
     SAMPLES,
+    Cell,
     by_draws,
     by_kde,
     by_law,
@@ -42,6 +45,7 @@ from theory.manifolds import (
     Thickened,
     make,
 )
+from theory.record import RESULTS, rows_of
 from theory.test_curves import board_by_erf
 from theory.test_laws import AROUND_THICK, LAWS
 
@@ -286,7 +290,68 @@ def test_kernel_density_is_scipys() -> None:
     torch.testing.assert_close(estimate.score, torch.stack(slopes, -1), rtol=1e-6, atol=1e-6)
 
 
+RECORDED = {(r["law"], r["method"], int(r["bits"]), r["quantity"]): r for r in rows_of(RESULTS / "accuracy.csv")}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_table_is_the_one_recorded(name: str) -> None:
+    """The mean digits of draws and kernels are no rounding, but for 3e-4 between a processor's vector units; those of
+    others may be rounding alone, and then differ by 0.06 digits."""
+    found = summary(measured([name]))
+    assert list(found.index) == [key for key in RECORDED if key[0] == name]
+    for key, row in found.iterrows():
+        recorded = RECORDED[key]
+        slack = 1e-3 if key[1] in ("draws", "kde") else 0.2
+        assert row["nan"] == pytest.approx(float(recorded["nan"])), key
+        assert row.digits == pytest.approx(float(recorded["digits"]), abs=slack), key
+
+
+def test_cases_are_those_recorded() -> None:
+    assert list(dict.fromkeys(law for law, *_ in RECORDED)) == list(CASES)
+
+
 # --- The command
+
+
+def test_the_table_is_printed_whole() -> None:
+    rows = [
+        ("ring", "draws", 64, "score", 1.0, 0.0, 0.02, 0.01, 0.04),
+        ("ring", "draws", 64, "score", 1.0, 1.0, 0.02, 0.01, 0.06),
+        ("ring", "draws", 64, "score", 1.0, 2.0, 0.02, 0.0, 0.06),
+        ("ring", "law", 32, "score", 1.0, 0.0, 2e-9, 2e-9, 2e-9),
+        ("ring", "law", 32, "score", 1.0, 1.0, math.inf, math.inf, math.inf),
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(pd.DataFrame(rows, columns=Cell._fields), console)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert lines == [
+        "share of the grid (%) that is NaN, has fewer than 3, than 8 digits; worst error",
+        "         score",
+        "ring       NaN  <3  <8 worst",
+        "law 32      50  50  50   NaN",
+        "draws 64     0 100 100 2e-02",
+        "draws: of 8 samples, the worst errs 5.0 times as much as the best (score, median)",
+    ]
+
+
+def test_the_digits_are_printed_by_nsr_and_distance() -> None:
+    rows = [
+        ("ring", "law", 64, "score", 10.0, 0.01, 1e-12, 0.0, 0.0),
+        ("ring", "law", 64, "score", 10.0, 100.0, 3e-5, 0.0, 0.0),
+        ("ring", "law", 64, "score", 0.1, 0.01, math.inf, 0.0, 0.0),
+        ("ring", "law", 64, "score", 0.1, 100.0, 7.0, 0.0, 0.0),
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    print_grids(pd.DataFrame(rows, columns=Cell._fields), console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "",
+        "correct digits of score, law in float64: distance across, nsr down",
+        "           0.01    100",
+        "     0.1    NaN    0.0",
+        "      10   12.0    4.5",
+    ]
 
 
 def test_summary_counts_what_is_not_finite_as_without_digits() -> None:
@@ -294,7 +359,7 @@ def test_summary_counts_what_is_not_finite_as_without_digits() -> None:
         {"law": "ring", "method": "kde", "bits": 64, "quantity": "score", "error": [1e-12, 1e-5, 1e-2, math.inf]}
     )
     row = summary(errors).loc[("ring", "kde", 64, "score")]
-    assert row.to_dict() == {"nan": 0.25, "below3": 0.5, "below8": 0.75, "worst": math.inf}
+    assert row.to_dict() == {"nan": 0.25, "below3": 0.5, "below8": 0.75, "digits": 19 / 4, "worst": math.inf}
     assert [digits(error) for error in (0.0, 1e-5, 7.0, math.inf)] == ["16.0", "5.0", "0.0", "NaN"]
 
 

@@ -214,6 +214,7 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
 ):
     claim = a_claim({"statement": measured, "control": math.inf})
     monkeypatch.setattr(record, "ledger", lambda: (claim,))
+    monkeypatch.setattr(record, "CASES", ("segment",))
     assert record.main([], tmp_path / "results") == status
     if status:
         assert capsys.readouterr().err == "error: nothing is recorded, for these claims do not hold: X1\n"
@@ -236,6 +237,8 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
             "verdict": "holds",
         }
     ]
+    digits = record.rows_of(tmp_path / "results" / "accuracy.csv")
+    assert digits == [row for row in record.rows_of(record.RESULTS / "accuracy.csv") if row["law"] == "segment"]
     origin = json.loads((tmp_path / "results" / "ledger.json").read_text())
     assert origin["torch"] == torch.__version__
     assert len(origin["commit"].rstrip("+")) in (0, 40)
