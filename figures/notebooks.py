@@ -1,0 +1,60 @@
+"""python -m figures.notebooks: every figure's script as an executed notebook, out/notebooks/NAME.ipynb.
+
+Needs the extra figures. Exit status: 0 all made; 1 a notebook failed, the others are made; 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import track
+
+from figures.__main__ import NAMES
+from figures.results import ROOT
+from figures.style import HERE
+from theory.commandline import UsageError, choose, parse
+
+
+@dataclass(frozen=True)
+class Options:
+    """Execute the figures' scripts as notebooks."""
+
+    only: tuple[str, ...] = ()
+    """These alone: saturation. All of them if none is named."""
+    out: Path = ROOT / "out" / "notebooks"
+    """Where to."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(Options, arguments, "python -m figures.notebooks")
+        names = [choose(name, NAMES, "figure") for name in options.only] or list(NAMES)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except (UsageError, ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    failed = [name for name in track(names, "notebooks", transient=True) if not executed(name, options.out)]
+    return 1 if failed else 0
+
+
+def executed(name: str, out: Path) -> bool:
+    """Makes one; says in a line what went wrong."""
+    command = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "--execute", "--run-path", str(ROOT)]
+    command += ["--output", str(out.resolve() / f"{name}.ipynb"), str(HERE / f"{name}.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        print(f"error: {name}: {last}", file=sys.stderr)
+    else:
+        print(out / f"{name}.ipynb")
+    return not done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
