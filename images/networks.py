@@ -11,6 +11,10 @@ from images.generators import make_augment, make_discriminator, make_generator
 from images.recipes import Recipe
 from images.trainer import Augment
 
+CIFAR = {"mapping": 2, "residual": False, "base": 32768}
+PAPER256 = {"mapping": 8, "residual": True, "base": 16384}
+"""Shapes of StyleGAN2, by the names of their configurations in NVlabs/stylegan2-ada-pytorch, train.py."""
+
 
 def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     """G(z, labels) -> images and D(images, labels) -> logits.
@@ -24,12 +28,15 @@ def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     options: dict[str, Any] = {"latent": recipe.latent}
     if recipe.generator == "r3gan":
         options["cardinality"] = math.gcd(96, recipe.width)
+    else:
+        options |= {"group": recipe.group, **(CIFAR if recipe.resolution <= 32 else PAPER256)}
     return make_generator(*shape, **options), make_discriminator(*shape, **options)
 
 
 def augment(recipe: Recipe) -> Augment | None:
     """What changes the images that D sees; None where the recipe never does."""
-    return make_augment("ada") if any(recipe.augment) else None  # type: ignore[return-value]
+    used = any(recipe.augment) or recipe.target
+    return make_augment(recipe.augmentation) if used else None  # type: ignore[return-value]
 
 
 def small(recipe: Recipe) -> tuple[nn.Module, nn.Module]:

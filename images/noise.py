@@ -14,6 +14,7 @@ from torch import Tensor
 
 BLOCK = 16  # samples that share a generator
 INIT, LATENT_D, LATENT_G, SCORE, AUGMENT_D, AUGMENT_G, DENOISER, EVALUATE = range(8)  # independent streams
+MIX_D, MIX_G, PATH, SAMPLE = range(8, 12)
 
 
 def generator(seed: int, stream: int, *where: int) -> torch.Generator:

@@ -16,11 +16,13 @@ from typing import Any, Literal
 
 from theory.commandline import choose
 
-NAMES = ("digits", "photos", "cifar10", "imagenet64", "imagenet128", "lsun-bedroom")
+NAMES = ("digits", "digits-vanilla", "photos", "cifar10", "imagenet64", "imagenet128", "lsun-bedroom")
 COUPLINGS = ("none", "paper", "decoupled")
 PENALTIES = ("r1", "r1+r2")
 LOSSES = ("relativistic", "non-saturating")
 GENERATORS = ("small", "r3gan", "stylegan2")
+NOT_YET = ("biggan", "aurora")
+AUGMENTATIONS = ("ada", "diffaugment")
 
 READINGS: dict[tuple[str, tuple[int, int]], tuple[float, float]] = {
     ("edm", (40, 60)): (0.005063260272095194, 0.007721202344655429),
@@ -44,13 +46,15 @@ class Recipe:
     """
 
     recipe: str = "digits"
-    """digits, photos, cifar10, imagenet64, imagenet128 or lsun-bedroom: where the other defaults come from."""
+    """digits, digits-vanilla, photos, cifar10, imagenet64, imagenet128 or lsun-bedroom: where the other
+    defaults come from."""
     resolution: int = 8
     channels: int = 1
     classes: int = 10
     """0: unconditional."""
     generator: str = "small"
-    """small (for 8x8 on a CPU), r3gan or stylegan2; the discriminator is of the same family."""
+    """small (for 8x8 on a CPU), r3gan or stylegan2; the discriminator is of the same family. Not there yet: BigGAN,
+    Aurora."""
     width: int = 32
     """Channels of the widest stage."""
     latent: int = 32
@@ -77,6 +81,8 @@ class Recipe:
     gamma: tuple[float, float] = (0.2, 0.2)
     """Strength of the penalties: gamma / 2 times the squared norm."""
     lr: tuple[float, float] = (1e-3, 0.0)
+    rates: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Times lr, in the arms none, paper and decoupled."""
     beta1: float = 0.0
     beta2: tuple[float, float] = (0.99, 0.99)
     burn_in: int = 96_000
@@ -85,8 +91,21 @@ class Recipe:
     """Half-life of the averaged generator, in images; at most a twentieth of those seen."""
     mirror: bool = False
     """Real images are mirrored from left to right with probability 1/2."""
+    augmentation: str = "ada"
+    """Of what the discriminator sees: ada (its geometry and colours) or diffaugment."""
     augment: tuple[float, float] = (0.0, 0.0)
-    """Probability of each augmentation of what the discriminator sees."""
+    """Probability of each augmentation."""
+    target: float = 0.0
+    """If above 0, that probability adapts instead, from 0 up, to hold E sign D(real) at this target."""
+
+    mixing: float = 0.0
+    """StyleGAN2: probability that a sample's layers have the style of another latent from a random one on."""
+    path_weight: float = 0.0
+    """StyleGAN2: strength of path length regularisation."""
+    path_every: int = 4
+    """StyleGAN2: it acts at every k-th generator step, k times as strong."""
+    group: int = 32
+    """StyleGAN2: images that the discriminator compares with each other; a process handles whole groups."""
 
     weight: float = 0.1
     """lambda of the paper's coupling. It multiplies the mean over pixels, as in the paper's code; the paper's formula
@@ -105,8 +124,8 @@ class Recipe:
     """Decoupled: bound of the preconditioned score gradient, a parameter."""
 
     micro: int = 0
-    """Images a process handles at once, gradients being added up; 0: all of its share. Lower it if memory is
-    short. (StyleGAN2's discriminator compares images with others of the same part: there it is more than memory.)"""
+    """Images a process handles at once, gradients being added up; 0: all of its share. Lower it if memory is short: it
+    changes nothing else. For StyleGAN2 a multiple of --group."""
     save_every: int = 500
     """Steps between checkpoints."""
     evaluate_every: int = 250
@@ -114,7 +133,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         choose(self.recipe, NAMES, "recipe")
+        if self.generator.lower() in NOT_YET:
+            raise ValueError(f"generator {self.generator!r} is not there yet; choose from: {', '.join(GENERATORS)}")
         choose(self.generator, GENERATORS, "generator")
+        choose(self.augmentation, AUGMENTATIONS, "augmentation")
         choose(self.loss, LOSSES, "loss")
         choose(self.penalty, PENALTIES, "penalty")
         for coupling in self.couplings:
@@ -127,7 +149,7 @@ class Recipe:
         for name in ("classes", "micro", "first_seed", "ema"):
             if (value := getattr(self, name)) < 0:
                 raise ValueError(f"{name} must be at least 0; given {value}")
-        for name in ("gamma", "lr", "weight", "decoupled_weight"):
+        for name in ("gamma", "lr", "rates", "weight", "decoupled_weight", "path_weight"):
             value = getattr(self, name)
             if not all(0 <= part < math.inf for part in (value if isinstance(value, tuple) else (value,))):
                 raise ValueError(f"{name} must lie in [0, inf); given {value}")
@@ -135,8 +157,16 @@ class Recipe:
             value = getattr(self, name)
             if not all(0 <= part < 1 for part in (value if isinstance(value, tuple) else (value,))):
                 raise ValueError(f"{name} must lie in [0, 1); given {value}")
-        if not all(0 <= part <= 1 for part in self.augment):
-            raise ValueError(f"augment must lie in [0, 1]; given {self.augment}")
+        for name in ("augment", "mixing"):
+            value = getattr(self, name)
+            if not all(0 <= part <= 1 for part in (value if isinstance(value, tuple) else (value,))):
+                raise ValueError(f"{name} must lie in [0, 1]; given {value}")
+        if not 0 <= self.target < 1:
+            raise ValueError(f"target must lie in [0, 1), 0 for a schedule; given {self.target}")
+        if self.target and any(self.augment):
+            raise ValueError(f"augment is a schedule, target adapts: give one; given {self.augment}, {self.target}")
+        if self.generator != "stylegan2" and (self.mixing or self.path_weight):
+            raise ValueError(f"mixing and path_weight are for stylegan2; given generator {self.generator!r}")
         if not 0 < self.low <= self.high < math.inf:
             raise ValueError(f"an interval needs 0 < low <= high; given low={self.low}, high={self.high}")
         if not 0 < self.clip < math.inf:
@@ -145,15 +175,36 @@ class Recipe:
             raise ValueError(f"resolution must be a power of two, at least 4; given {self.resolution}")
         if self.images < self.batch:
             raise ValueError(f"images must be at least batch, {self.batch}; given {self.images}")
+        for name in ("batch", "micro"):
+            if (value := getattr(self, name)) % self.together:
+                raise ValueError(
+                    f"{name} must be a multiple of group, {self.together} images that StyleGAN2's discriminator "
+                    f"compares with each other; given {value}"
+                )
+
+    @property
+    def together(self) -> int:
+        """Images that a process must handle at once, or the step is another one."""
+        return min(self.group, self.batch) if self.generator == "stylegan2" else 1
 
     @property
     def steps(self) -> int:
         return self.images // self.batch
 
+    @property
+    def source(self) -> str:
+        """The recipe whose images and score model it has."""
+        return "digits" if self.recipe == "digits-vanilla" else self.recipe
+
+    def arm(self, coupling: str) -> Recipe:
+        """The recipe with this arm's learning rate."""
+        rate = self.rates[COUPLINGS.index(coupling)]
+        return dataclasses.replace(self, lr=(rate * self.lr[0], rate * self.lr[1]))
+
 
 WHOLE = (
-    "channels", "width", "latent", "seeds", "images", "batch", "penalty_every", "burn_in", "every",
-    "save_every", "evaluate_every",
+    "channels", "width", "latent", "seeds", "images", "batch", "penalty_every", "path_every", "group", "burn_in",
+    "every", "save_every", "evaluate_every",
 )  # fmt: skip
 
 DIGITS = Recipe(couplings=COUPLINGS, seeds=3)

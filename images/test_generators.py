@@ -166,9 +166,10 @@ def test_equalised_learning_rate(make: Callable[[], Linear | Conv]) -> None:
 
 def test_minibatch_deviation() -> None:
     x = torch.zeros(4, 2, 1, 1)
-    x[:, 0, 0, 0] = torch.tensor([0.0, 1.0, 6.0, 1.0])  # with group 2, images 0 and 2, 1 and 3 are compared
+    x[:, 0, 0, 0] = torch.tensor([0.0, 6.0, 1.0, 1.0])  # with group 2, images 0 and 1, 2 and 3 are compared
     channel = with_deviation(x, 2)[:, 2, 0, 0]
-    assert torch.allclose(channel, torch.tensor([1.5, 0.0, 1.5, 0.0]), atol=1e-3)  # means of (3, 0), (0, 0)
+    assert torch.allclose(channel, torch.tensor([1.5, 1.5, 0.0, 0.0]), atol=1e-3)  # means of (3, 0), (0, 0)
+    assert torch.equal(with_deviation(x[:2], 2), with_deviation(x, 2)[:2])  # whole groups are on their own
     with pytest.raises(ValueError, match="groups of 3 images: b must be a multiple; given 4"):
         with_deviation(x, 3)
 
@@ -366,3 +367,4 @@ def test_adaptive_probability() -> None:
     assert adapted(0.2, signs=0.1, seen=5000) == pytest.approx(0.19)
     assert adapted(0.001, signs=0.1, seen=5000) == 0
     assert adapted(1.0, signs=0.9, seen=5000) == 1
+    assert adapted(0.2, signs=0.6, seen=5000) == 0.2

@@ -4,6 +4,7 @@ One step, every loss a mean over the whole batch, whatever shares of it the proc
 
     D:  loss(D(x), D(G(z))) + gamma/2 k_p (||grad D||^2 at x, and at G(z) under r1+r2)    this at every k_p-th step
     G:  loss(D(G(z))) + lambda mean over pixels ||eps_theta(G(z)_t) - eps||^2             this at every k-th step
+        + strength k_l (path length - its running mean)^2                                 this at every k_l-th step
 
 `update.py` says how the two gradients of G become one step.
 """
@@ -22,8 +23,10 @@ from torch import Tensor, nn
 
 from images.dataset import batch_flips, batch_indices
 from images.failures import Diverged, OutOfMemory
+from images.generators.augment import ADAPT_EVERY, adapted
+from images.generators.styles import PATH_DECAY, Styles, mix, path_lengths
 from images.losses import discriminator_loss, generator_loss, squared_gradient
-from images.noise import AUGMENT_D, AUGMENT_G, INIT, LATENT_D, LATENT_G, SCORE, draw, generator
+from images.noise import AUGMENT_D, AUGMENT_G, INIT, LATENT_D, LATENT_G, MIX_D, MIX_G, PATH, SCORE, draw, generator
 from images.parallel import World
 from images.recipes import Recipe
 from images.update import Update, adam, optimizer_of
@@ -83,6 +86,11 @@ class Trainer:
             raise ValueError(f"coupling {coupling!r} needs a score model; given none")
         self.device, self.world, self.augment = torch.device(device), world or World(), augment
         self.share = self.world.share(recipe.batch)
+        if (each := self.share.stop - self.share.start) % recipe.together:
+            raise ValueError(
+                f"StyleGAN2's discriminator compares groups of {recipe.together} images: batch {recipe.batch} over "
+                f"{self.world.size} processes is {each} each; lower --group or take fewer processes"
+            )
         self.interval = Interval(recipe.low, recipe.high)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(seed, INIT).initial_seed())
@@ -94,6 +102,8 @@ class Trainer:
         self.d_optimizer = optimizer_of(self.d.parameters(), recipe)
         self.at = 0
         self.losses: dict[str, float] = {}
+        self.p, self.signs = 0.0, 0.0  # of adaptive augmentation: its probability; sum of sign D(real) since it moved
+        self.path = 0.0  # average path length
 
     # One step
 
@@ -106,23 +116,35 @@ class Trainer:
         found = self.d_step() | self.g_step()
         self.average_step()
         self.at += 1
-        values = self.world.sum(list(found.values()))
-        self.losses |= {name: float(value) for name, value in zip(found, values, strict=True)}
+        sums = {name: float(x) for name, x in zip(found, self.world.sum(list(found.values())), strict=True)}
+        self.losses |= {name: total / self.recipe.batch for name, total in sums.items()}
+        self.adapt(sums)
         if bad := [name for name in found if not math.isfinite(self.losses[name])]:
             raise Diverged(f"{self.coupling}, seed {self.seed}: {bad[0]} is not finite after step {self.at}")
 
+    def adapt(self, sums: dict[str, float]) -> None:
+        """Moves what follows the batches: the probability of augmentation, and the average path length."""
+        if "path_length" in sums:
+            self.path += PATH_DECAY * (self.losses["path_length"] - self.path)
+        if "real_sign" in sums:
+            self.signs += sums["real_sign"]  # a sum of whole numbers: exact, whoever held which of them
+            if self.at % ADAPT_EVERY == 0:
+                seen = ADAPT_EVERY * self.recipe.batch
+                self.p = adapted(self.p, self.signs / seen, seen, self.recipe.target)
+                self.signs = 0.0
+
     def d_step(self) -> dict[str, Tensor]:
-        """One step of D; its losses, summed over this process's samples and divided by the batch."""
+        """One step of D; its losses, summed over this process's samples."""
         recipe, parameters = self.recipe, list(self.d.parameters())
         penalised = self.at % recipe.penalty_every == 0
         strength = 0.5 * self.now(recipe.gamma) * recipe.penalty_every
-        totals = Totals(recipe.batch)
+        totals = Totals()
         gradients = Gradients(parameters)
         for part in self.parts():
             with self.memory("the discriminator's step"):
                 real, labels = self.real(part)
                 with torch.no_grad(), self.autocast():
-                    fake = self.generate(LATENT_D, part, labels)
+                    fake, _ = self.generated(LATENT_D, part, labels)
                 real, fake = (self.augmented(x, AUGMENT_D, part) for x in (real, fake))
                 real.requires_grad_(penalised)
                 fake.requires_grad_(penalised and recipe.penalty == "r1+r2")
@@ -130,6 +152,8 @@ class Trainer:
                     d_real, d_fake = (self.d(x, labels).float() for x in (real, fake))
                 loss = discriminator_loss(recipe.loss, d_real, d_fake)
                 totals.add("d_loss", loss)
+                if recipe.target:
+                    totals.add("real_sign", d_real.sign())
             if penalised:
                 with self.memory("the penalties of the discriminator"):
                     penalty = squared_gradient(d_real, real)
@@ -148,15 +172,16 @@ class Trainer:
         """One step of G, with the score term if it acts; its losses as those of `d_step`."""
         recipe = self.recipe
         scored = self.coupling != "none" and self.at % recipe.every == 0
+        measured = recipe.path_weight > 0 and self.at % recipe.path_every == 0
         parameters = list(self.g.parameters())
-        totals, main = Totals(recipe.batch), Gradients(parameters)
+        totals, main = Totals(), Gradients(parameters)
         apart = Gradients(parameters) if scored and self.coupling == "decoupled" else None
         self.d.requires_grad_(False)
         for part in self.parts():
             with self.memory("the generator's step"):
                 real, labels = self.real(part)
                 with self.autocast():
-                    fake = self.generate(LATENT_G, part, labels)
+                    fake, styles = self.generated(LATENT_G, part, labels)
                     d_real = None
                     if recipe.loss == "relativistic":
                         with torch.no_grad():
@@ -174,6 +199,15 @@ class Trainer:
                         apart.add(recipe.decoupled_weight * score, keep=True)
                     else:
                         loss = loss + recipe.weight * score
+            if measured:
+                with self.memory("the path length regularisation"):
+                    assert styles is not None
+                    lengths = path_lengths(
+                        fake, styles, self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
+                    )
+                    totals.add("path_length", lengths)
+                    off = (lengths - self.path).square().sum() / recipe.batch
+                    loss = loss + recipe.path_weight * recipe.path_every * off
             with self.memory("the generator's backward pass"):
                 main.add(loss)
         self.d.requires_grad_(True)
@@ -230,16 +264,24 @@ class Trainer:
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
         return draw(kind, shape, self.seed, stream, step, part).to(self.device)
 
-    def generate(self, stream: int, part: slice, labels: Labels | None) -> Images:
-        """G's images; what noise it adds in its layers is drawn as the latents are."""
-        size = getattr(self.g, "noise_size", 0)
-        numbers = self.draw(torch.randn, (self.recipe.latent + size,), stream, part, self.at)
-        z, noise = numbers.split([self.recipe.latent, size], 1)
-        return (self.g(z, labels, noise) if size else self.g(z, labels)).float()
+    def generated(self, stream: int, part: slice, labels: Labels | None) -> tuple[Images, Styles | None]:
+        """G's images, and StyleGAN2's styles; what noise it adds in its layers is drawn as the latents are."""
+        g: Any = self.g
+        size, latent = getattr(g, "noise_size", 0), self.recipe.latent
+        z, noise = self.draw(torch.randn, (latent + size,), stream, part, self.at).split([latent, size], 1)
+        if not size:
+            return g(z, labels).float(), None
+        styles = g.styles(z, labels)
+        if self.recipe.mixing:
+            stream = MIX_D if stream == LATENT_D else MIX_G
+            others = g.styles(self.draw(torch.randn, (latent,), stream, part, 2 * self.at), labels)
+            u = self.draw(torch.rand, (2,), stream, part, 2 * self.at + 1)
+            styles = mix(styles, others, u, self.recipe.mixing)
+        return g.synthesis(styles, noise).float(), styles
 
     def augmented(self, x: Images, stream: int, part: slice) -> Images:
         """Each augmentation with the step's probability; what shares a place in the batch is augmented alike."""
-        p = self.now(self.recipe.augment)
+        p = self.p if self.recipe.target else self.now(self.recipe.augment)
         if self.augment is None or not p:
             return x
         return self.augment(x, self.draw(torch.rand, (self.augment.numbers,), stream, part, self.at), p)
@@ -286,6 +328,7 @@ class Trainer:
             "update": self.update.state(),
             "d_optimizer": self.d_optimizer.state_dict(),
             "losses": dict(self.losses),
+            "adaptive": [self.p, self.signs, self.path],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -295,6 +338,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.update.load(state["update"])
         self.d_optimizer.load_state_dict(state["d_optimizer"])
+        self.p, self.signs, self.path = state["adaptive"]
 
 
 class Gradients:
@@ -311,12 +355,10 @@ class Gradients:
 
 
 class Totals:
-    """Sums of losses a sample over the parts of a batch, divided by the batch."""
+    """Sums of losses over the samples of the parts of a batch."""
 
-    def __init__(self, batch: int):
-        self.batch = batch
+    def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
 
     def add(self, name: str, losses: Float[Tensor, " b"]) -> None:
-        mean = losses.detach().double().sum() / self.batch
-        self.values[name] = self.values.get(name, 0) + mean
+        self.values[name] = self.values.get(name, 0) + losses.detach().double().sum()

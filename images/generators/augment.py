@@ -178,7 +178,7 @@ def _coloured(images: Images, gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"
 def _resampled(images: Images, places: Float[Tensor, "b 3 3"]) -> Images:
     """The image whose pixel at y is the old one's at places y."""
     _, _, h, w = images.shape
-    rows, columns = ((2 * torch.arange(n, device=images.device, dtype=torch.float32) + 1) / n - 1 for n in (h, w))
+    rows, columns = ((2 * torch.arange(n, device=images.device, dtype=places.dtype) + 1) / n - 1 for n in (h, w))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     grid = torch.stack([x, y, torch.ones_like(x)], dim=-1)  # [h, w, 3]
     return _Sample.apply(images, (grid.view(1, -1, 3) @ places.mT)[..., :2].reshape(-1, h, w, 2))
@@ -219,17 +219,22 @@ def _chosen(gate: Bool[Tensor, " b"], changed: Images, images: Images) -> Images
     return torch.where(gate[:, None, None, None], changed, images)
 
 
+ADAPT_EVERY = 4
+"""Steps from one change of p to the next."""
+
+
 def adapted(p: float, signs: float, seen: int, target: float = 0.6, images: int = 500_000) -> float:
     """The next probability p, one step of seen / images towards more augmentation if the discriminator overfits.
 
     Args:
         signs: r_t = E sign D(real) since p was last adapted, over all processes.
         seen: real images since then; `images` of them take p from 0 to 1.
-        target: r_t above it is overfitting.
+        target: r_t above it is overfitting, at it nothing changes.
 
-    Source: Karras et al. 2020, section 3.1 (every 4 minibatches).
+    Source: Karras et al. 2020, section 3.1.
     """
-    return min(1.0, max(0.0, p + math.copysign(seen / images, signs - target)))
+    direction = (signs > target) - (signs < target)
+    return min(1.0, max(0.0, p + direction * seen / images))
 
 
 AUGMENTS = {

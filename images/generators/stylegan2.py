@@ -101,16 +101,26 @@ class Generator(nn.Module):
         labels: Int[Tensor, " b"] | None = None,
         noise: Float[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
-        style = self.mapping(z, labels)
+        return self.synthesis(self.styles(z, labels), noise)
+
+    def styles(self, z: Float[Tensor, "b l"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b k s"]:
+        """The style of each layer, and of the last image: the same for all."""
+        return self.mapping(z, labels)[:, None].expand(-1, len(self.layers) + 1, -1)
+
+    def synthesis(
+        self, styles: Float[Tensor, "b k s"], noise: Float[Tensor, "b n"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """What a layer computes is turned to an image by the style of the next one."""
+        b = len(styles)
         if noise is None:
-            noise = z.new_empty(len(z), self.noise_size).normal_() if self.training else self.fixed.expand(len(z), -1)
-        parts = iter(noise.split(self.sizes, dim=1))
-        x = self.constant.expand(len(z), -1, -1, -1)
+            noise = styles.new_empty(b, self.noise_size).normal_() if self.training else self.fixed.expand(b, -1)
+        parts, each = iter(noise.split(self.sizes, dim=1)), styles.unbind(1)
+        x = self.constant.expand(b, -1, -1, -1)
         image: Tensor | None = None
         for i, layer in enumerate(self.layers):
-            x = layer(x, style, next(parts))
+            x = layer(x, each[i], next(parts))
             if i % 2 == 0:  # the last layer of a resolution
-                update = self.to_image[i // 2](x, style)
+                update = self.to_image[i // 2](x, each[i + 1])
                 image = update if image is None else resample(image, "up", TAPS) + update
         assert image is not None
         return image
@@ -260,16 +270,16 @@ class Down(nn.Module):
 def with_deviation(x: Float[Tensor, "b c h w"], group: int) -> Float[Tensor, "b c1 h w"]:
     """x and one channel more: the deviation over a group of images, averaged over channels and pixels.
 
-    Images i, i + b / n, i + 2 b / n ... are a group of n = min(group, b).
+    n = min(group, b) images in a row are a group, so that any number of whole groups gives each image the same.
     """
     b, _, h, w = x.shape
     n = min(group, b)
     if b % n:
         raise ValueError(f"the discriminator compares groups of {n} images: b must be a multiple; given {b}")
     precise = x.to(torch.promote_types(x.dtype, torch.float32))
-    variance = precise.reshape(n, b // n, -1).var(dim=0, unbiased=False)  # [b / n, c h w]
+    variance = precise.reshape(b // n, n, -1).var(dim=1, unbiased=False)  # [b / n, c h w]
     deviation = (variance + 1e-8).sqrt().mean(1)  # [b / n]
-    channel = deviation.to(x.dtype).repeat(n)[:, None, None, None].expand(b, 1, h, w)
+    channel = deviation.to(x.dtype).repeat_interleave(n)[:, None, None, None].expand(b, 1, h, w)
     return torch.cat([x, channel], dim=1)
 
 
