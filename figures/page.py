@@ -38,8 +38,9 @@ def of(markdown: str, root: Path) -> str:
 
 
 def html_of(markdown: str) -> str:
-    """The document as HTML, each table in a box that scrolls by itself."""
+    """The document as HTML, each heading with a name, each table in a box that scrolls by itself."""
     rendered = MarkdownIt("commonmark").enable("table").render(markdown)
+    rendered = re.sub(r"<h2>(.*?)</h2>", lambda h: f'<h2 id="{slug(h[1])}">{h[1]}</h2>', rendered)
     return rendered.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 
 
@@ -62,6 +63,11 @@ def read(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError:
         raise ResultsError(f"the document names {name}, which is not there") from None
+
+
+def slug(heading: str) -> str:
+    """The name under which a heading is linked to, as code hosts make it."""
+    return re.sub(r"[^\w\- ]", "", re.sub(r"<[^>]*>|`", "", heading).lower()).replace(" ", "-")
 
 
 def anchor(path: str) -> str:

@@ -10,7 +10,7 @@ The template, paper_repro.md.in, is prose with places between double braces:
     {{figure NAME}}                 the picture, its caption, and the script that draws it
     {{verdict WORDS if CONDITION; CONDITION}}   WORDS, provided that the results meet every condition: `P2 holds` or
                                     `EXPERIMENT: CELL: ARM: METRIC: helps`
-    {{summary}}                     a row a section: its heading and its verdict
+    {{summary}}                     a row a section: its heading and the rest of its line "Verdict: ..."
     {{claims}}                      all claims of the ledger
     anything else                   as in toy/FINDINGS.md, see toy/findings.py: {{EXPERIMENT: CELL: ARM: METRIC}} ...
 
@@ -180,12 +180,13 @@ def verdict(text: str) -> str:
 
 
 def summary(text: str) -> str:
-    """A row for each section that has a verdict."""
+    """A row for each section that has a verdict, a line "Verdict: **reproduced**: why."."""
     lines = ["| the paper says | verdict |", "|---|---|"]
     for section in text.split("\n## ")[1:]:
-        found = re.search(r"^Verdict: (\*\*.*?\*\*)", section, re.MULTILINE)
+        title = section.splitlines()[0]
+        found = re.search(r"^Verdict: (.*)\.$", section, re.MULTILINE)
         if found:
-            lines.append(f"| {section.splitlines()[0]} | {found[1]} |")
+            lines.append(f"| [{title}](#{page.slug(title)}) | {found[1]} |")
     return "\n".join(lines)
 
 

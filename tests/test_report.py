@@ -1,0 +1,107 @@
+"""The report says what the results say, and its page works in a browser: links, pictures, a phone's width."""
+
+import re
+import shutil
+
+import pytest
+
+from figures import page, report, results
+from figures.report import DOCUMENT, TEMPLATE, render
+from theory.commandline import UsageError
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return render(TEMPLATE.read_text())
+
+
+def test_the_document_says_what_the_results_say(rendered):
+    assert DOCUMENT.read_text() == rendered, "make report writes paper_repro.md again"
+
+
+def test_every_number_in_the_template_is_filled_in():
+    """A number that is typed by hand could drift: but for sizes, names, thresholds and dates none may stand there."""
+    text = re.sub(r"\{\{.*?\}\}|`[^`]*`|https?://\S+", "", TEMPLATE.read_text(), flags=re.DOTALL)
+    typed = set(re.findall(r"(?<![\w.])\.\d+(?![\w.])", text))
+    assert typed <= {".03", ".05", ".1", ".3"}, "thresholds and grid points may be typed; results may not"
+
+
+def test_a_verdict_needs_its_conditions():
+    assert report.verdict("reproduced if P2 holds") == "**reproduced**"
+    with pytest.raises(UsageError, match=r"rests on .*smart, k=8: coverage: helps.*but the results say: hurts"):
+        report.verdict("reproduced if P2 holds; frequency: Adam: smart, k=8: coverage: helps")
+    with pytest.raises(UsageError, match="unknown verdict 'proved'"):
+        report.verdict("proved if P2 holds")
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("claim P99: verdict", "fits 0 rows"),
+        ("claim P2: colour", "lacks the column colour"),
+        ("ledger P2: ell: measured", "fits 0 rows"),
+        ("figure nothing", "unknown figure 'nothing'"),
+        ("frequency: Adam: smart, k=9: coverage", "has 0 rows"),
+        ("drawn training: preset=default: mean", "fits"),
+    ],
+)
+def test_a_place_that_the_results_do_not_fill_is_an_error(place, complaint):
+    with pytest.raises((UsageError, results.ResultsError), match=complaint):
+        report.filled(place)
+
+
+def test_what_is_filled_in_changes_with_the_results(monkeypatch, tmp_path):
+    shutil.copytree(results.ROOT / "theory" / "results", tmp_path / "theory" / "results")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    before = report.filled("claim P2: verdict")
+    path = tmp_path / "theory" / "results" / "claims.csv"
+    path.write_text(path.read_text().replace(",holds", ",fails"))
+    assert (before, report.filled("claim P2: verdict")) == ("holds", "fails")
+    with pytest.raises(UsageError, match=r"rests on 'P2 holds', but the results say: fails"):
+        report.verdict("reproduced if P2 holds")
+
+
+def test_the_page_holds_all_that_it_names(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"png")
+    (tmp_path / "b.py").write_text("x = '<b>'\n")
+    made = page.of("# T\n\n![see](a.png) [b](b.py)\n", tmp_path)
+    assert 'src="data:image/png;base64,' in made
+    assert '<a href="#b-py">' in made
+    assert '<details id="b-py">' in made
+    assert "&lt;b&gt;" in made
+    with pytest.raises(results.ResultsError, match=r"names c\.png, which is not there"):
+        page.of("![see](c.png)", tmp_path)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_the_page_in_a_browser(rendered, tmp_path):
+    sync = pytest.importorskip("playwright.sync_api")
+    path = tmp_path / "report.html"
+    path.write_text(page.of(rendered, results.ROOT))
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        phone = browser.new_page(viewport={"width": 360, "height": 740})
+        complaints, asked = [], []
+        phone.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        phone.on("pageerror", lambda error: complaints.append(str(error)))
+        phone.on("request", lambda request: asked.append(request.url))
+        phone.goto(path.as_uri())
+        pictures = phone.evaluate("[...document.images].map(i => [i.complete, i.naturalWidth, i.width])")
+        assert len(pictures) == len(re.findall(r"^!\[", rendered, re.MULTILINE))
+        assert all(complete and natural > 0 and 250 < shown <= 360 for complete, natural, shown in pictures)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 360, "it must not scroll sideways"
+        assert phone.evaluate("parseFloat(getComputedStyle(document.querySelector('p')).fontSize)") >= 15
+        assert (
+            phone.evaluate(
+                "[...document.links].filter(a => !document.getElementById(a.hash.slice(1))).map(a => a.href)"
+            )
+            == []
+        )
+        link = phone.locator("a[href='#figures-saturation-py']").first
+        link.click()
+        phone.wait_for_function("document.getElementById('figures-saturation-py').open")
+        assert complaints == []
+        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+        browser.close()
