@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -56,7 +56,8 @@ class Costs:
 
     generator, discriminator, score: parameters.
     moments: bytes of the optimisers.
-    d, d_penalised, g, g_scored: steps of the two networks without and with what does not act at every step.
+    d, d_penalised, g, g_path, g_scored: steps of the two networks without and with what does not act at every step:
+        penalties; path lengths alone; the score term and path lengths.
     """
 
     batch: int
@@ -67,9 +68,11 @@ class Costs:
     d: Cost
     d_penalised: Cost
     g: Cost
+    g_path: Cost
     g_scored: Cost
 
 
+@cache
 def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
     """The costs of a step with `batch` images at once, in bfloat16 where autocast has it (low), or float32.
 
@@ -79,7 +82,7 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
     if coupling == "none":
         raise ValueError("a plan is for a coupling with a score term: paper or decoupled; given none")
     recipe = dataclasses.replace(recipe, batch=batch, images=max(recipe.images, batch), micro=0)
-    recipe = dataclasses.replace(recipe, penalty_every=2, every=2)  # step 0 has everything, step 1 the rest
+    recipe = dataclasses.replace(recipe, penalty_every=2, every=2, path_every=3)  # step 0 has all, step 1 none of these
     with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
         network = network_of(recipe)
     score = Unchecked(score_of(recipe, network))  # schedules have values
@@ -87,13 +90,15 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # deepcopy does, for no harm
         trainer = Probe(recipe, coupling, score, low)
         known = list(trainer.tensors())
-        found = []
-        for trainer.at in (1, 0):
-            found += [measured(trainer.d_step, known), measured(trainer.g_step, known)]
-        d, g, d_penalised, g_scored = found
+        trainer.at = 1
+        d, g = measured(trainer.d_step, known), measured(trainer.g_step, known)
+        trainer.at = 3
+        g_path = measured(trainer.g_step, known) if recipe.path_weight else g
+        trainer.at = 0
+        d_penalised, g_scored = measured(trainer.d_step, known), measured(trainer.g_step, known)
         moments = 2 * size(chain(trainer.g.parameters(), trainer.d.parameters())) + size(trainer.update.moments)
     sizes = count(trainer.g), count(trainer.d), count(network)
-    return Costs(batch, *sizes, moments, d, d_penalised, g, g_scored)
+    return Costs(batch, *sizes, moments, d, d_penalised, g, g_path, g_scored)
 
 
 def count(module: nn.Module) -> int:
@@ -115,7 +120,7 @@ def network_of(recipe: Recipe) -> Network:
     guided-diffusion's ADM for ImageNet and LSUN, the small SongUNets of digits and photos."""
     if recipe.recipe in SCORES:
         return ADM(PUBLISHED[SCORES[recipe.recipe]].config)
-    return SongUNet(SongConfig()) if recipe.recipe == "cifar10" else own_network(recipe)
+    return SongUNet(SongConfig()) if recipe.recipe.startswith("cifar10") else own_network(recipe)
 
 
 def score_of(recipe: Recipe, network: Network) -> Score:
@@ -159,7 +164,7 @@ class Probe(Trainer):
 
     def __init__(self, recipe: Recipe, coupling: str, score: Unchecked, low: bool):
         super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=networks.augment(recipe))
-        self.low = low
+        self.low, self.p = low, 0.5  # augmentation is at work
         self.update = Still(list(self.g.parameters()), recipe)
         self.d_optimizer = StillOptimizer(self.d.parameters())
 
@@ -180,7 +185,7 @@ class Probe(Trainer):
         return torch.empty(part.stop - part.start, *shape)
 
     def now(self, ends: tuple[float, float]) -> float:
-        return max(ends)  # augmentation is at work
+        return max(ends)
 
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.low else nullcontext()

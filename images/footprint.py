@@ -46,8 +46,9 @@ class Footprint:
         return math.ceil(low + (high - low) / (more - some) * (images - some))
 
     def fitting(self, gpus: int, limit: float) -> tuple[int, dict[str, float]]:
-        """(images at once, memory): a GPU's whole share, halved until it is within the limit; 1 if nothing is."""
+        """(images at once, memory): a GPU's whole share, halved until it is within the limit or one whole group."""
+        together = self.recipe.together
         images = self.recipe.batch // gpus
-        while (found := self.memory(gpus, images))["total"] > limit and images > 1:
-            images = (images + 1) // 2
+        while (found := self.memory(gpus, images))["total"] > limit and images > together:
+            images = together * -(-images // (2 * together))
         return images, found

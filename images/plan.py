@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from images.devices import DEVICES, Device
+from images.provenance import provenance
 from images.recipes import RECIPES, Recipe
 from theory.commandline import UsageError, choose, parse
 
@@ -33,9 +34,9 @@ class Options:
     """Parameters, FLOPs, memory and hours of a recipe at its full length, on so many GPUs."""
 
     recipe: str = "cifar10"
-    """digits, photos, cifar10, imagenet64, imagenet128 or lsun-bedroom."""
-    gpus: int = 8
-    """They share every batch."""
+    """digits, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom."""
+    gpus: int | None = None
+    """They share every batch; 8 if not given, or as many as can."""
     device: str = "h100"
     """h200, h100, h100-pcie, a100, a100-40gb, l40s or rtx4090."""
     utilisation: float = 0.3
@@ -48,12 +49,14 @@ class Options:
     def __post_init__(self) -> None:
         choose(self.recipe, tuple(RECIPES), "recipe")
         choose(self.device, tuple(DEVICES), "device")
-        if self.gpus < 1:
+        if self.gpus is not None and self.gpus < 1:
             raise ValueError(f"gpus must be at least 1; given {self.gpus}")
         if not 0 < self.utilisation <= 1:
             raise ValueError(f"utilisation must lie in (0, 1]; given {self.utilisation}")
-        if RECIPES[self.recipe].batch % self.gpus:
-            raise ValueError(f"gpus must divide the batch of {RECIPES[self.recipe].batch}; given {self.gpus}")
+        recipe = RECIPES[self.recipe]
+        if self.gpus is not None and recipe.batch % (self.gpus * recipe.together):
+            groups = f" in groups of {recipe.together}" if recipe.together > 1 else ""
+            raise ValueError(f"gpus must divide the batch of {recipe.batch}{groups}; given {self.gpus}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,33 +83,35 @@ def plan(options: Options) -> dict[str, Any]:
 
     recipe, device = RECIPES[options.recipe], DEVICES[options.device]
     coupling = options.coupling or recipe.couplings[-1]
-    share = max(2, recipe.batch // options.gpus)
+    gpus = options.gpus or max(n for n in counts(recipe) if n <= 8)
+    share = max(2, recipe.batch // gpus)
     more, some = (costs(recipe, coupling, batch) for batch in (share, share // 2))
     flops = flops_by_part(recipe, more)
     hours = flops["mean step"] * recipe.steps / (device.flops * options.utilisation) / 3600  # on one
     footprint = Footprint(recipe, coupling, some, more)
-    rows = [row_of(gpus, footprint, device, hours) for gpus in counts(recipe, options.gpus)]
+    rows = [row_of(n, footprint, device, hours) for n in counts(recipe, gpus)]
     return {
         "recipe": recipe.recipe,
         "coupling": coupling,
         "device": {"name": options.device, **device._asdict()},
-        "gpus": options.gpus,
+        "gpus": gpus,
         "utilisation": options.utilisation,
         "parameters": {"generator": more.generator, "discriminator": more.discriminator, "score": more.score},
         "flops": flops,
-        "every": {"penalties": recipe.penalty_every, "score term": recipe.every},
+        "every": {"penalties": recipe.penalty_every, "path lengths": recipe.path_every, "score term": recipe.every},
         "score_term": {k: frequency(recipe, flops, k) for k in FREQUENCIES},
-        "memory": next(row["memory"] for row in rows if row["gpus"] == options.gpus),
+        "memory": next(row["memory"] for row in rows if row["gpus"] == gpus),
         "images": recipe.images,
         "steps": recipe.steps,
-        "hours": hours / options.gpus,
+        "hours": hours / gpus,
         "by_gpus": [row | {"memory": row["memory"]["total"]} for row in rows],
+        "sources": provenance(recipe),
     }
 
 
-def counts(recipe: Recipe, chosen: int) -> list[int]:
+def counts(recipe: Recipe, chosen: int = 1) -> list[int]:
     """Numbers of GPUs that have equal shares of the batch."""
-    return sorted(n for n in {*GPUS, chosen} if recipe.batch % n == 0)
+    return sorted(n for n in {*GPUS, chosen} if recipe.batch % (n * recipe.together) == 0)
 
 
 # FLOPs of the whole batch
@@ -119,13 +124,15 @@ def flops_by_part(recipe: Recipe, measured: Costs) -> dict[str, float]:
         "discriminator": measured.d.flops * scale,
         "penalties": (measured.d_penalised.flops - measured.d.flops) * scale,
         "generator": measured.g.flops * scale,
-        "score term": (measured.g_scored.flops - measured.g.flops) * scale,
+        "path lengths": (measured.g_path.flops - measured.g.flops) * scale,
+        "score term": (measured.g_scored.flops - measured.g_path.flops) * scale,
     }
     return parts | {"mean step": without_score(recipe, parts) + parts["score term"] / recipe.every}
 
 
 def without_score(recipe: Recipe, parts: dict[str, float]) -> float:
-    return parts["discriminator"] + parts["penalties"] / recipe.penalty_every + parts["generator"]
+    lazy = parts["penalties"] / recipe.penalty_every + parts["path lengths"] / recipe.path_every
+    return parts["discriminator"] + parts["generator"] + lazy
 
 
 def frequency(recipe: Recipe, parts: dict[str, float], k: int) -> dict[str, float]:
@@ -165,6 +172,7 @@ def show(found: dict[str, Any]) -> None:
         (
             (name, f"{n / 1e12:,.3f}", f"{k}", f"{n / k / 1e12:,.3f}", f"{100 * n / k / parts['mean step']:.1f} %")
             for name, n in parts.items()
+            if n
             for k in (every.get(name, 1),)
         ),
     )
@@ -189,6 +197,9 @@ def show(found: dict[str, Any]) -> None:
     table(console, ("GPUs", "images each", "at once (--micro)", "GB", "hours"), lines)
     console.print(f"A GPU's tensors are to take {usable / 1e9:,.1f} of {device['memory'] / 1e9:,.0f} GB at most.")
     console.print(f"Rate and memory: {device['source']}.")
+    console.print("Where the recipe's numbers are from:")
+    for fields, source in found["sources"].items():
+        console.print(f"  {fields.replace(' ', ', ')}: {source}.")
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

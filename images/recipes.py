@@ -16,7 +16,16 @@ from typing import Any, Literal
 
 from theory.commandline import choose
 
-NAMES = ("digits", "digits-vanilla", "photos", "cifar10", "imagenet64", "imagenet128", "lsun-bedroom")
+NAMES = (
+    "digits",
+    "digits-vanilla",
+    "photos",
+    "cifar10",
+    "cifar10-stylegan2",
+    "imagenet64",
+    "imagenet128",
+    "lsun-bedroom",
+)
 COUPLINGS = ("none", "paper", "decoupled")
 PENALTIES = ("r1", "r1+r2")
 LOSSES = ("relativistic", "non-saturating")
@@ -46,8 +55,8 @@ class Recipe:
     """
 
     recipe: str = "digits"
-    """digits, digits-vanilla, photos, cifar10, imagenet64, imagenet128 or lsun-bedroom: where the other
-    defaults come from."""
+    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom: where the
+    other defaults come from."""
     resolution: int = 8
     channels: int = 1
     classes: int = 10
@@ -220,6 +229,11 @@ CIFAR10 = Recipe(
     weight=0.01, decoupled_weight=0.01,
     low=READINGS["edm", (40, 60)][0], high=READINGS["edm", (40, 60)][1], save_every=2000, evaluate_every=2000,
 )  # fmt: skip
+CIFAR10_STYLEGAN2 = dataclasses.replace(
+    CIFAR10, recipe="cifar10-stylegan2", generator="stylegan2", width=512, latent=512, loss="non-saturating",
+    penalty="r1", penalty_every=16, batch=64, gamma=(0.01, 0.01), lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99),
+    images=100_000_000, burn_in=100_000_000, ema=500_000, mirror=False, augment=(0.0, 0.0), target=0.6, group=32,
+)  # fmt: skip
 IMAGENET64 = dataclasses.replace(
     CIFAR10, recipe="imagenet64", resolution=64, classes=1000, width=1536, images=500_000_000, batch=4096,
     gamma=(1.0, 0.1), burn_in=200_000_000, ema=50_000_000, augment=(0.0, 0.4), weight=0.1, decoupled_weight=0.1,
@@ -233,14 +247,15 @@ IMAGENET128 = dataclasses.replace(
 BEDROOM = dataclasses.replace(
     IMAGENET128, recipe="lsun-bedroom", resolution=256, classes=0, generator="stylegan2", width=512,
     latent=512, loss="non-saturating", penalty="r1", penalty_every=16, batch=64, gamma=(1.0, 1.0),
-    lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99), images=25_000_000, burn_in=25_000_000, ema=20_000, augment=(0.0, 0.0),
+    lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99), images=25_000_000, burn_in=25_000_000, ema=20_000, mirror=False,
+    augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8,
 )  # fmt: skip
-RECIPES = {part.recipe: part for part in (DIGITS, PHOTOS, CIFAR10, IMAGENET64, IMAGENET128, BEDROOM)}
-"""The paper trained StyleGAN2, BigGAN and Aurora, not R3GAN; lengths of training are ours where no source states one,
-imagenet128 scales imagenet64's networks up by one stage. digits and photos were chosen to be small."""
+RECIPES = {part.recipe: part for part in (DIGITS, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET128, BEDROOM)}
+"""Where each number is from: `images.provenance`, which `python -m images.plan` prints."""
 
 OFFERED = {
     "cifar10": {"edm": ("edm", (40, 60)), "ddpm": ("ddpm-linear", (40, 60))},
+    "cifar10-stylegan2": {"edm": ("edm", (40, 60)), "ddpm": ("ddpm-linear", (40, 60))},
     "imagenet64": {"edm": ("edm", (25, 35)), "ddpm": ("ddpm-cosine", (25, 35))},
     "imagenet128": {"edm": ("edm", (25, 35)), "ddpm": ("ddpm-linear", (25, 35))},
     "lsun-bedroom": {"edm": ("edm", (25, 35)), "ddpm": ("ddpm-linear", (25, 35))},

@@ -23,7 +23,8 @@ from images.denoising import Denoiser, train
 from images.devices import DEVICES
 from images.footprint import Footprint
 from images.plan import Options, main, plan
-from images.recipes import RECIPES, Recipe
+from images.provenance import SOURCES, provenance
+from images.recipes import OFFERED, READINGS, RECIPES, Recipe
 from images.trainer import Trainer
 from theory.levels import Level
 
@@ -39,8 +40,9 @@ R3GAN = dataclasses.replace(
     every=1,
 )
 STYLEGAN2 = dataclasses.replace(
-    R3GAN, generator="stylegan2", width=24, loss="non-saturating", penalty="r1", augment=(0.0, 0.0)
-)
+    R3GAN, generator="stylegan2", width=24, loss="non-saturating", penalty="r1", augment=(0.0, 0.0), mixing=0.9,
+    path_weight=2.0, path_every=1,
+)  # fmt: skip
 
 
 class Noise:
@@ -170,6 +172,16 @@ def test_memory_is_affine_in_the_images() -> None:
     assert eight.d_penalised.flops == pytest.approx(4 * two.d_penalised.flops, rel=0.01)
 
 
+def test_path_lengths_are_not_in_the_score_term() -> None:
+    """Of a generator without them the score term costs the same: a network and its gradient in the image."""
+    plain = dataclasses.replace(STYLEGAN2, path_weight=0.0)
+    with_lengths, without = costs(STYLEGAN2, "paper", 4), costs(plain, "paper", 4)
+    term = without.g_scored.flops - without.g_path.flops
+    assert with_lengths.g_scored.flops - with_lengths.g_path.flops == term > 0
+    assert without.g_path == without.g
+    assert with_lengths.g_path.flops > 1.5 * with_lengths.g.flops - without.d.flops
+
+
 def test_bf16_halves_activations() -> None:
     full, low = (costs(R3GAN, "paper", 8, low=low).g.peak for low in (False, True))
     assert 0.45 * full < low < 0.9 * full
@@ -269,6 +281,7 @@ def test_command(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> N
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "─" not in out
+    assert "all: ours, not the paper's" in out
     for text in ("score term", "penalties", "activations", "k = 16", "hours", "data sheet", "an assumption"):
         assert text in out
 
@@ -280,6 +293,7 @@ def test_command(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> N
         ("--device v100", "unknown device 'v100': choose from h200"),
         ("--gpus 0", "gpus must be at least 1; given 0"),
         ("--gpus 3", "gpus must divide the batch of 512; given 3"),
+        ("--recipe lsun-bedroom --gpus 16", "gpus must divide the batch of 64 in groups of 8; given 16"),
         ("--utilisation 1.5", "utilisation must lie in (0, 1]; given 1.5"),
         ("--gpu 3", "did you mean --gpus"),
     ],
@@ -304,6 +318,42 @@ def test_help_needs_no_torch() -> None:
 def test_devices_are_plausible() -> None:
     """Dense bf16 is between 100 and 1000 TFLOP/s on all of these: no rate is one with sparsity, or off by 1000."""
     assert all(100e12 < device.flops < 1000e12 and 20e9 < device.memory < 200e9 for device in DEVICES.values())
+
+
+UNUSED = {
+    "r3gan": {"mixing", "path_weight", "path_every", "group", "target"},
+    "stylegan2": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target"},
+}
+BOOKKEEPING = {"recipe", "couplings", "seeds", "first_seed", "rates", "micro", "save_every", "evaluate_every"}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_number_says_where_it_is_from(name: str) -> None:
+    """Once; what a family has no use for, and what is off, may go without."""
+    recipe = RECIPES[name]
+    said = " ".join(provenance(recipe)).split()
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    assert len(said) == len(set(said))
+    assert set(said) <= fields
+    off = {field for field in UNUSED[recipe.generator] if getattr(recipe, field) == getattr(Recipe(), field)}
+    assert fields - BOOKKEEPING - off <= set(said)
+
+
+def test_recipes_of_the_paper() -> None:
+    """The table of its settings, and both readings of t offered for each."""
+    for name, weight, (t0, t1) in (
+        ("cifar10", 0.01, (40, 60)),
+        ("cifar10-stylegan2", 0.01, (40, 60)),
+        ("imagenet64", 0.1, (25, 35)),
+        ("imagenet128", 0.1, (25, 35)),
+        ("lsun-bedroom", 0.1, (25, 35)),
+    ):
+        recipe = RECIPES[name]
+        assert (recipe.weight, recipe.every) == (weight, 8)
+        assert {t for _, t in OFFERED[name].values()} == {(t0, t1)}
+        assert (recipe.low, recipe.high) in [READINGS[key] for key in OFFERED[name].values()]
+        assert bool(recipe.classes) == (name != "lsun-bedroom")
+    assert set(SOURCES) == set(OFFERED)
 
 
 def test_costs_needs_a_term() -> None:
