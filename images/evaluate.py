@@ -110,13 +110,10 @@ def evaluate(options: Options) -> dict[str, Any]:
     Raises:
         ValueError: files that are damaged or do not fit each other, in one line.
     """
-    import torch
-
+    from images.parallel import usable
     from images.references import read_reference
 
-    device = torch.device(options.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {options.device}: no CUDA device here; --device cpu is slower and gives the same")
+    device = usable(options.device)
     samples = read(options.samples)
     archive = options.reference.suffix == ".zip"
     against = read(options.reference) if archive else read_reference(options.reference)

@@ -44,10 +44,44 @@ class World:
         parts = flat.split([tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]
 
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """The tensors of all processes, in their order; all have the same shape."""
+        if self.size == 1:
+            return [tensor]
+        found = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(found, tensor)
+        return found
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
             dist.barrier()
+
+
+def device_of(name: str) -> torch.device:
+    """The device of this name; under torchrun, of several CUDA devices that of this process's number.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    return torch.device(usable(name))
+
+
+def usable(name: str) -> str:
+    """The device's name, if it is there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    if torch.device(name).type == "meta":
+        raise ValueError("the device 'meta' holds no numbers: choose cpu or cuda")
+    return name
 
 
 @contextmanager

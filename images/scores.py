@@ -78,6 +78,7 @@ def run(options: Options) -> None:
     import torch
 
     from images.denoisers.files import load
+    from images.parallel import usable
 
     device = usable(options.device)
     try:
@@ -88,23 +89,6 @@ def run(options: Options) -> None:
         print(denoised(loaded, options, device))
     except torch.OutOfMemoryError:
         raise MemoryError(f"{device} ran out of memory {part}") from None
-
-
-def usable(name: str) -> str:
-    """The device's name, if it is there.
-
-    Raises:
-        ValueError: it is not.
-    """
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
-    if torch.device(name).type == "meta":
-        raise ValueError("the device 'meta' holds no numbers: choose cpu or cuda")
-    return name
 
 
 def describe(path: Path, loaded: Loaded) -> str:

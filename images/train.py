@@ -163,16 +163,10 @@ def new_directory(recipe: Recipe) -> Path:
 def execute(options: Options, recipe: Recipe) -> int:
     """Trains all runs, compares them, draws, stores."""
     directory = prepare(options, recipe)
-    import torch
-
     from images.experiment import Experiment
-    from images.parallel import joined
-    from images.scores import usable
+    from images.parallel import device_of, joined
 
-    name = options.device
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    device = torch.device(usable(name))
+    device = device_of(options.device)
     with joined(device) as world:
         known: dict[str, Any] = {"cache": options.cache, "data": options.data, "score": options.score}
         experiment = Experiment(recipe, directory, world, str(device), options.processes, **known)

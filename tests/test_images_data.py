@@ -233,6 +233,6 @@ def test_bad_comparisons_are_refused_in_one_line(
     ):
         assert said in refused(evaluate.main, *arguments)
     if not torch.cuda.is_available():
-        assert "no CUDA device here" in refused(
+        assert "no device 'cuda' here" in refused(
             evaluate.main, samples, "--reference", real, *digits, "--device", "cuda"
         )

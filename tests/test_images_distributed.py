@@ -14,10 +14,13 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="no
 
 PROGRAM = """
 import dataclasses, sys
+from pathlib import Path
+import numpy as np
 import torch
 from images import test_stylegan2 as styles
 from images import test_trainer as parts
 from images.parallel import joined
+from images.sample import Options, samples
 from images.trainer import Trainer
 
 torch.set_num_threads(1)
@@ -43,6 +46,11 @@ with joined(torch.device("cpu")) as world:
             trainer.step()
             losses.append(dict(trainer.losses))
         found[coupling] = {"g": trainer.g.state_dict(), "d": trainer.d.state_dict(), "losses": losses}
+
+    options = Options(Path(), count=70, batch=16)
+    items = samples(trainer.average.float().eval(), recipe, options, torch.device("cpu"), world)
+    pixels, labels = zip(*items)
+    found["samples"] = {"pixels": torch.from_numpy(np.stack(pixels)), "labels": list(labels)}
 
     torch.Tensor.float = lambda self: self  # from here in float64: StyleGAN2's mapping has weights in the hundreds
     original = Trainer.draw
@@ -90,6 +98,17 @@ def test_two_processes_are_one(ends: list[dict]) -> None:
             assert found == pytest.approx(value, abs=1e-6, rel=1e-5)
     moved = alone["paper"]["g"]["out.weight"] - alone["decoupled"]["g"]["out.weight"]
     assert moved.abs().max() > 1e-5  # a control: the arms differ by more than the tolerance
+
+
+def test_two_processes_sample_what_one_does(ends: list[dict]) -> None:
+    """70 images, 16 at once: two processes compute ten more, and hand out none of them. The same latents, and bytes
+    where their generators, which differ in the last digits, round alike."""
+    alone, first, second = (end["samples"] for end in ends)
+    assert alone["labels"] == first["labels"] == second["labels"] == [i % 10 for i in range(70)]
+    assert alone["pixels"].shape == (70, 1, 8, 8)
+    assert torch.equal(first["pixels"], second["pixels"])
+    assert (alone["pixels"].int() - first["pixels"].int()).abs().max() <= 1
+    assert (alone["pixels"][:16].int() - alone["pixels"][16:32].int()).abs().max() > 1  # a control
 
 
 def test_two_processes_adapt_augmentation_as_one(ends: list[dict]) -> None:

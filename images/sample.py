@@ -1,0 +1,174 @@
+"""python -m images.sample: images of a trained generator, as an archive that images.evaluate reads.
+
+Image i depends on the run, --seed and i alone: under torchrun, whose processes take turns, the bytes are the same.
+Exit status: 0 done, 2 bad usage or a bad checkpoint, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from images.failures import CheckpointError
+from theory.commandline import UsageError, parse
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from images.parallel import World
+    from images.recipes import Recipe
+
+PROG = "python -m images.sample"
+STYLES = 10_000  # whose mean truncation goes to
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write images of a run's averaged generator, the classes in turn."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """DIR/ARM-SEED of images.train, or a checkpoint in it."""
+    out: Path = Path("samples.zip")
+    """The archive (.zip)."""
+    count: int = 50_000
+    """How many; FID is published for 50,000."""
+    truncation: float = 1.0
+    """StyleGAN2: 1 is the generator as trained; below 1 styles go towards their mean, 0 gives one image."""
+    seed: int = 0
+    batch: int = 64
+    """Images a process handles at once."""
+    device: str = "cpu"
+    """cpu or cuda; under torchrun each process takes the CUDA device of its number."""
+    overwrite: bool = False
+    """Replace --out."""
+
+    def __post_init__(self) -> None:
+        for name in ("count", "batch"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 1; given {value}")
+        if not 0 <= self.truncation <= 1:
+            raise ValueError(f"truncation must lie in [0, 1]; given {self.truncation}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0; given {self.seed}")
+        if self.out.suffix != ".zip":
+            raise ValueError(f"out must be a .zip; given {self.out}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(Options, arguments, PROG)
+        if options.out.exists() and not options.overwrite:
+            raise UsageError(f"{options.out} exists: --overwrite replaces it")
+        path = options.run / "checkpoint.pt" if options.run.is_dir() else options.run
+        if not path.exists():
+            raise UsageError(f"no checkpoint: {path} does not exist")
+        return run(options, path)
+    except (UsageError, CheckpointError, ValueError) as error:
+        return complain(error, 2)
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except KeyboardInterrupt:
+        return complain("interrupted; nothing was written", 1)
+
+
+def complain(message: object, status: int) -> int:
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+def run(options: Options, path: Path) -> int:
+    """Samples and writes."""
+    import torch
+
+    from images import archive
+    from images.parallel import device_of, joined
+
+    device = device_of(options.device)
+    with joined(device) as world:
+        torch.set_num_threads(1 if world.size > 1 else torch.get_num_threads())
+        g, recipe = generator_of(path, device)
+        try:
+            items = samples(g, recipe, options, device, world)
+            if not world.leads:
+                for _ in items:
+                    pass
+                return 0
+            n = archive.write(options.out, items)
+        except torch.OutOfMemoryError:
+            raise ValueError(f"{device} ran out of memory: lower --batch ({options.batch})") from None
+    classes = f"{recipe.classes} classes in turn" if recipe.classes else "no labels"
+    print(f"{options.out}: {n} images {[recipe.channels, *[recipe.resolution] * 2]}, {classes}")
+    return 0
+
+
+def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
+    """The averaged generator of a checkpoint, and the recipe it was trained by.
+
+    Raises:
+        CheckpointError: the file holds none.
+    """
+    from images import checkpoint, networks
+    from images.recipes import from_dict
+
+    content = checkpoint.read(path)
+    try:
+        recipe = from_dict(content["recipe"])
+        g, _ = networks.make(recipe)
+        g.load_state_dict(content["trainer"]["average"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is of another version: {str(error).splitlines()[0][:120]}") from None
+    return g.to(device).eval().requires_grad_(False), recipe
+
+
+def samples(
+    g: Any, recipe: Recipe, options: Options, device: Any, world: World
+) -> Iterator[tuple[np.ndarray, int | None]]:
+    """(pixels uint8 [c, h, w], label or None) of each image in turn. All processes iterate; each gets all of them.
+
+    Every part is computed whole, even beyond the last image, so that an image is computed beside the same others.
+
+    Raises:
+        ValueError: truncation of a generator without styles.
+    """
+    import torch
+
+    from images.dataset import to_uint8
+    from images.generators.styles import truncated
+    from images.noise import SAMPLE, draw
+
+    if options.truncation != 1 and not hasattr(g, "styles"):
+        raise ValueError(f"truncation is for stylegan2; this run's generator is {recipe.generator}")
+    mean = mean_style(g, recipe, options.seed, device) if options.truncation != 1 else None
+    at_once = options.batch * world.size
+    for start in range(0, options.count, at_once):
+        first = start + world.rank * options.batch
+        part = slice(first, first + options.batch)
+        z = draw(torch.randn, (recipe.latent,), options.seed, SAMPLE, 0, part).to(device)
+        labels = torch.arange(part.start, part.stop, device=device) % recipe.classes if recipe.classes else None
+        with torch.no_grad():
+            x = g(z, labels) if mean is None else g.synthesis(truncated(g.styles(z, labels), mean, options.truncation))
+        pixels = torch.cat(world.gather(to_uint8(x).contiguous())).cpu().numpy()
+        for i in range(start, min(start + at_once, options.count)):
+            yield pixels[i - start], i % recipe.classes if recipe.classes else None
+
+
+def mean_style(g: Any, recipe: Recipe, seed: int, device: Any) -> Tensor:
+    """The mean style of STYLES latents, over the classes alike.   [s]"""
+    import torch
+
+    from images.noise import SAMPLE, draw
+
+    z = draw(torch.randn, (recipe.latent,), seed, SAMPLE, 1, slice(0, STYLES)).to(device)
+    labels = torch.arange(STYLES, device=device) % recipe.classes if recipe.classes else None
+    with torch.no_grad():
+        return g.styles(z, labels)[:, 0].mean(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
