@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from images.failures import complain
 from theory.commandline import UsageError, parse
 
 if TYPE_CHECKING:
@@ -131,11 +132,6 @@ def watched(source: Source) -> Iterator[Item]:
             source.items, "images", total=source.count, console=console, transient=True, disable=not console.is_terminal
         )
     )
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

@@ -83,14 +83,9 @@ class Images:
         """1 + the largest label; 0 where there are none."""
         return 0 if self.labels is None else int(self.labels.max()) + 1
 
-    def batch(
-        self, indices: Int64[Tensor, " b"], flips: Bool[Tensor, " b"] | None = None
-    ) -> tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"] | None]:
-        """The images and labels of these indices, those of `flips` mirrored from left to right."""
-        pixels = self.images[indices]
-        if flips is not None:
-            pixels = torch.where(flips[:, None, None, None], pixels.flip(-1), pixels)
-        return pixels, None if self.labels is None else self.labels[indices]
+    def batch(self, indices: Int64[Tensor, " b"]) -> tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"] | None]:
+        """The images and labels of these indices."""
+        return self.images[indices], None if self.labels is None else self.labels[indices]
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from images.failures import complain
 from theory.commandline import UsageError, parse
 
 if TYPE_CHECKING:
@@ -261,11 +262,6 @@ def show(report: dict[str, Any]) -> None:
         print(f"{name:{width}}  {value:.5g}")
     for note in report["notes"]:
         print(f"note: {note}")
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

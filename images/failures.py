@@ -1,6 +1,8 @@
-"""How training can end early. No torch here: the command line reads these before it loads anything."""
+"""How commands can end early. No torch here: the command lines read these before they load anything."""
 
 from __future__ import annotations
+
+import sys
 
 
 class CheckpointError(Exception):
@@ -13,3 +15,9 @@ class Diverged(Exception):
 
 class OutOfMemory(Exception):
     """The message names the part of the step, and what to lower."""
+
+
+def complain(message: object, status: int) -> int:
+    """Prints the message as one line of standard error; the exit status that it means."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    return status

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from images.devices import DEVICES, Device
+from images.failures import complain
 from images.provenance import provenance
 from images.recipes import RECIPES, Recipe
 from theory.commandline import UsageError, choose, parse
@@ -64,11 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(Options, arguments, PROG)
         found = plan(options)
     except (UsageError, ValueError, TypeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 1
+        return complain("interrupted", 1)
     if options.json:
         print(json.dumps(found, indent=2))
     else:

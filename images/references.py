@@ -14,11 +14,10 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from images.archive import BROKEN_ZIP, check_shape, damaged
@@ -121,19 +120,6 @@ def read_samples(path: Path) -> Images:
     if labels.shape != (len(images),) or labels.min() < 0:
         raise FileError(f"{path}: arr_1 is {list(labels.shape)}; wanted: labels [{len(images)}], 0 or more")
     return Images(images, torch.from_numpy(labels.astype(np.int64)))
-
-
-def save_samples(path: Path, images: UInt8[Tensor, "n c h w"], labels: Int64[Tensor, " n"] | None = None) -> None:
-    """Images and labels as `read_samples` reads them.
-
-    Raises:
-        OSError: it cannot be written, and is as it was.
-    """
-    arrays: dict[str, Any] = {"arr_0": images.permute(0, 2, 3, 1).cpu().numpy()}
-    if labels is not None:
-        arrays["arr_1"] = labels.cpu().numpy()
-    with replacing(path) as file:
-        np.savez(file, **arrays)
 
 
 def members(path: Path) -> Sequence[str]:

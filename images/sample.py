@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from images.failures import CheckpointError
+from images.failures import CheckpointError, complain
 from theory.commandline import UsageError, parse
 
 if TYPE_CHECKING:
@@ -75,11 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
     except KeyboardInterrupt:
         return complain("interrupted; nothing was written", 1)
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-    return status
 
 
 def run(options: Options, path: Path) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from images.failures import complain
 from theory.commandline import UsageError, parse
 
 if TYPE_CHECKING:
@@ -62,11 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return complain("interrupted", 1)
     return 0
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 def run(options: Options) -> None:

@@ -101,13 +101,6 @@ def test_images_too_many_for_memory_are_read_from_disk(path: Path, monkeypatch: 
     assert as_list(labels) == [2, 0]
 
 
-def test_flips_mirror_the_images_they_name(path: Path) -> None:
-    images = torch.from_numpy(pixels(2, 1, 8, 8))
-    batch, _ = Images(images).batch(torch.tensor([0, 1]), torch.tensor([True, False]))
-    assert torch.equal(batch[0, 0, :, 0], images[0, 0, :, 7])
-    assert torch.equal(batch[1], images[1])
-
-
 def test_every_grey_level_survives_the_way_through_floats() -> None:
     levels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_uint8(to_float(levels)), levels)

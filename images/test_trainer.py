@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from images.dataset import batch_indices
+from images.dataset import batch_flips, batch_indices
 from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
 from images.failures import Diverged, OutOfMemory
@@ -156,6 +156,18 @@ def test_the_reference_tells_couplings_apart() -> None:
     """A control: what the test above compares differs by far more than its tolerance."""
     found = [parameters(reference(TINY, coupling, 3)[0]) for coupling in ("none", "paper", "decoupled")]
     assert min((found[i] - found[i - 1]).abs().max() for i in range(3)) > 1e-5
+
+
+def test_mirrored_images() -> None:
+    """Those that `batch_flips` names, in every part of the batch."""
+    ours, plain = trainer(recipe=dataclasses.replace(TINY, mirror=True)), trainer()
+    flips = batch_flips(3, 0, 8)
+    assert flips.any()
+    assert not flips.all()
+    for part in (slice(0, 8), slice(3, 8)):
+        x, mirrored = plain.real(part)[0], ours.real(part)[0]
+        for image, found, flip in zip(x, mirrored, flips[part], strict=True):
+            assert torch.equal(found, image.flip(-1) if flip else image)
 
 
 @pytest.mark.parametrize("coupling", ["paper", "decoupled"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.failures import CheckpointError, Diverged, OutOfMemory
+from images.failures import CheckpointError, Diverged, OutOfMemory, complain
 from images.recipes import FREE, RECIPES, Recipe, as_dict, differences, from_dict, interval
 from theory.commandline import UsageError, choose, parse
 
@@ -87,11 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
     except KeyboardInterrupt:
         return complain("interrupted; --resume continues from the last checkpoints", 1)
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-    return status
 
 
 def defaults(arguments: Sequence[str]) -> Options:
