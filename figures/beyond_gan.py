@@ -105,7 +105,7 @@ def scatter(panel: Axes, kind: str, arm: str) -> None:
     """Samples over the ring."""
     x, angle = samples[kind][0][arm], np.linspace(0, 2 * np.pi, 200)
     panel.plot(np.cos(angle), np.sin(angle), color=style.REAL, lw=0.8, zorder=1)
-    panel.scatter(*x.T, s=1.2, color=style.ARM_COLOURS[arm], lw=0, zorder=2)
+    panel.scatter(x[:, 0], x[:, 1], s=1.2, color=style.ARM_COLOURS[arm], lw=0, zorder=2)
     panel.set(xlim=(-1.42, 1.42), ylim=(-1.42, 1.42), aspect="equal", xticks=[], yticks=[])
     panel.set_title(KINDS[kind] + (" + term" if arm == "smart" else ""), pad=1)
     for side in panel.spines.values():
