@@ -247,6 +247,6 @@ def relative_errors(estimate: Estimate, truth: Estimate, nsr: float) -> list[Flo
     """
     difference = [found.double() - wanted for found, wanted in zip(estimate, truth, strict=True)]
     score, x0hat = (torch.linalg.vector_norm(part, dim=-1) for part in difference[:2])
-    sizes = [torch.linalg.vector_norm(part, dim=-1) for part in truth[:2]]
-    errors = [score / (sizes[0] + 1 / nsr), x0hat / sizes[1], difference[2].abs() / truth[2].abs().clamp(min=1)]
+    steepness, size = (torch.linalg.vector_norm(part, dim=-1) for part in truth[:2])
+    errors = [score / (steepness + 1 / nsr), x0hat / size, difference[2].abs() / truth[2].abs().clamp(min=1)]
     return [error.nan_to_num(math.inf, math.inf).amax(-1).reshape(-1) for error in errors]

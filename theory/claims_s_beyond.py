@@ -78,10 +78,11 @@ def check_every_divergence(divergences: Mapping[str, Divergence] = TABLE) -> Ite
         at_zero = f.at_zero if f else 0.5  # an integral probability metric has none
         for m in (0.2, 0.7):
             for atoms, radius in ((1, 0.1), (4, 1.0), (9, 5.0)):
-                mass, off = torch.rand(atoms, generator=generator), radius * torch.randn(atoms, 2, generator=generator)
-                off_part = {Carrier(torch.ones(atoms, dtype=torch.float64)): mass.double() / mass.double().sum()}
+                mass = torch.rand(atoms, generator=generator, dtype=torch.float64)
+                off = radius * torch.randn(atoms, 2, generator=generator, dtype=torch.float64)
+                off_part = {Carrier(torch.ones(atoms, dtype=torch.float64)): mass / mass.sum()}
                 p, q, mu = on_common_measure(real, mixture(m, on, off_part))
-                where = places(32, off.double())
+                where = places(32, off)
                 on_part = divergence(p[:32], q[:32], mu[:32], where[:32])
                 found = divergence(p, q, mu, where)
                 yield finite_or_exact(f"{name}, m = {m}, {atoms} atoms off M", found, on_part + m * at_zero)
@@ -265,7 +266,9 @@ def check_non_saturating(scores: Callable[[Tensor, Tensor], Tensor] = difference
     alive = torch.linalg.vector_norm(gradient, dim=-1)[lost]
     yield compare_at_least("its least length where D* < 1e-9", alive.min(), 1.0)
     yield compare("the saturating gradient at the same points", saturating.max(), 0.0, 1e3)
-    off = optimal_discriminator(torch.zeros(3, dtype=torch.float64), torch.rand(3, generator=generator).double())
+    off = optimal_discriminator(
+        torch.zeros(3, dtype=torch.float64), torch.rand(3, generator=generator, dtype=torch.float64)
+    )
     yield compare_exactly("exact manifolds: -log D* is infinite off M", float(torch.isinf(-torch.log(off)).all()), 1.0)
 
 

@@ -133,13 +133,14 @@ class Record:
     """The statements that run before any test does."""
 
     def relevant(self, mutant: Mutant) -> list[str]:
-        """The tests that run the statement, fastest first; then those that run the module at all, where the statement
-        ran as the tests were imported, or in none of them."""
+        """The tests that run the statement, fastest first. Where it ran as the tests were imported, or in none of them,
+        also those that run the module at all, and those that run nothing, which look at what the import made."""
         place = (mutant.path, mutant.statement)
         run = self.tests.get(place, set())
         module: set[str] = set()
         if not run or place in self.imported:
-            module = set().union(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
+            module = set(self.seconds).difference(*self.tests.values())
+            module.update(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
         return [*sorted(run, key=self.seconds.__getitem__), *sorted(module - run, key=self.seconds.__getitem__)]
 
 

@@ -2,8 +2,9 @@
 
 Changed are operators, comparisons, constants, conditions, keywords, return values and names that have a counterpart
 (min for max); statements are left out. Not changed are annotations, docstrings and other strings, what is raised,
-and what runs for the type checker or the command line alone. Nothing is changed that dies at import whatever the
-tests are, such as a required field left out of a table: it would flatter the rate.
+what runs for the type checker or the command line alone, and the strict of zip, by which the program asserts of itself
+what holds however it is tested. Nothing is changed that dies at import whatever the tests are, such as a required field
+left out of a table: it would flatter the rate.
 """
 
 from __future__ import annotations
@@ -291,9 +292,13 @@ class Finder(ast.NodeVisitor):
             arguments: list[ast.expr | ast.keyword] = [*node.args, *node.keywords]
             given = sorted(arguments, key=self.start)
             for i, keyword in enumerate(given):
-                if isinstance(keyword, ast.keyword) and keyword.arg is not None:
+                if isinstance(keyword, ast.keyword) and keyword.arg not in (None, "strict"):
                     self.leave_out(given, i, keyword)
         self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg != "strict":
+            self.generic_visit(node)
 
     def leave_out(self, given: list[ast.expr | ast.keyword], i: int, keyword: ast.keyword) -> None:
         """keepdim=True and the comma that parts it from its neighbour."""

@@ -30,6 +30,7 @@ from theory.alternatives import (
     exact,
     prior,
     relative_errors,
+    spread_evenly,
 )
 from theory.highprecision import exact as in_60_digits
 from theory.manifolds import (
@@ -99,6 +100,45 @@ def test_oracle_of_the_sphere_is_langevins_function() -> None:
         kappa = norm / mp.mpf(s) ** 2
         wanted = [(mp.coth(kappa) - 1 / kappa) * mp.mpf(v) / norm for v in y]
         assert mp.norm(mp.matrix(mean) - mp.matrix(wanted)) < 1e-25
+
+
+def test_oracle_at_the_centre_of_the_sphere() -> None:
+    """All points are as far: log p is the noise's at the radius, the mean is 0."""
+    log_density, mean, score = in_60_digits(Sphere(3, 2.0), (0.0, 0.0, 0.0), 0.5)
+    assert mean == score == [0, 0, 0]
+    assert float(log_density) == pytest.approx(-8 - 1.5 * math.log(2 * math.pi / 4), rel=1e-15)
+
+
+@pytest.mark.parametrize("law", [Product(Sphere(2)), Mixture([Thickened(Sphere(2), 0.1)])], ids=repr)
+def test_who_has_no_60_digits_or_nodes_is_told(law: Law) -> None:
+    for ask in (lambda: in_60_digits(law, (0.0, 0.0), 1.0), lambda: spread_evenly(law)):
+        with pytest.raises(TypeError, match="law must be made of Gaussians, Sphere, Segment, Arc and Mixture; given"):
+            ask()
+
+
+def test_nodes_are_spread_evenly() -> None:
+    """They have the law's mean and covariance; a Gaussian its own."""
+    laws = {
+        Sphere(2, 2.0): 2.0,
+        Sphere(3): 1 / 3,
+        Segment((1, 2), (3, 2)): 1 / 6,
+        Arc(2.0, 0, math.pi): None,
+        Mixture([Sphere(2, 1.0), Gaussians([(3, 0)], 0.5)], (0.25, 0.75)): None,
+    }
+    for law, variance in laws.items():
+        x, std, weights = spread_evenly(law)
+        draws = law.sample(200_000, torch.Generator().manual_seed(0), torch.float64)
+        mean = weights @ x
+        assert float(weights.sum()) == pytest.approx(1, abs=1e-12)
+        assert float((mean - draws.mean(0)).abs().max()) < 0.02  # 6 standard errors, for a standard deviation of 1.5
+        spread = weights @ ((x - mean).square() + std.square()[:, None])
+        torch.testing.assert_close(spread, draws.var(0), rtol=0.03, atol=1e-3)
+        if variance is not None:
+            assert float(spread.mean()) == pytest.approx(variance, rel=1e-2)
+    x, _, weights = spread_evenly(Arc(2.0, 0, math.pi))
+    torch.testing.assert_close(weights @ x, torch.tensor([0, 4 / math.pi], dtype=torch.float64), rtol=1e-5, atol=1e-9)
+    with pytest.raises(TypeError, match=r"a sphere must be that of R\^2 or R\^3; given Sphere\(dim=4"):
+        spread_evenly(Sphere(4))
 
 
 # --- The laws
@@ -229,6 +269,14 @@ def test_the_two_parts_make_the_density(law: Law) -> None:
     torch.testing.assert_close(whole, log_density, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(log_density, law.log_density(y, 1.0, nsr), rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(mean, law.denoise(y, 1.0, nsr), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["checkerboard", "ring", "segment", "box", "mixed", "8-ring", "swiss-roll", "square"])
+def test_the_anchor_is_the_nearest_point_where_there_is_little_noise(name: str) -> None:
+    law = make(name, std=0.0) if name == "8-ring" else make(name)
+    y = 3 * torch.randn(50, law.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    anchor = law._anchored(y, torch.full((50,), 1e-3, dtype=torch.float64)).anchor
+    torch.testing.assert_close(anchor, law.project(y), rtol=0, atol=1e-12)
 
 
 def test_squares_of_a_board_at_a_tie() -> None:

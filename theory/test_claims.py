@@ -149,6 +149,85 @@ def test_outcomes_and_exit_codes(monkeypatch, capsys, tmp_path, statement, contr
     assert f"Verdict: X1 {outcome}" in capsys.readouterr().out
 
 
+def test_an_explanation_says_all_there_is(monkeypatch, capsys):
+    claim = dataclasses.replace(
+        a_claim({"statement": 0.25, "control": 0.75}), assumptions=("one is one", "two is two"), why="a half is enough"
+    )
+    passing = Control("no near-miss", {"which": "statement"})
+    claim = dataclasses.replace(claim, controls=(*claim.controls, passing))
+    monkeypatch.setattr(claims_module, "ledger", lambda: (claim,))
+    assert main(["--explain", "X1"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "X1  a claim about nothing",
+        "",
+        "0 = 0",
+        "",
+        "Assumptions",
+        "  - one is one",
+        "  - two is two",
+        "Source: ours. The statement is this project's own.",
+        "",
+        "Tolerance 5e-01: a half is enough",
+        "",
+        "Compared",
+        "   2.5e-01  0.25 for 0  statement",
+        "",
+        "Controls, to be rejected by the same check",
+        "   7.5e-01  rejected  a near-miss",
+        "   2.5e-01  PASSES  no near-miss",
+        "",
+        "Verdict: X1 defect, worst error 2.5e-01.",
+    ]
+
+
+def test_the_ledger_in_a_file_and_on_a_terminal(monkeypatch, capsys, tmp_path):
+    """Every field of the file; on a terminal a table in which what does not hold is red."""
+    holds, fails = (
+        dataclasses.replace(a_claim({"statement": error, "control": 0.75}), id=name, assumptions=("none",))
+        for name, error in (("X1", 0.25), ("X2", math.inf))
+    )
+    monkeypatch.setattr(claims_module, "ledger", lambda: (holds, fails))
+    path = tmp_path / "ledger.json"
+    assert main(["--json", str(path)]) == 1
+    entries = json.loads(path.read_text())
+    assert entries[1].pop("seconds") >= 0
+    assert entries[1] == {
+        "id": "X2",
+        "title": "a claim about nothing",
+        "statement": "0 = 0",
+        "assumptions": ["none"],
+        "source": "ours",
+        "tolerance": 0.5,
+        "why": "any",
+        "verdict": "fails",
+        "worst_error": None,
+        "comparisons": [
+            {
+                "what": "statement",
+                "measured": None,
+                "predicted": 0.0,
+                "error": None,
+                "elements": 1,
+                "mean_measured": None,
+                "mean_predicted": 0.0,
+            }
+        ],
+        "controls": [{"title": "a near-miss", "worst_error": 0.75, "rejected": True}],
+    }
+    capsys.readouterr()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["--only", "X1", "X2"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (good,), (bad,) = ([line for line in lines if name in line] for name in ("X1", "X2"))
+    assert "\x1b[1;31m" in bad
+    assert "\x1b[1;31m" not in good
+    for word in ("a claim about nothing", "2.5e-01", "5e-01", "1/1", "holds", "0.0"):
+        assert word in good
+    assert main(["--explain", "X1"]) == 0
+    assert "┃" not in capsys.readouterr().out
+
+
 def test_a_claim_that_nothing_could_fail_is_no_claim():
     with pytest.raises(ValueError, match="claim X1 needs at least one control"):
         Claim("X1", "", "", (), "ours", 1.0, "", lambda: [], ())
@@ -192,10 +271,14 @@ def test_what_differs_from_the_record_is_told():
         return record.differences(found, then, tolerance)
 
     assert told(*then) == []
-    assert told(compare("ell", torch.tensor([1.0, 2.0 + 2**-20]), 1.0), then[1]) == []
-    assert told(compare("ell", torch.tensor([1.0, 2.0 + 2**-18]), 1.0), then[1]) == [
-        f"ell: mean_measured {1.5 + 2**-19}; recorded: 1.5",
-        f"ell: error {1 + 2**-18}; recorded: 1.0",
+
+    def near(gap):
+        return compare("ell", torch.tensor([1.0, 2.0 + gap], dtype=torch.float64), 1.0)
+
+    assert told(near(2**-25), then[1]) == []
+    assert told(near(2**-22), then[1]) == [
+        f"ell: mean_measured {1.5 + 2**-23}; recorded: 1.5",
+        f"ell: error {1 + 2**-22}; recorded: 1.0",
     ]
     assert told(then[0]) == ["1 comparisons, 2 recorded"]
     assert told(compare("ell", torch.tensor([1.0, 1.5, 2.0]), 1.0), then[1]) == [
@@ -203,9 +286,8 @@ def test_what_differs_from_the_record_is_told():
     ]
     assert told(then[0], compare("exact", 1.0, 0.0))[0] == "exact: mean_measured 1.0; recorded: inf"
     nothing = [compare("0", 0.0, 0.0)]
-    assert record.differences([compare("0", 5e-8, 0.0)], nothing, 1e-3) == []
-    assert len(record.differences([compare("0", 2e-7, 0.0)], nothing, 1e-3)) == 2
-    assert len(record.differences([compare("0", 1e-10, 0.0)], nothing, 1e-12)) == 2
+    for measured, tolerance, told_of in ((5e-10, 1e-3, 0), (5e-8, 1e-3, 1), (2e-7, 1e-3, 2), (1e-10, 1e-12, 2)):
+        assert len(record.differences([compare("0", measured, 0.0)], nothing, tolerance)) == told_of
 
 
 @pytest.mark.parametrize(("measured", "status"), [(0.1, 0), (0.9, 1), (math.nan, 1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -92,6 +93,18 @@ def test_lambda_for_bias_gives_that_bias(loss):
     levels = torch.linspace(0.7, 0.8, 41, dtype=torch.float64)
     ell = torch.stack([module.pointwise_estimate(TWO, places, 1.0, float(s)).value for s in levels]).mean(0)
     assert float(total_variation(p, equilibrium(p, ell, lam, loss))) == pytest.approx(tv, rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lambda_for_bias_takes_the_two_nodes_of_gauss_and_legendre(loss):
+    """To all digits, on a long interval where two nodes are not the mean."""
+    interval, tv = Interval(0.3, 0.9), 0.1
+    lam = lambda_for_bias(TWO, interval, tv, loss)
+    x = TWO.sample(128, torch.Generator().manual_seed(0), torch.float64)
+    nodes, _ = np.polynomial.legendre.leggauss(2)
+    ell = torch.stack([module.pointwise_estimate(TWO, x, 1.0, float(0.6 + 0.3 * node)).value for node in nodes]).mean(0)
+    p = torch.full((128,), 1 / 128, dtype=torch.float64)
+    assert float(total_variation(p, equilibrium(p, ell, lam, loss))) == pytest.approx(tv, rel=1e-8)
 
 
 def test_lambda_for_bias_is_infinite_where_no_lambda_biases():

@@ -86,6 +86,7 @@ def changes(source: str) -> list[str]:
         ("y = f'{1 + 1}' + a", []),
         ("__all__ = [1]", []),
         ("Y: TypeAlias = 1 | 2", []),
+        ("y = zip(a, b, strict=True)", []),
         ("if TYPE_CHECKING:\n    y = 1", []),
         ('"""1 + 1"""', []),
     ],
@@ -145,15 +146,15 @@ def test_probes_note_what_runs():
 
 def test_relevant_tests_come_fastest_first():
     record = Record(
-        {"slow": 2.0, "fast": 1.0, "near": 0.1, "far": 0.0},
+        {"slow": 2.0, "fast": 1.0, "near": 0.1, "far": 0.0, "looks": 0.5},
         {("x.py", 2): {"slow", "fast"}, ("x.py", 3): {"near"}, ("y.py", 1): {"far"}},
         {("x.py", 1)},
     )
     for line, wanted in (
         (2, ["fast", "slow"]),
         (3, ["near"]),
-        (1, ["near", "fast", "slow"]),
-        (9, ["near", "fast", "slow"]),
+        (1, ["near", "looks", "fast", "slow"]),
+        (9, ["near", "looks", "fast", "slow"]),
     ):
         assert record.relevant(Mutant("x.py", "", line, 0, 0, b"", line, "", "")) == wanted
 

@@ -220,3 +220,14 @@ def test_levels_broadcast_and_dtypes_are_kept():
     single = pointwise_loss(CIRCLE, x.float(), 1.0, 0.2)
     assert single.dtype == torch.float32
     assert torch.allclose(single.double(), value[0], rtol=1e-5)
+
+
+def test_the_rules_halve_the_step_up_to_those_documented():
+    assert {dim: steps[-1] for dim, steps in regularity.RULES.items()} == {1: 1024, 2: 192, 3: 80}
+    assert {dim: steps[0] for dim, steps in regularity.RULES.items()} == {1: 32, 2: 24, 3: 20}
+    assert all(b == 2 * a for steps in regularity.RULES.values() for a, b in pairwise(steps))
+    nodes, weights = regularity._gaussian_rule(32, 1)
+    assert nodes.diff(dim=0).flatten().tolist() == pytest.approx([17 / 32] * (len(nodes) - 1))
+    assert 0 in nodes.flatten().tolist()
+    assert float(weights.sum()) == pytest.approx(1, abs=1e-15)
+    assert float(weights @ nodes.square().flatten()) == pytest.approx(1, abs=1e-12)
