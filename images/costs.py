@@ -36,6 +36,7 @@ from images.denoisers.adm import ADM
 from images.denoisers.files import PUBLISHED
 from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
 from images.denoisers.song import SongConfig, SongUNet
+from images.denoising import Denoiser
 from images.recipes import Recipe
 from images.trainer import Images, Labels, Trainer
 from images.update import Update
@@ -120,7 +121,7 @@ def network_of(recipe: Recipe) -> Network:
     guided-diffusion's ADM for ImageNet and LSUN, the small SongUNets of digits and photos."""
     if recipe.recipe in SCORES:
         return ADM(PUBLISHED[SCORES[recipe.recipe]].config)
-    return SongUNet(SongConfig()) if recipe.recipe.startswith("cifar10") else own_network(recipe)
+    return SongUNet(SongConfig()) if recipe.recipe.startswith("cifar10") else Denoiser.of(recipe).network()
 
 
 def score_of(recipe: Recipe, network: Network) -> Score:
@@ -128,16 +129,6 @@ def score_of(recipe: Recipe, network: Network) -> Score:
     network.eval().requires_grad_(False)
     schedule = PUBLISHED[SCORES[recipe.recipe]].schedule if recipe.recipe in SCORES else None
     return EDMScore(network) if schedule is None else DDPMScore(network, schedule)
-
-
-def own_network(recipe: Recipe) -> SongUNet:
-    from images.denoising import Denoiser
-
-    what = Denoiser.of(recipe)
-    channels = what.channels, what.channels
-    return SongUNet(
-        SongConfig(what.resolution, *channels, what.width, what.multipliers, 1, attention=(), classes=what.classes)
-    )
 
 
 class Unchecked:

@@ -36,19 +36,26 @@ class Denoiser:
     classes: int
     low: float
     high: float
-    width: int = 24
-    multipliers: tuple[int, ...] = (1, 2)
-    steps: int = 1500
+    width: int = 16
+    multipliers: tuple[int, ...] = (1,)
+    steps: int = 1000
     batch: int = 64
     lr: float = 2e-3
 
     @classmethod
     def of(cls, recipe: Recipe) -> Denoiser:
-        """digits: two levels, 8x8 and 4x4; photos: the four levels of CIFAR10's network, thin, and trained briefly."""
+        """digits: one level, which costs little beside the small networks; photos: the
+        four levels of CIFAR10's network, thin, and trained briefly."""
         shape = recipe.resolution, recipe.channels, recipe.classes, recipe.low, recipe.high
         if recipe.resolution == 8:
-            return cls(recipe.recipe, *shape)
-        return cls(recipe.recipe, *shape, width=16, multipliers=(1, 2, 2), steps=150, batch=16)
+            return cls(recipe.source, *shape)
+        return cls(recipe.source, *shape, width=16, multipliers=(1, 2, 2), steps=150, batch=16)
+
+    def network(self) -> SongUNet:
+        """With random parameters."""
+        channels = self.channels, self.channels
+        shape = self.resolution, *channels, self.width, self.multipliers
+        return SongUNet(SongConfig(*shape, blocks=1, attention=(), classes=self.classes))
 
     @property
     def file(self) -> str:
@@ -81,10 +88,7 @@ def train(what: Denoiser, data: Data, report: Any = None) -> EDMScore:
     everything, _ = data.take(torch.arange(min(len(data), 2048)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(0, DENOISER).initial_seed())
-        network = SongUNet(
-            SongConfig(what.resolution, what.channels, what.channels, what.width, what.multipliers, blocks=1,
-                       attention=(), classes=what.classes)
-        )  # fmt: skip
+        network = what.network()
     score = EDMScore(network, sigma_data=float(everything.std()))
     average = copy.deepcopy(score)
     optimizer = torch.optim.Adam(score.parameters(), lr=what.lr, betas=(0.9, 0.99))

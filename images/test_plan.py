@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from images import networks
 from images.bench import peak
-from images.costs import Meter, Unchecked, costs, network_of, own_network, score_of
+from images.costs import Meter, Unchecked, costs, network_of, score_of
 from images.denoisers.precondition import EDMScore
-from images.denoising import Denoiser, train
+from images.denoising import Denoiser
 from images.devices import DEVICES
 from images.footprint import Footprint
 from images.plan import Options, main, plan
@@ -62,7 +62,7 @@ def real_trainer(recipe: Recipe, coupling: str) -> Trainer:
     """A trainer that has taken two steps, so that its optimisers hold what they will hold."""
     torch.manual_seed(0)
     recipe = dataclasses.replace(recipe, burn_in=1)  # augmentation at its full strength
-    score = EDMScore(own_network(recipe).eval().requires_grad_(False))
+    score = EDMScore(Denoiser.of(recipe).network().eval().requires_grad_(False))
     trainer = Trainer(recipe, coupling, 0, networks.make, Noise(recipe), score, augment=networks.augment(recipe))
     for _ in range(2):
         trainer.step()
@@ -111,7 +111,7 @@ def test_flops_add_up_from_those_of_the_networks() -> None:
     recipe = dataclasses.replace(R3GAN, width=48, augment=(0.0, 0.0))
     planned = costs(recipe, "paper", 4)
     generator, discriminator = networks.make(recipe)
-    score = own_network(recipe)
+    score = Denoiser.of(recipe).network()
     z, labels, x = torch.randn(4, recipe.latent), torch.zeros(4, dtype=torch.long), torch.randn(4, 3, 16, 16)
     grouped = 0  # the 3 x 3 convolutions are no modules: 2 blocks a stage, 96 channels in 48 groups
     for side in (4, 8, 16):
@@ -189,21 +189,9 @@ def test_bf16_halves_activations() -> None:
 
 def test_nothing_is_allocated() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = costs(RECIPES["cifar10"], "paper", 64)
+    found = costs(dataclasses.replace(R3GAN, resolution=8, width=1536), "paper", 64)
     assert found.moments > 300e6
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150e3  # in kB
-
-
-@pytest.mark.parametrize("name", ["digits", "photos"])
-def test_small_score_models_are_those_that_training_makes(name: str) -> None:
-    recipe = RECIPES[name]
-    what = dataclasses.replace(Denoiser.of(recipe), steps=0)
-    trained = train(what, Noise(recipe))
-    planned = score_of(recipe, network_of(recipe))
-    assert trained.network.config == planned.network.config
-    assert {k: v.shape for k, v in trained.state_dict().items()} == {
-        k: v.shape for k, v in planned.state_dict().items()
-    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
