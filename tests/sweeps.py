@@ -44,6 +44,18 @@ def broken(quick: bool) -> list[Cell]:
     return [dataclasses.replace(cell, arms=arms)]
 
 
+def idle(quick: bool) -> list[Cell]:
+    """An arm that is set apart by what decides nothing beside a flow."""
+    arms = [Arm("gan", rates=RATES), Arm("wide", "smart", {"latent": 5}, (0.1,), RATES)]
+    return [Cell("flow", {}, dataclasses.replace(CONFIG, generator="flow"), arms)]
+
+
+def idle_key(quick: bool) -> list[Cell]:
+    """A column of the table that decides nothing beside a VAE."""
+    config = dataclasses.replace(CONFIG, generator="vae", loss="hinge")
+    return [Cell("vae", {"loss": "hinge"}, config, [Arm("gan", rates=RATES)])]
+
+
 def radius(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
     """Mean norm of the samples of each seed."""
     return {"radius": np.linalg.norm(samples, axis=-1).mean(-1)}
@@ -58,6 +70,8 @@ EXPERIMENTS = {
     "small": Experiment("small", "Does it run?", cells),
     "long": Experiment("long", "Does it survive?", long),
     "diverging": Experiment("diverging", "Is what diverges left out?", diverging),
+    "idle": Experiment("idle", "Is it refused?", idle),
+    "idle-key": Experiment("idle-key", "Is it refused?", idle_key),
     "broken": Experiment("broken", "Does the rest go on?", broken),
     "measured": Experiment("measured", "Is it measured?", cells, {"radius": "lower"}, measure="tests.sweeps:radius"),
     "nan": Experiment("nan", "Is it seen?", cells, {"radius": "lower"}, measure="tests.sweeps:nothing"),

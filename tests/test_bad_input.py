@@ -30,6 +30,7 @@ OPTIONS = {
     "--seeds two": "--seeds: .*'two'",
     "--seeds 1.5": "--seeds: .*'1.5'",
     "--seeds 0": "seeds must be at least 1 and finite; given 0",
+    "--first-seed 9223372036854775807": r"first_seed \+ seeds must be at most 2\^62; given first_seed=9.*7, s",
     "--steps -3": "steps must be at least 1 and finite; given -3",
     "--samples 1": "samples must be at least 2 and finite; given 1",
     "--thickness -0.1": "thickness must be at least 0 and finite; given -0.1",
@@ -71,6 +72,9 @@ OPTIONS = {
     "--generator flow --latent 3": "latent has no effect: a flow's z has the dimension of the law; given 3",
     "--preset healthy --generator vae --control none": "control has no effect: generator vae",
     "--control spectral --gamma 2": "gamma has no effect: control spectral has no strength; given 2.0",
+    "--arms gan smart --momentum 0.5": "momentum has no effect: no arm is decoupled; given 0.5",
+    "--optimizer sgd --clip 1": "clip has no effect: sgd has no second moment to divide by; given 1.0",
+    "--no-scale-by-every": "scale_by_every has no effect: the score term acts at every step; given False",
     "--score-steps 10": "score_steps has no effect: score analytic is not trained; given 10",
     "--score learned --score-error 0.1": "score_error has no effect: score learned is not perturbed; given 0.1",
     "--animate film.avi": "the film must be a .gif or .mp4; given film.avi",
@@ -99,6 +103,13 @@ def test_where_only_ascii_can_be_printed() -> None:
     ended = python("-m", "toy.run", "--steppes", "3", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     wanted = "error: Unrecognized options: --steppes, 3; did you mean --steps? (see python -m toy.run --help)\n"
     assert ended == (2, "", wanted)
+
+
+@pytest.mark.parametrize("options", ["--width 1000000000000000", "--dim 1000000000000000"])
+def test_more_memory_than_there_can_be(options: str, run: Command, tmp_path: Path) -> None:
+    """More than a processor can address."""
+    said = run.refuses(1, *TINY, *options.split(), "--out", tmp_path / "run")
+    assert said.startswith("error: there is not enough memory for that many ")
 
 
 # --out

@@ -24,6 +24,7 @@ import torch
 
 from theory.commandline import UsageError, parse
 from toy.config import LOSSES, Arm, Config
+from toy.failures import complain
 from toy.jobs import Job
 from toy.losses import GAMES
 from toy.statistics import ratio
@@ -256,8 +257,7 @@ def main() -> int:
         if unknown:
             raise UsageError(f"unknown part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     prepare_process()
     print(json.dumps({name: PARTS[name]() for name in options.only}, indent=2))
     return 0

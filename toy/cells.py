@@ -111,6 +111,23 @@ class Entry:
     def name(self) -> str:
         return f"{self.experiment.name}: {self.cell.name}: {self.arm.label}"
 
+    @property
+    def config(self) -> Config:
+        """The cell's configuration as the arm changes it, but for the setting and the seeds."""
+        return dataclasses.replace(self.cell.config, **self.arm.overrides, arms=(self.arm.base,))
+
+    def check(self) -> None:
+        """ValueError where what sets the cell or the arm apart decides nothing beside their other options."""
+        for name, why in self.config.without_effect().items():
+            value = getattr(self.config, name)
+            if name in self.cell.keys or value != getattr(self.cell.config, name):
+                raise ValueError(f"{self.name}: {name} has no effect: {why}; given {value}")
+
+    def grid(self, seeds: int) -> list[Task]:
+        """Trains every setting of the grid; nothing where there is nothing to choose."""
+        settings = self.arm.settings()
+        return [task for setting in settings for task in self.tuning(setting, seeds)] if len(settings) > 1 else []
+
     def tuning(self, setting: Setting, seeds: int) -> list[Task]:
         """Trains one setting of the grid on seeds that no comparison uses."""
         return self._tasks(setting, TUNING, seeds, None)
@@ -121,9 +138,8 @@ class Entry:
 
     def _tasks(self, setting: Setting, first_seed: int, seeds: int, measure: str | None) -> list[Task]:
         name = self.arm.base.replace("-", "_")
-        changes: dict[str, Any] = {"seeds": seeds, "first_seed": first_seed, "arms": (self.arm.base,), name: setting}
-        config = dataclasses.replace(self.cell.config, **self.arm.overrides, **changes)
-        config = dataclasses.replace(config, eval_every=config.steps)
+        changes: dict[str, Any] = {"seeds": seeds, "first_seed": first_seed, name: setting}
+        config = dataclasses.replace(self.config, eval_every=self.config.steps, **changes)
         return [Task(Job(config, self.arm.base, group), measure) for group in config.seed_groups()]
 
 
@@ -131,7 +147,7 @@ def entries(experiment: Experiment, quick: bool) -> list[Entry]:
     """All rows of an experiment, in the order of its table.
 
     Raises:
-        ValueError: two cells have one name, or one lacks the baseline.
+        ValueError: two cells have one name, one lacks the baseline, or an option decides nothing beside the others.
     """
     cells = experiment.cells(quick)
     names = [cell.name for cell in cells]
@@ -140,4 +156,7 @@ def entries(experiment: Experiment, quick: bool) -> list[Entry]:
     for cell in cells:
         if experiment.baseline not in [arm.label for arm in cell.arms]:
             raise ValueError(f"{experiment.name}: cell {cell.name} lacks the baseline arm {experiment.baseline}")
-    return [Entry(experiment, cell, arm) for cell in cells for arm in cell.arms]
+    found = [Entry(experiment, cell, arm) for cell in cells for arm in cell.arms]
+    for entry in found:
+        entry.check()
+    return found

@@ -65,7 +65,7 @@ class Conductor:
     def conduct(self, experiment: Experiment) -> Results:
         """Both stages of an experiment."""
         rows = entries(experiment, self.quick)
-        tuned = self.outcomes((t for row in rows for t in self.tuning(row)), f"{experiment.name}, tuning")
+        tuned = self.outcomes((t for row in rows for t in row.grid(self.tuning_seeds)), f"{experiment.name}, tuning")
         results = Results(experiment)
         chosen = [results.settle(row, self.tuning_seeds, tuned) for row in rows]
         comparisons = [row.comparison(s, self.seeds) if s else [] for row, s in zip(rows, chosen, strict=True)]
@@ -80,17 +80,13 @@ class Conductor:
         }
         return results
 
-    def tuning(self, entry: Entry) -> list[Task]:
-        """The jobs of an arm's grid; none where there is nothing to choose."""
-        settings = entry.arm.settings()
-        return [t for s in settings for t in entry.tuning(s, self.tuning_seeds)] if len(settings) > 1 else []
-
     def plan(self, experiment: Experiment) -> dict[str, tuple[Task, bool]]:
         """Key -> (task, whether it is in the cache); what is not chosen yet is planned with the first of its grid."""
         planned: dict[str, tuple[Task, bool]] = {}
         for entry in entries(experiment, self.quick):
-            stored = {key(task): self.cache.get(key(task)) for task in self.tuning(entry)}
-            planned |= {key(task): (task, stored[key(task)] is not None) for task in self.tuning(entry)}
+            grid = {key(task): task for task in entry.grid(self.tuning_seeds)}
+            stored = {k: self.cache.get(k) for k in grid}
+            planned |= {k: (task, stored[k] is not None) for k, task in grid.items()}
             outcomes = {k: outcome for k, outcome in stored.items() if outcome is not None}
             setting = best_setting(entry, self.tuning_seeds, outcomes) if len(outcomes) == len(stored) else None
             for task in entry.comparison(setting or entry.arm.settings()[0], self.seeds):
@@ -140,9 +136,7 @@ class Results:
 
     def settle(self, entry: Entry, seeds: int, tuned: dict[str, Outcome]) -> Setting | None:
         """The setting that the arm is compared at; None, and the arm is lost, where it crashed or always diverged."""
-        settings = entry.arm.settings()
-        tasks = [task for s in settings for task in entry.tuning(s, seeds)] if len(settings) > 1 else []
-        crashes = [outcome.failure for task in tasks if (outcome := tuned[key(task)]).crashed]
+        crashes = [outcome.failure for task in entry.grid(seeds) if (outcome := tuned[key(task)]).crashed]
         setting = None if crashes else best_setting(entry, seeds, tuned)
         if setting is None:
             self.lost.append(f"{entry.name}: {crashes[0] if crashes else 'every setting of the grid diverged'}")

@@ -196,6 +196,10 @@ class Config:
         for name in COUNTS:
             at_least(name, getattr(self, name), 1)
         at_least("samples", self.samples, 2)
+        if self.first_seed + self.seeds > 2**62:
+            raise ValueError(
+                f"first_seed + seeds must be at most 2^62; given first_seed={self.first_seed}, seeds={self.seeds}"
+            )
         for name in ("first_seed", "d_ahead", "thickness", "gamma", "start", "warm_up", "score_error"):
             at_least(name, getattr(self, name), 0)
         positive("clip", self.clip)
@@ -256,6 +260,12 @@ class Config:
             found |= dict.fromkeys(adversarial, f"generator {self.generator} is trained without a discriminator")
         if self.generator == "flow":
             found["latent"] = "a flow's z has the dimension of the law"
+        if "smart-decoupled" not in self.arms:
+            found |= dict.fromkeys(("momentum", "clip", "equal_length"), "no arm is decoupled")
+        if self.optimizer == "sgd":
+            found["clip"] = "sgd has no second moment to divide by"
+        if self.every == 1:
+            found["scale_by_every"] = "the score term acts at every step"
         if self.control in ("none", "spectral"):
             found["gamma"] = f"control {self.control} has no strength"
         if self.score != "learned":

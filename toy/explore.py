@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from theory.commandline import UsageError, choose, parse
+from toy.failures import complain
 
 PROG = "python -m toy.explore"
 
@@ -59,11 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         server.run_until_shutdown()
     return 0
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

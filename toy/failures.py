@@ -1,6 +1,8 @@
-"""How a run can end early. No torch here: the parent process reads these too."""
+"""How a command can end early, and what it says then. No torch here: the parent process reads these too."""
 
 from __future__ import annotations
+
+import sys
 
 
 class Diverged(Exception):
@@ -17,6 +19,17 @@ class CheckpointError(Exception):
 
 class Lost(Exception):
     """Those who did the work are gone: a cluster's scheduler, or worker after worker."""
+
+
+def complain(message: object, status: int) -> int:
+    """Says what went wrong on standard error, in one line; gives the exit status back."""
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is why; torch has no type of its own for it on a CPU."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def reason(error: OSError) -> str:

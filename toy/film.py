@@ -56,8 +56,8 @@ def shoot(config: Config, frames: int) -> Film:
 
 def _shot(trainer: Trainer, reference: Reference, found: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     """Samples in the plane, the share of all that is off the manifold, and the discriminator's pull over the grid."""
-    made, origin, plane = trainer.sample()[0].numpy(), found["origin"], found["plane"]
+    samples, origin, plane = trainer.sample(), found["origin"], found["plane"]
     grid = torch.from_numpy(origin + found["field_points"] @ plane)[None]
     pull = -trainer.adversarial_gradient(grid, None if trainer.classes is None else 0)[0].numpy()
-    share = off_manifold(trainer.law.distance(trainer.sample()), reference.threshold).numpy()[0]
-    return (made[:SHOWN] - origin) @ plane.T, share, pull @ plane.T
+    share = off_manifold(trainer.law.distance(samples), reference.threshold).numpy()[0]
+    return (samples[0, :SHOWN].numpy() - origin) @ plane.T, share, pull @ plane.T

@@ -12,7 +12,7 @@ The template is prose with places between double braces, filled from toy/results
     {{cost}}                                        core-hours of all results
 
 `--collect DIR` first takes over the results of sweeps from a directory, less the metrics that nobody judges.
-Exit status: 0 done, 2 bad usage.
+Exit status: 0 done, 2 bad usage, 1 anything else.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import pandas as pd
 from theory.commandline import UsageError, parse
 from toy import files
 from toy.experiments import EXPERIMENTS
+from toy.failures import complain, reason
 from toy.statistics import compare, interval
 
 HERE = Path(__file__).parent
@@ -55,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             collect(options.collect)
         files.write(FINDINGS, render(TEMPLATE.read_text()).encode())
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
+    except OSError as error:
+        return complain(reason(error), 1)
     return 0
 
 
@@ -84,7 +86,19 @@ def render(template: str) -> str:
     Raises:
         UsageError: a place names what the results do not have.
     """
-    return re.sub(r"\{\{(.*?)\}\}", lambda place: filled(place.group(1)), template)
+    return re.sub(r"\{\{(.*?)\}\}", lambda place: fill(place.group(1)), template)
+
+
+def fill(place: str) -> str:
+    """What a place says.
+
+    Raises:
+        UsageError: it is malformed, or names what the results do not have.
+    """
+    try:
+        return filled(place)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"nothing can fill {{{{{place}}}}}: {error}") from None
 
 
 def filled(place: str) -> str:
@@ -123,7 +137,7 @@ def verdicts(name: str) -> pd.DataFrame:
     path = RESULTS / f"{name}.verdicts.csv"
     if not path.exists():
         raise UsageError(f"{name} has no results: {path.name} is missing")
-    return pd.read_csv(path, comment="#")
+    return pd.read_csv(path)
 
 
 @lru_cache

@@ -18,7 +18,7 @@ from typing import Any
 
 from theory.commandline import UsageError, choose, parse
 from toy.config import MANIFOLDS, PRESETS, Config, as_dict, differences
-from toy.failures import CheckpointError, Diverged, Stopped, reason
+from toy.failures import CheckpointError, Diverged, Stopped, complain, out_of_memory, reason
 
 PROG = "python -m toy.run"
 
@@ -61,7 +61,15 @@ class Options(Config):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return command(sys.argv[1:] if arguments is None else list(arguments))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return complain("there is not enough memory for that many seeds, samples or parameters at once", 1)
+
+
+def command(arguments: Sequence[str]) -> int:
     try:
         options = options_of(arguments)
         config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
@@ -104,11 +112,6 @@ def in_worker(processes: int, function: Callable[..., None], *arguments: Any) ->
     finally:
         signal.signal(signal.SIGINT, before)
     list(calls)
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 def defaults(arguments: Sequence[str]) -> Options:

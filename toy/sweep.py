@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from theory.commandline import UsageError, choose, parse
+from toy.cells import TUNING
 from toy.experiments import EXPERIMENTS
-from toy.failures import Lost, reason
+from toy.failures import Lost, complain, reason
 
 if TYPE_CHECKING:
     from toy.conduct import Conductor, Results
@@ -53,8 +54,11 @@ class Options:
             choose(name, (*EXPERIMENTS, "all"), "experiment")
         if not self.names:
             raise ValueError(f"name experiments, or all: {', '.join(EXPERIMENTS)}")
-        if self.seeds is not None and self.seeds < 2:
-            raise ValueError(f"seeds must be at least 2, for there is no interval of one; given {self.seeds}")
+        if self.seeds is not None and not 2 <= self.seeds <= TUNING:
+            raise ValueError(
+                f"seeds must be at least 2, for there is no interval of one, and at most {TUNING}, "
+                f"where those of tuning begin; given {self.seeds}"
+            )
         if self.processes < 1:
             raise ValueError(f"processes must be at least 1; given {self.processes}")
 
@@ -67,8 +71,9 @@ Options.__doc__ = "Compare ways to train with and without the score matching reg
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(Options, arguments, PROG)
-        writable(options.cache if options.plan else options.out)
         writable(options.cache)
+        if not options.plan:
+            writable(options.out)
         from toy.pool import pool
 
         with pool(options.processes, options.cluster) as processes:
@@ -83,11 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain("interrupted; what is done is kept: the same command goes on from there", 1)
     except BrokenProcessPool:
         return complain("a process was killed (out of memory?); the same command goes on from what is done", 1)
-
-
-def complain(message: object, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 def writable(directory: Path) -> None:

@@ -60,11 +60,28 @@ def test_places(small: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["modes: c: smart: off_manifold", "modes: a: smart", "healthy: a: smart: off_manifold", "tally modes x y"]
+    "place",
+    [
+        "modes: c: smart: off_manifold",
+        "modes: a: smart",
+        "modes: a: smart: off_manifold: maen",
+        "modes: a: smart versus b: smart",
+        "healthy: a: smart: off_manifold",
+        "tally modes x y",
+        "table",
+    ],
 )
 def test_what_is_not_there_cannot_be_said(small: Path, place: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         findings.render(f"{{{{{place}}}}}")
+    assert "\n" not in str(caught.value)
+
+
+def test_results_that_are_not_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that names what is missing."""
+    (tmp_path / "modes.json").write_text("{}")
+    assert findings.main(["--collect", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'modes.csv'}: No such file or directory\n"
 
 
 def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
