@@ -1,18 +1,26 @@
-"""How fast the networks are: `python -m images.bench` prints, as JSON, their cost over that of diffusers' UNet2DModel.
+"""How fast images are trained: `python -m images.bench` prints, as JSON, two costs.
 
-Forward and backward, batch 4 of 3 x 32 x 32, against a UNet2DModel that computes the same function with the same
-parameters (`images.peers`), in the same process. "train" has gradients to all parameters, "score" to the images alone,
-as the regularity does. They take turns; time is the ratio of the least times of ROUNDS (on a CPU, times of one thread
-of this process, whatever else the machine does), memory that of the peaks of what PyTorch allocates in a step.
+over_diffusers: our networks against diffusers' UNet2DModel that computes the same function with the same parameters
+(`images.peers`). Forward and backward, batch 4 of 3 x 32 x 32; "train" has gradients to all parameters, "score" to the
+images alone, as the regularity does. Memory is the ratio of the peaks of what PyTorch allocates in a step.
+
+lazy_term: what the score term adds to the mean step of the recipe digits, as a share of the step without it.
+
+Whatever is compared takes turns in this process, and time is the ratio of the least times of ROUNDS turns (on a CPU,
+times of one thread of this process, whatever else the machine does).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +29,15 @@ from torch.profiler import ProfilerActivity, profile
 from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.precondition import Network
 from images.denoisers.song import SongConfig, SongUNet
+from images.denoising import Denoiser, train
+from images.inputs import real_images
+from images.networks import make
 from images.peers import peer_of, randomise
+from images.recipes import COUPLINGS, RECIPES
+from images.trainer import Trainer
 
 BATCH, SIDE, ROUNDS = 4, 32, 3
+LAZY_ROUNDS = 8
 
 
 def networks(width: int = 128) -> dict[str, Network]:
@@ -103,6 +117,28 @@ def compare(width: int = 128, device: str = "cpu", rounds: int = ROUNDS) -> dict
     return found
 
 
+def lazy_term(rounds: int = LAZY_ROUNDS) -> dict[str, float]:
+    """{coupling: time of a mean step / that of one without the score term - 1}, on a CPU.
+
+    A turn is the fewest steps in which the score term and the penalties each act as often as in the mean.
+    """
+    recipe = RECIPES["digits"]
+    data = real_images(recipe, None, Path())
+    score = train(dataclasses.replace(Denoiser.of(recipe), steps=0), data)  # as fast as a trained one
+    arms = {name: Trainer(recipe, name, 0, make, data, None if name == "none" else score) for name in COUPLINGS}
+    turn = math.lcm(recipe.every, recipe.penalty_every)
+
+    def steps(trainer: Trainer) -> None:
+        for _ in range(turn):
+            trainer.step()
+
+    for trainer in arms.values():
+        steps(trainer)  # warm
+    turns = [{name: seconds(partial(steps, arm), arm.device) for name, arm in arms.items()} for _ in range(rounds)]
+    least = {name: min(times[name] for times in turns) for name in arms}
+    return {name: round(least[name] / least["none"] - 1, 3) for name in arms if name != "none"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m images.bench", description=__doc__)
     parser.add_argument("--width", type=int, default=128)
@@ -110,7 +146,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its own start and stop otherwise
-    print(json.dumps({"over_diffusers": compare(options.width, options.device)}, indent=2))
+    found = {"over_diffusers": compare(options.width, options.device), "lazy_term": lazy_term()}
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

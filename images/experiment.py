@@ -204,7 +204,7 @@ def arranged(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
 
 def held_out_images(recipe: Recipe) -> np.ndarray | None:
     """Real digits that nothing was trained on; None where a recipe has none."""
-    if recipe.recipe != "digits":
+    if recipe.source != "digits":
         return None
     from images.dataset import to_float
     from images.features import digits

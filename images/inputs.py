@@ -51,7 +51,7 @@ def real_images(recipe: Recipe, path: Path | None, cache: Path) -> Data:
     Raises:
         ValueError: the recipe needs an archive, or has another shape. FileError: a bad archive. OSError: none there.
     """
-    if path is None and recipe.recipe == "digits":
+    if path is None and recipe.source == "digits":
         return Pixels(digits("train"), recipe, "scikit-learn's digits")
     if path is None and recipe.recipe == "photos":
         path = cache / "photos.zip"
@@ -71,7 +71,7 @@ def score_model(recipe: Recipe, data: Data, path: Path | None, cache: Path, devi
             holds none. OSError: it cannot be read.
     """
     if path is None:
-        if recipe.recipe not in ("digits", "photos"):
+        if recipe.source not in ("digits", "photos"):
             raise ValueError(f"recipe {recipe.recipe} needs --score, a diffusion checkpoint, or --couplings none")
         return score_for(recipe, data, cache).to(device)
     score = files.load(path, device=device).score

@@ -83,4 +83,4 @@ class Digits:
 
 def measures(recipe: Recipe, cache: Path) -> Judge:
     """The judge of a recipe's images."""
-    return Digits(cache) if recipe.recipe == "digits" else Silent()
+    return Digits(cache) if recipe.source == "digits" else Silent()

@@ -216,7 +216,14 @@ WHOLE = (
     "every", "save_every", "evaluate_every",
 )  # fmt: skip
 
-DIGITS = Recipe(couplings=COUPLINGS, seeds=3)
+DIGITS = Recipe(
+    width=16, couplings=COUPLINGS, seeds=4, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3), save_every=300,
+    evaluate_every=100,
+)  # fmt: skip
+VANILLA = dataclasses.replace(
+    DIGITS, recipe="digits-vanilla", loss="non-saturating", penalty_every=1_000_000, gamma=(0.0, 0.0)
+)
+"""The game of Goodfellow et al. 2014: a discriminator that nothing holds back, samples off the digits."""
 PHOTOS = Recipe(
     recipe="photos", resolution=32, channels=3, classes=2, generator="r3gan", width=24, latent=16,
     couplings=("none", "decoupled"), images=640, batch=16, penalty_every=1, gamma=(0.05, 0.05), lr=(2e-4, 5e-5),
@@ -250,7 +257,8 @@ BEDROOM = dataclasses.replace(
     lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99), images=25_000_000, burn_in=25_000_000, ema=20_000, mirror=False,
     augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8,
 )  # fmt: skip
-RECIPES = {part.recipe: part for part in (DIGITS, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET128, BEDROOM)}
+ALL = DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET128, BEDROOM
+RECIPES = {recipe.recipe: recipe for recipe in ALL}
 """Where each number is from: `images.provenance`, which `python -m images.plan` prints."""
 
 OFFERED = {

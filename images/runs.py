@@ -66,7 +66,8 @@ def trainer_of(job: Job, world: World | None = None) -> Trainer:
     score = None
     if job.coupling != "none":
         score = score_model(job.recipe, data, job.score, job.cache, job.device)
-    return Trainer(job.recipe, job.coupling, job.seed, make, data, score, job.device, world, augment(job.recipe))
+    recipe = job.recipe.arm(job.coupling)
+    return Trainer(recipe, job.coupling, job.seed, make, data, score, job.device, world, augment(recipe))
 
 
 def run(job: Job, world: World | None = None, report: Callable[[int], None] | None = None) -> Result:
