@@ -1,4 +1,8 @@
-"""What accelerators can do, from their makers' data sheets."""
+"""What accelerators can do, from their makers' data sheets: dense products, without the 2:4 sparsity of some of them.
+
+The rates were compared with public copies of the data sheets and of their tables: H100 (SXM, PCIe), A100, L40S, H200
+and RTX 4090 agree.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,13 @@ class Device(NamedTuple):
 DEVICES = {
     "h200": Device(989.5e12, 141e9, "NVIDIA H200 Tensor Core GPU data sheet, SXM: 1,979 TFLOPS with sparsity, 141 GB"),
     "h100": Device(989.5e12, 80e9, "NVIDIA H100 Tensor Core GPU data sheet, SXM: 1,979 TFLOPS with sparsity, 80 GB"),
-    "h100-pcie": Device(756.5e12, 80e9, "NVIDIA H100 Tensor Core GPU data sheet, PCIe: 1,513 TFLOPS sparse, 80 GB"),
-    "a100": Device(312e12, 80e9, "NVIDIA A100 Tensor Core GPU data sheet, 80GB SXM: 312 TFLOPS, 80 GB"),
-    "a100-40gb": Device(312e12, 40e9, "NVIDIA A100 Tensor Core GPU data sheet, 40GB: 312 TFLOPS, 40 GB"),
-    "l40s": Device(362.05e12, 48e9, "NVIDIA L40S data sheet: 362.05 TFLOPS, 48 GB"),
-    "rtx4090": Device(165.2e12, 24e9, "NVIDIA Ada GPU architecture white paper: 165.2 TFLOPS, float32 sums, 24 GB"),
+    "h100-pcie": Device(
+        756.5e12, 80e9, "NVIDIA H100 Tensor Core GPU data sheet, PCIe: 1,513 TFLOPS with sparsity, 80 GB"
+    ),
+    "a100": Device(312e12, 80e9, "NVIDIA A100 Tensor Core GPU data sheet, 80GB SXM: 312 TFLOPS dense, 80 GB"),
+    "a100-40gb": Device(312e12, 40e9, "NVIDIA A100 Tensor Core GPU data sheet, 40GB: 312 TFLOPS dense, 40 GB"),
+    "l40s": Device(362.05e12, 48e9, "NVIDIA L40S data sheet: 362.05 TFLOPS dense, 48 GB"),
+    "rtx4090": Device(
+        165.2e12, 24e9, "NVIDIA Ada GPU architecture white paper: 165.2 TFLOPS dense, float32 sums, 24 GB"
+    ),
 }
