@@ -42,10 +42,15 @@ def to_the_manifold(law: Law, x: Tensor, mean: Tensor) -> Tensor:
     return law.project(x) - x
 
 
+Wide = tuple[str, Law, tuple[float, ...], tuple[float, ...], float]
+
+
 def check_large_noise(
-    way: Callable[[Law, Tensor, Tensor], Tensor] = to_the_mean, nsr: tuple[float, float] = (20.0, 40.0)
+    way: Callable[[Law, Tensor, Tensor], Tensor] = to_the_mean,
+    nsr: tuple[float, float] = (20.0, 40.0),
+    cases: Sequence[Wide] = WIDE,
 ) -> Iterator[Comparison]:
-    for name, law, place, centre, covariance in WIDE:
+    for name, law, place, centre, covariance in cases:
         x, mean = torch.tensor([place], dtype=torch.float64), torch.tensor(centre, dtype=torch.float64)
         eps, weights = gaussian_rule(law.dim)
         spreads = [s**2 * weights @ (law.denoise(x + s * eps, 1.0, s) - mean).square().sum(-1) for s in nsr]

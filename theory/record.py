@@ -2,6 +2,7 @@
 
     ledger.csv    a row a comparison: claim, control (empty for the statement itself), what, elements, measured,
                   predicted, error (these three of the worst element), mean_measured, mean_predicted (of all)
+    arguments.csv a row an argument of a check: claim, control (empty for the defaults), argument, value
     claims.csv    a row a claim: claim, title, source, worst_error, tolerance, controls, rejected, verdict
     accuracy.csv  the table of `theory.accuracy`: law, method, bits, quantity, nan, below3, below8, digits, worst
     ledger.json   the command, date, commit, versions and vector unit of the processor that the numbers come from
@@ -18,14 +19,17 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import inspect
 import json
 import math
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +72,7 @@ def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
 
 
 def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, directory: Path) -> None:
-    """The four files."""
+    """The files."""
     directory.mkdir(exist_ok=True)
     rows = [
         {"claim": verdict.claim.id, "control": control, **dataclasses.asdict(found)}
@@ -80,9 +84,28 @@ def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, directory: Path) ->
         for found in comparisons
     ]
     pd.DataFrame(rows).to_csv(directory / "ledger.csv", index=False, na_rep="nan")
+    values = [
+        {"claim": verdict.claim.id, "control": control, "argument": name, "value": value}
+        for verdict in verdicts
+        for control, changes in (("", defaults(verdict.claim)), *((c.title, c.changes) for c in verdict.claim.controls))
+        for name, value in written(changes).items()
+    ]
+    pd.DataFrame(values).to_csv(directory / "arguments.csv", index=False)
     pd.DataFrame(map(summary, verdicts)).to_csv(directory / "claims.csv", index=False)
     digits.to_csv(directory / "accuracy.csv")
     (directory / "ledger.json").write_text(json.dumps(origin(), indent=2) + "\n")
+
+
+def defaults(claim: Claim) -> dict[str, Any]:
+    """The arguments of its check that are the statement."""
+    return {name: parameter.default for name, parameter in inspect.signature(claim.check).parameters.items()}
+
+
+def written(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values as text: functions by name, other numbers than whole ones to ten digits."""
+    texts = {name: re.sub(r"<function (\S+) at 0x\w+>", r"\1", repr(value)) for name, value in values.items()}
+    number = re.compile(r"\d+\.\d+(e[-+]\d+)?")
+    return {name: number.sub(lambda found: f"{float(found[0]):.10g}", text) for name, text in texts.items()}
 
 
 def summary(verdict: Verdict) -> dict[str, str | float]:
@@ -135,6 +158,14 @@ def read(directory: Path = RESULTS) -> dict[tuple[str, str], list[Comparison]]:
         comparisons = found.setdefault((row.pop("claim"), row.pop("control")), [])
         what, elements, numbers = row.pop("what"), int(row.pop("elements")), {k: float(v) for k, v in row.items()}
         comparisons.append(Comparison(what, elements=elements, **numbers))
+    return found
+
+
+def read_arguments(directory: Path = RESULTS) -> dict[tuple[str, str], dict[str, str]]:
+    """The arguments recorded, as `written`, by claim and control's title."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows_of(directory / "arguments.csv"):
+        found.setdefault((row["claim"], row["control"]), {})[row["argument"]] = row["value"]
     return found
 
 

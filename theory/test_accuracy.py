@@ -16,10 +16,12 @@ from rich.console import Console
 from scipy.stats import gaussian_kde
 from torch import Tensor
 
+from theory import accuracy
 from theory.accuracy import digits, main, measured, print_grids, print_summary, summary
 from theory.alternatives import (
     CASES,
     DRAWS,
+    NODES,
     NSR,
     SAMPLES,
     Cell,
@@ -114,6 +116,13 @@ def test_who_has_no_60_digits_or_nodes_is_told(law: Law) -> None:
     for ask in (lambda: in_60_digits(law, (0.0, 0.0), 1.0), lambda: spread_evenly(law)):
         with pytest.raises(TypeError, match="law must be made of Gaussians, Sphere, Segment, Arc and Mixture; given"):
             ask()
+
+
+def test_there_are_as_many_as_the_text_says() -> None:
+    assert accuracy.__doc__ is not None
+    for words in (f"{NODES} points x_i", f"{DRAWS} draws of the prior", f"of {SAMPLES} samples"):
+        assert words in accuracy.__doc__
+    assert len(spread_evenly(Sphere(3))[0]) == NODES
 
 
 def test_nodes_are_spread_evenly() -> None:
@@ -424,6 +433,13 @@ def test_command_prints_and_writes(tmp_path, capsys) -> None:
     plain = {(e["nsr"], e["distance"]): e["error"] for e in entries if e["method"] == "mixture" and e["bits"] == 64}
     assert plain[0.01, 1e3] is None
     assert plain[1.0, 1.0] < 1e-3
+
+
+def test_errors_that_cannot_be_written_leave_nothing(tmp_path, capsys) -> None:
+    (tmp_path / "taken").mkdir()
+    assert main(["--law", "segment", "--json", str(tmp_path / "taken")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path / 'taken'}")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 @pytest.mark.parametrize(

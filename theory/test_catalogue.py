@@ -214,3 +214,29 @@ def test_what_a_law_is_made_from(kind: type[Law]) -> None:
     for field in dataclasses.fields(kind):
         assert field.repr == (field.name in TAKES[kind].split(", ")), field.name
         assert field.compare != field.name.startswith("_"), field.name
+
+
+@pytest.mark.parametrize(
+    ("law", "text"),
+    [
+        (Arc(2, 0, 3, (1, 0)), "Arc(radius=2.0, start=0.0, stop=3.0, centre=(1.0, 0.0))"),
+        (Sphere(2, 3), "Sphere(dim=2, radius=3.0)"),
+        (Checkerboard(2, 3), "Checkerboard(cells=2, half=3.0)"),
+        (Gaussians([(0, 1)], 2, [1]), "Gaussians(means=((0.0, 1.0),), std=2.0, weights=(1.0,))"),
+        (Scaled(Sphere(2), 2), "Scaled(law=Sphere(dim=2, radius=1.0), factor=2.0)"),
+        (Thickened(Sphere(2), 2), "Thickened(law=Sphere(dim=2, radius=1.0), tau=2.0)"),
+        (Segment([0], [1]), "Segment(start=(0.0,), end=(1.0,))"),
+        (Box([0], [1]), "Box(lower=(0.0,), upper=(1.0,))"),
+        (AffineGaussian([0, 1], [[1, 0]]), "AffineGaussian(mean=(0.0, 1.0), axes=((1.0, 0.0),))"),
+    ],
+)
+def test_whole_numbers_are_numbers(law: Law, text: str) -> None:
+    assert repr(law) == text
+
+
+def test_means_far_from_0_keep_their_digits() -> None:
+    """A common shift of the means by 2^20 and of y, all exact, changes x0hat by no more than its rounding."""
+    shift, y = 2.0**20, torch.tensor([[0.375], [0.5], [0.75]], dtype=torch.float64)
+    here, there = Gaussians([(0,), (1,)], 0.25), Gaussians([(shift,), (shift + 1,)], 0.25)
+    moved = there.denoise(y + shift, 1.0, 0.5) - shift
+    torch.testing.assert_close(moved, here.denoise(y, 1.0, 0.5), rtol=0, atol=1e-9)

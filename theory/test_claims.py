@@ -29,13 +29,15 @@ from theory.claims import (
     ledger,
     worst_error,
 )
+from theory.claims_i import mean_resultant
 from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
-from theory.claims_s_beyond import meet_in_space, random_circles
+from theory.claims_s_beyond import meet_in_space, random_circles, touching
 from theory.manifolds import Box, Segment
 from theory.pictures import PICTURES
 
 RECORDED = record.read()
+ARGUMENTS = record.read_arguments()
 RECORDED_CLAIMS = record.rows_of(record.RESULTS / "claims.csv")
 IDS = [row["claim"] for row in RECORDED_CLAIMS]
 CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls]
@@ -43,6 +45,7 @@ CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls
 
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim(claim):
+    assert record.written(record.defaults(claim)) == ARGUMENTS.get((claim.id, ""), {})
     comparisons = list(claim.check())
     for found in comparisons:
         assert found.error <= claim.tolerance, found
@@ -51,6 +54,7 @@ def test_claim(claim):
 
 @pytest.mark.parametrize(("claim", "control"), CONTROLS, ids=[f"{c.id}: {k.title}" for c, k in CONTROLS])
 def test_control_is_rejected(claim, control):
+    assert record.written(control.changes) == ARGUMENTS[claim.id, control.title]
     judged = judge_control(claim, control)
     assert judged.rejected, judged
     assert judged.worst_error > 10 * claim.tolerance  # a near-miss, and no near thing
@@ -290,6 +294,15 @@ def test_what_differs_from_the_record_is_told():
         assert len(record.differences([compare("0", measured, 0.0)], nothing, tolerance)) == told_of
 
 
+def test_arguments_are_written_alike_everywhere():
+    values = {"law": Segment((0, 1), (2 / 3, 1e-17 / 3)), "f": [compare, 12, None], "shift": -1 / 3}
+    assert record.written(values) == {
+        "law": "Segment(start=(0, 1), end=(0.6666666667, 3.333333333e-18))",
+        "f": "[compare, 12, None]",
+        "shift": "-0.3333333333",
+    }
+
+
 @pytest.mark.parametrize(("measured", "status"), [(0.1, 0), (0.9, 1), (math.nan, 1)])
 def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
     monkeypatch, capsys, tmp_path, measured, status
@@ -319,6 +332,10 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
             "verdict": "holds",
         }
     ]
+    assert record.read_arguments(tmp_path / "results") == {
+        ("X1", ""): {"which": "'statement'"},
+        ("X1", "a near-miss"): {"which": "'control'"},
+    }
     digits = record.rows_of(tmp_path / "results" / "accuracy.csv")
     assert digits == [row for row in record.rows_of(record.RESULTS / "accuracy.csv") if row["law"] == "segment"]
     origin = json.loads((tmp_path / "results" / "ledger.json").read_text())
@@ -330,7 +347,30 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
     assert capsys.readouterr().err.startswith("error: Unrecognized options: --seed")
 
 
+def test_who_touches_cannot_be_told_and_few_do():
+    gap, r, s = torch.tensor([3.0, 3.0 + 9e-6, 3.0 + 2e-5, 1.0, 1.0 - 9e-6, 0.9, 2.5]), 2.0, torch.tensor(1.0)
+    assert touching(gap.double(), torch.tensor(r), s).tolist() == [True, True, False, True, True, False, False]
+    assert touching(torch.tensor(1.0), s, torch.tensor(r)) == torch.tensor(True)
+
+
+def test_the_mean_resultant_has_its_limit_where_bessel_functions_underflow():
+    for d, kappa in ((400, 1e-3), (128, 0.5)):
+        assert mean_resultant(d, kappa) == pytest.approx(kappa / d, rel=1e-4)
+
+
 # The command
+
+
+def test_help_names_the_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["prog", "--help"])
+    for arguments in (["--help"], None):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        printed = capsys.readouterr().out
+        assert stop.value.code == 0
+        assert printed.startswith("usage: python -m theory ")
+        assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_only_and_bad_usage(capsys, tmp_path):

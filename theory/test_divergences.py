@@ -172,3 +172,17 @@ def test_what_is_no_law_is_refused(density, message):
     real = torch.tensor([0.5, 0.5], dtype=torch.float64)
     with pytest.raises(ValueError, match=message):
         on_common_measure({atoms: real}, {atoms: density.double()})
+
+
+def test_carriers_of_one_measure_are_singular_to_each_other():
+    weight = torch.ones(3, dtype=torch.float64)
+    assert Carrier(weight) != Carrier(weight)
+    assert len({Carrier(weight), Carrier(weight)}) == 2
+
+
+def test_the_gradient_of_the_discriminator_is_finite_where_neither_law_has_mass():
+    p, q = (torch.tensor(part, dtype=torch.float64, requires_grad=True) for part in ([0.0, 0.5], [0.0, 1.5]))
+    found = optimal_discriminator(p, q)
+    assert found.tolist() == [0.5, 0.25]
+    slopes = torch.autograd.grad(found.sum(), (p, q))
+    assert [slope.tolist() for slope in slopes] == [[0.0, 0.375], [0.0, -0.125]]
