@@ -161,7 +161,8 @@ def show(found: dict[str, Any]) -> None:
     console.print(
         f"{found['recipe']}, coupling {found['coupling']}: {found['images']:,} images, {found['steps']:,} steps, on "
         f"{gpus} x {device['name']}: {hours:,.1f} hours at {100 * found['utilisation']:g} % of "
-        f"{device['flops'] / 1e12:,.1f} TFLOP/s dense bf16 (an assumption), without loading, evaluation and communication.",
+        f"{device['flops'] / 1e12:,.1f} TFLOP/s of dense bf16 (an assumption), without loading, evaluation and "
+        "communication.",
     )
     table(console, ("parameters", "M"), ((name, f"{n / 1e6:,.2f}") for name, n in found["parameters"].items()))
     parts, every = found["flops"], found["every"]

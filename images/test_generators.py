@@ -12,8 +12,10 @@ import torch
 from torch import nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from images.denoisers.blocks import resample
+from images.denoisers.filters import filtered, spread
 from images.generators import make_augment, make_discriminator, make_generator, stylegan2
 from images.generators.augment import AUGMENTS, GATES, adapted
 from images.generators.conv import grouped_conv2d
@@ -113,6 +115,42 @@ def test_resampling_is_zero_insertion_convolution_and_decimation(taps: tuple[int
     for way in ("up", "down"):
         expected = along(along(x.numpy(), 2, way), 3, way)
         np.testing.assert_allclose(resample(x, way, taps).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("stride", "pad", "side"), [(2, 1, 6), (2, 1, 7), (1, 2, 5), (2, 0, 8)])
+def test_filters_and_all_their_derivatives(stride: int, pad: int, side: int) -> None:
+    x = torch.randn(2, 3, side, side + 1, dtype=torch.float64, requires_grad=True)
+    line = torch.tensor([1.0, 2.0, 4.0, 1.0], dtype=torch.float64)
+    weight = torch.outer(line, line.flip(0))
+    y = filtered(x, weight, stride, pad)
+    assert torch.allclose(y, F.conv2d(x, weight.expand(3, 1, 4, 4), stride=stride, padding=pad, groups=3))
+    v = torch.randn_like(y, requires_grad=True)
+    back = spread(v, weight, stride, pad, (side, side + 1))
+    assert torch.allclose((y * v).sum(), (x * back).sum())  # its adjoint
+    assert gradcheck(lambda v: spread(v, weight, stride, pad, (side, side + 1)), v)
+    assert gradgradcheck(lambda x: filtered(x, weight, stride, pad).square(), x)
+
+
+@FAMILIES
+def test_penalties_do_not_go_over_channels(name: str) -> None:
+    """Four times the channels, the same number of operations; PyTorch's own derivatives would take them one by one."""
+
+    class Count(TorchDispatchMode):
+        operations = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.operations += 1
+            return func(*args, **(kwargs or {}))
+
+    def operations(width: int) -> int:
+        d = make_discriminator(name, 16, 3, 0, width, **({"cardinality": width // 4} if name == "r3gan" else {}))
+        x = torch.randn(2, 3, 16, 16, requires_grad=True)
+        with Count() as count:
+            (gradient,) = grad(d(x).sum(), x, create_graph=True)
+            grad(gradient.square().sum(), list(d.parameters()), materialize_grads=True)
+        return count.operations
+
+    assert operations(8) == operations(32)
 
 
 # StyleGAN2

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from images.denoisers.filters import filtered, spread
+
 Resampling: TypeAlias = Literal["up", "down"]
 BOX = (1, 1)  # the filter whose resampling is the mean over, and the copy to, 2 x 2 pixels
 
@@ -175,9 +177,8 @@ def resample(
         return F.interpolate(x, scale_factor=2, mode="nearest") if way == "up" else F.avg_pool2d(x, 2)
     pad = 0 if bordered else border(taps)
     if way == "up":
-        odd, groups = len(taps) % 2, x.shape[1]
-        return F.conv_transpose2d(x, 4 * kernel(taps, x), stride=2, padding=pad, output_padding=odd, groups=groups)
-    return F.conv2d(x, kernel(taps, x), stride=2, padding=pad, groups=x.shape[1])
+        return spread(x, 4 * kernel(taps, x), 2, pad, (2 * x.shape[2], 2 * x.shape[3]))
+    return filtered(x, kernel(taps, x), 2, pad)
 
 
 def border(taps: Sequence[int]) -> int:
@@ -185,11 +186,11 @@ def border(taps: Sequence[int]) -> int:
     return (len(taps) - 1) // 2
 
 
-def kernel(taps: Sequence[int], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "c 1 n n"]:
-    """The filter over both axes, of unit sum, for each channel of x."""
+def kernel(taps: Sequence[int], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "n n"]:
+    """The filter over both axes, of unit sum."""
     line = torch.tensor(taps, dtype=x.dtype, device=x.device)
     line = line / line.sum()
-    return torch.outer(line, line).expand(x.shape[1], 1, -1, -1)
+    return torch.outer(line, line)
 
 
 def sinusoids(t: Float[Tensor, " b"], channels: int, inclusive: bool = False) -> Float[Tensor, "b c"]:

@@ -114,7 +114,8 @@ class Discriminator(nn.Module):
         x = self.from_image(x)
         for stage in self.stages:
             x = stage(x)
-        features = self.linear(self.collapse(x).flatten(1))  # [b, width], or [b, 1]
+        collapsed = (x * self.collapse.weight[:, 0]).sum((2, 3))  # as a product, which differentiates as a whole
+        features = self.linear(collapsed)  # [b, width], or [b, 1]
         return (features if label is None else features * label).sum(1)
 
 

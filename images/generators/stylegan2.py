@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.denoisers.blocks import kernel, resample
+from images.denoisers.filters import filtered
 from images.generators.checks import check_classes, check_images, check_latent, check_resolution, check_sizes, embed
+from images.generators.conv import grouped_conv2d
 
 TAPS = (1, 3, 3, 1)
 D_MAPPING = 8  # layers of the discriminator's mapping of classes
@@ -205,7 +207,7 @@ def modulated_conv(
     b, o, i, k, _ = weight.shape
     x = x.reshape(1, b * i, *x.shape[2:])
     if not up:
-        x = F.conv2d(x, weight.reshape(b * o, i, k, k).to(x.dtype), padding=k // 2, groups=b)
+        x = grouped_conv2d(x, weight.reshape(b * o, i, k, k).to(x.dtype), b)
         return x.view(b, o, *x.shape[2:])
     weight = weight.transpose(1, 2).reshape(b * i, o, k, k).to(x.dtype)
     x = F.conv_transpose2d(x, weight, stride=2, groups=b)  # [1, b o, 2h + 1, 2w + 1]
@@ -214,7 +216,7 @@ def modulated_conv(
 
 def blur(x: Float[Tensor, "b c h w"], pad: int, gain: float = 1) -> Float[Tensor, "b c h2 w2"]:
     """Each channel by the filter TAPS of sum `gain`, with so many zeros beyond the border."""
-    return F.conv2d(x, kernel(TAPS, x) * gain, padding=pad, groups=x.shape[1])
+    return filtered(x, kernel(TAPS, x) * gain, 1, pad)
 
 
 class Discriminator(nn.Module):
