@@ -31,9 +31,9 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# prints the costs of theory, toy and images, and keeps them as ROOM/results/bench.json
 bench: $(READY)
-	$(BIN)/python -m theory.bench
-	$(BIN)/python -m toy.bench
+	$(BIN)/python -m figures.bench
 
 mutants: $(READY)
 	$(BIN)/python -m theory.mutants

@@ -1,0 +1,100 @@
+"""python -m figures.bench: runs the benchmarks of the rooms, and keeps what they say as ROOM/results/bench.json.
+
+What a benchmark prints is kept under "found", beside its command, date, commit, versions, processor, and how busy the
+machine was: ratios of interleaved runs of one process stand a load of other work better than seconds do, but not well.
+
+Exit status: 0 done; 1 a benchmark failed, in one line, nothing of it is written; 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from figures import results
+from theory.commandline import UsageError, choose, parse
+from toy import files
+
+ROOMS = ("theory", "toy", "images")
+BUSY = 0.25  # of the cores were at work for others when it began
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run the benchmarks of the rooms, print what they say, and keep it as ROOM/results/bench.json."""
+
+    only: tuple[str, ...] = ROOMS
+    """Which rooms."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        rooms = [choose(room, ROOMS, "room") for room in parse(Options, arguments, "python -m figures.bench").only]
+    except (UsageError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    failed = 0
+    for room in rooms:
+        try:
+            keep(room)
+        except (results.ResultsError, ValueError, OSError) as error:
+            print(f"error: {room}: {error}", file=sys.stderr)
+            failed = 1
+    return failed
+
+
+def keep(room: str) -> Path:
+    """Runs a room's benchmark and writes its file.
+
+    Raises:
+        ResultsError: it fails. ValueError: what it prints is not JSON. OSError: the file cannot be written.
+    """
+    begun, load = time.monotonic(), os.getloadavg()[0] / (os.cpu_count() or 1)
+    done = subprocess.run(
+        [sys.executable, "-m", f"{room}.bench"], cwd=results.ROOT, stdout=subprocess.PIPE, text=True
+    )  # its complaints go to the terminal
+    if done.returncode:
+        raise results.ResultsError(f"python -m {room}.bench ended with status {done.returncode}")
+    found = json.loads(done.stdout)
+    print(done.stdout)
+    machine = circumstances() | {"load_a_core_before": round(load, 2), "busy": load > BUSY}
+    facts = {"command": f"python -m {room}.bench", **machine, "seconds": round(time.monotonic() - begun)}
+    path = results.ROOT / room / "results" / "bench.json"
+    files.write(path, (json.dumps(facts | {"found": found}, indent=1) + "\n").encode())
+    return path
+
+
+def circumstances() -> dict[str, Any]:
+    """When, with which code, and where."""
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=results.ROOT
+    ).stdout.strip()
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": git or None,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "numpy")},
+        "processor": processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def processor() -> str:
+    """Its name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Published FIDs, and an empty column
+#
+# What the paper and its peers publish about image generation, of which only one pair is the paper's. Our own column is
+# empty: image training at this size needs a GPU, and was not run. FIDs of different papers differ in references and
+# details, and none was measured here.
+
+# %%
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from figures import results, style
+
+style.use()
+
+# %% [markdown]
+# ## The numbers
+
+# %%
+PATH = results.ROOT / "images" / "published.csv"
+table = results.table(PATH, ["dataset", "resolution", "method", "FID", "source"])
+table["FID"] = pd.to_numeric(table.FID, errors="coerce")
+if not table.FID.gt(0).any():
+    raise results.ResultsError(f"{results.named(PATH)} holds no FID above 0: is it a result of this repository?")
+data = table[table.FID > 0]
+methods = list(data.groupby("method").FID.min().sort_values(kind="stable").index)
+datasets = list(dict.fromkeys(zip(data.dataset, data.resolution, strict=True)))
+
+# %% [markdown]
+# ## The picture
+#
+# A line a method, a column a data set, and ours.
+
+# %%
+OURS = "not run: needs a GPU"
+figure, axes = style.panels(
+    1, len(datasets) + 1, 0.9 + 0.17 * len(methods), sharey=True, width_ratios=[*[1.0] * len(datasets), 0.35]
+)
+
+
+def column(panel: Axes, part: pd.DataFrame) -> None:
+    """The FIDs of one data set, each beside its dot."""
+    for row in part.itertuples():
+        own = "SMaRt" in str(row.method)
+        y, colour = -methods.index(row.method), style.SCORE if own else style.NOTE
+        panel.plot(row.FID, y, "D" if own else "o", ms=3, color=colour)
+        panel.annotate(f"{row.FID:.2f}", (row.FID, y), (4, 0), textcoords="offset points", va="center", color=colour)
+    panel.set_xscale("log")
+    panel.set_xlim(0.7 * data.FID.min(), 3.0 * data.FID.max())
+    panel.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50]))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+for panel, (dataset, resolution) in zip(axes, datasets, strict=False):
+    column(panel, data[(data.dataset == dataset) & (data.resolution == resolution)])
+    panel.set_title(f"{dataset}\n{resolution} × {resolution}")
+    panel.set_xlabel("published FID")
+axes[-1].set_title("ours\n")
+axes[-1].text(
+    0.5, 0.5, OURS, transform=axes[-1].transAxes, rotation=90, ha="center", va="center", bbox={"color": "white"}
+)
+axes[-1].spines["bottom"].set_visible(False)
+axes[-1].set_xticks([])
+for panel in axes:
+    panel.tick_params(axis="y", length=0)
+    panel.spines["left"].set_visible(False)
+    for place in range(len(methods)):
+        panel.axhline(-place - 0.5, color="0.93", lw=0.5, zorder=0)
+axes[0].set_ylim(-len(methods) + 0.4, 0.6)
+axes[0].set_yticks([-place for place in range(len(methods))], methods)
+for text in axes[0].get_yticklabels():
+    if "SMaRt" in text.get_text():
+        text.set(color=style.SCORE, fontweight="bold")
+
+# %%
+gains, peers = [], []
+for (dataset, resolution), part in data.groupby(["dataset", "resolution"], sort=False):
+    found = part.set_index("method").FID
+    for method in found.index[found.index.str.endswith(" + SMaRt")]:
+        plain = method.removesuffix(" + SMaRt")
+        gains.append(f"{plain} from {found[plain]:g} to {found[method]:g} on {dataset} {resolution}")
+        peers.append(found.min())
+assert gains, "the caption compares a method with itself and SMaRt"
+style.save(
+    figure,
+    "published",
+    f"""The paper publishes that SMaRt takes the FID of {" and of ".join(gains)}, where the least of the peers' is
+    {min(peers):g}, and our own column is empty, since training at this size needs a GPU and was not run.""",
+    table.assign(ours=OURS),
+    [f"{results.named(PATH)}, as published, not measured here"],
+)
