@@ -8,12 +8,13 @@ import sys
 
 import pytest
 import torch
+from bokeh.document import Document
 
 from tests.commands import python
 from theory.manifolds import make
 from theory.regularity import pointwise_loss
 from toy.explore import main
-from toy.page import lam_at, nsr_at
+from toy.page import START_LEVEL, Page, Scene, lam_at, nsr_at
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browser_needed = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -109,6 +110,42 @@ def test_the_point_is_dragged(page, picture):
     nearest = make("ring").project(torch.tensor([x1, x2], dtype=torch.float64)).tolist()
     shown = [float(part.replace("−", "-")) for part in re.findall(r"[−\d.e]+", page.locator("#proj").inner_text())]
     assert shown == pytest.approx(nearest, rel=1e-3, abs=1e-3)
+
+
+@pytest.fixture
+def visitor():
+    """A page without a browser, at a noise level that is computed."""
+    scene = Scene(make("ring"), "ring")
+    scene.levels[START_LEVEL] = scene._compute(nsr_at(START_LEVEL))
+    visitor = Page(scene)
+    visitor.open(Document())
+    yield visitor
+    visitor.exact.shutdown(cancel_futures=True)
+
+
+def test_a_drag_sends_only_what_it_changes(visitor):
+    """Not the score term's field and the rest point: they follow from nsr and lambda."""
+    sources = [visitor.fields["adversarial"].image, visitor.fields["score"].image, visitor.real, visitor.rest]
+
+    def sent() -> list[bool]:
+        before = [source.data for source in sources]
+        visitor.update()
+        return [source.data is not old for source, old in zip(sources, before, strict=True)]
+
+    visitor.x1.value += 0.3
+    assert sent() == [True, False, False, False]
+    visitor.lam.value += 1
+    assert sent() == [True, True, True, True]
+
+
+def test_back_from_a_level_that_is_not_computed(visitor):
+    """The numbers are there again."""
+    visitor.nsr.value = START_LEVEL + 1
+    visitor.update()
+    assert visitor.readout.text.startswith("<p>Computing the field at nsr ")
+    visitor.nsr.value = START_LEVEL
+    visitor.update()
+    assert visitor.readout.text.startswith("<table>")
 
 
 @browser_needed

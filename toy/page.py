@@ -243,13 +243,15 @@ class Page:
         level = scene.levels.get(scene.wanted)
         if level is None:
             self.readout.text = f"<p>Computing the field at nsr {nsr_at(scene.wanted):.2g} \u2026</p>"
+            self.shown = ()
             return
-        self.fields["score"].show(level.arrows, level.strengths)
         rest = rest_point(scene.cells, level.ell, level.lowest, lam_at(int(self.lam.value)))
-        self.real.data = dict(self.real.data) | {"ratio": (rest.masses / scene.cells.masses).numpy()}
-        place = level.place[: int(rest.off > 1e-4)].numpy()
-        self.rest.data = {"x": place[:, 0], "y": place[:, 1], "size": [8 + 30 * math.sqrt(rest.off)] * len(place)}
         state = (*x.tolist(), self.nsr.value, self.lam.value)
+        if state[2:] != self.shown[2:]:  # a drag of x leaves these as they are
+            self.fields["score"].show(level.arrows, level.strengths)
+            self.real.data = dict(self.real.data) | {"ratio": (rest.masses / scene.cells.masses).numpy()}
+            place = level.place[: int(rest.off > 1e-4)].numpy()
+            self.rest.data = {"x": place[:, 0], "y": place[:, 1], "size": [8 + 30 * math.sqrt(rest.off)] * len(place)}
         if state != self.shown:
             self.shown = state
             self.tell(x, level.lattice.loss(x[None]), rest, "\u2248")
@@ -257,7 +259,7 @@ class Page:
 
     def refine(self) -> None:
         """The exact loss at the point, computed aside; then again, if the point has moved since."""
-        if self.busy:
+        if self.busy or not self.shown:
             return
         self.busy, state = True, self.shown
         x, nsr = torch.tensor([state[:2]], dtype=torch.float64), nsr_at(int(state[2]))
