@@ -143,6 +143,9 @@ def test_back_from_a_level_that_is_not_computed(visitor):
     visitor.nsr.value = START_LEVEL + 1
     visitor.update()
     assert visitor.readout.text.startswith("<p>Computing the field at nsr ")
+    visitor.busy = False
+    visitor.refine()  # as when the exact loss of what was shown before arrives
+    assert not visitor.busy
     visitor.nsr.value = START_LEVEL
     visitor.update()
     assert visitor.readout.text.startswith("<table>")
