@@ -155,7 +155,7 @@ EVERYTHING = {
     "--loss relativistic --control r1-r2 --term matching --weight-rule annealed": "",
     "--loss non-saturating --control instance-noise --gamma 0.2 --weight-rule ratio --optimizer sgd": "",
     "--loss saturating --control r1 --manifold weighted --weight-rule budget --max-norm 1 --max-push 3": "",
-    "--control none --equal-length --score learned --score-steps 3 --no-scale-by-every --thickness 0.1": "",
+    "--control none --equal-length --score learned --score-steps 3 --every 2 --no-scale-by-every --thickness 0.1": "",
 }
 FEW = shlex.split("--steps 4 --eval-every 2 --samples 32")
 
