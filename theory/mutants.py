@@ -143,6 +143,10 @@ class Record:
             module.update(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
         return [*sorted(run, key=self.seconds.__getitem__), *sorted(module - run, key=self.seconds.__getitem__)]
 
+    def cost(self, mutant: Mutant) -> float:
+        """The seconds of its relevant tests: of a survivor, all of them."""
+        return sum(self.seconds[test] for test in self.relevant(mutant))
+
 
 class Recorder:
     """A pytest plugin that notes the statements each test runs, and its seconds. Caches are emptied before each."""
@@ -335,7 +339,7 @@ def outcomes_of(
         importlib.import_module(name)
     sys.dont_write_bytecode = False  # what does not change is compiled once, here
     os.waitpid(in_child(base / "tree", ["theory", "--collect-only"], Selection([], {})), 0)
-    for mutant in chosen[:CONTROLS]:
+    for mutant in sorted(chosen[:20], key=record.cost)[:CONTROLS]:
         source = (base / "tree" / mutant.path).read_bytes()
         unchanged = dataclasses.replace(mutant, replacement=source[mutant.start : mutant.end])
         child, copy = begin(base, unchanged, record)
@@ -354,7 +358,7 @@ def outcomes_of(
     return outcomes
 
 
-CONTROLS = 3  # mutants that change nothing
+CONTROLS = 3  # mutants that change nothing, of those whose tests are soon done
 
 
 # What it says

@@ -156,7 +156,9 @@ def test_relevant_tests_come_fastest_first():
         (1, ["near", "looks", "fast", "slow"]),
         (9, ["near", "looks", "fast", "slow"]),
     ):
-        assert record.relevant(Mutant("x.py", "", line, 0, 0, b"", line, "", "")) == wanted
+        mutant = Mutant("x.py", "", line, 0, 0, b"", line, "", "")
+        assert record.relevant(mutant) == wanted
+        assert record.cost(mutant) == pytest.approx(sum(record.seconds[test] for test in wanted))
 
 
 def test_who_runs_on_is_killed_and_who_cannot_run_is_an_error(tmp_path):
