@@ -3,7 +3,8 @@
 Each mutant is run in a child of a process that has imported what takes long, in a copy of the tree; the working tree
 is never written to. It meets the tests that run the statement that changes, fastest first, until one fails. A mutant
 that runs on for long, or asks for more than MEMORY, is killed too. The rate is that of a random sample, drawn from
-every module in proportion to its mutants.
+every module in proportion to its mutants. Not judged are the tests, this tool, bench.py, whose output is times, and
+pictures.py, whose pictures are looked at. What is not changed in a module is said in mutations.py.
 
 Mutants that change nothing a test could notice are listed in mutants_equivalent.csv, each with the reason. They run
 all the same, and are counted neither as killed nor as survivors; one that a test does notice is reported as stale.
