@@ -21,6 +21,8 @@
 # on an atom. The near-miss, B(0.9 m + 0.1), is the control of S3: it must fail.
 
 # %%
+from typing import Any
+
 import pandas as pd
 import torch
 
@@ -84,7 +86,9 @@ assert below[data.on_is_p & (data.m < 1)].all()
 figure, axes = style.panels(2, 1, 4.4, height_ratios=(1.15, 1))
 m = torch.linspace(0, 1, 401, dtype=torch.float64)
 near, B = near_miss(m), sharp_bound(m)
-groups = {  # below the near-miss a law is a cross, so that it can be told without its colour
+groups: dict[
+    str, tuple[pd.DataFrame, dict[str, Any]]
+] = {  # below the near-miss a law is a cross, so that it can be told without its colour
     "random Q": (cloud[~below[cloud.index]], {"marker": ".", "ms": 3, "mew": 0, "color": style.REAL}),
     "random Q, below the near-miss": (
         cloud[below[cloud.index]],

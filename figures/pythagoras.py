@@ -19,7 +19,7 @@
 
 # %%
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from figures import results, style
-from theory.claims_p import FACES, OFF, ON
+from theory.claims_p import FACES, OFF, ON, Case, Face
 from theory.manifolds import Sphere
 from theory.regularity import pointwise_loss
 
@@ -62,7 +62,9 @@ DISTANCES = (0.02, 0.1, 0.3)  # the nsr at which the loss is measured over the d
 def measure(low: float, high: float, count: int, distances: int) -> pd.DataFrame:
     """ell and what is left of it, ell - SNR dist^2, over nsr; and the same over the distance to the unit circle."""
     levels = torch.logspace(np.log10(low), np.log10(high), count, dtype=torch.float64)
-    cases = [("dimension", case, case.k, case.distance()[:1]) for case in OFF + ON if case.name in POINTS]
+    cases: list[tuple[str, Case | Face, int, torch.Tensor]] = [
+        ("dimension", case, case.k, case.distance()[:1]) for case in OFF + ON if case.name in POINTS
+    ]
     for face in FACES:
         if face.name in EDGES:
             x = torch.tensor(face.x[:1], dtype=torch.float64)
@@ -104,7 +106,9 @@ def order(rows: pd.DataFrame) -> float:
     return float(np.polyfit(np.log(few.nsr), np.log(abs(few.rest - few.limit)), 1)[0])
 
 
-CURVED = {  # the cases whose remainder is a power of nsr, and where to name them: elsewhere it vanishes faster
+CURVED: dict[
+    str, tuple[str, Literal["upper left", "lower right"]]
+] = {  # the cases whose remainder is a power of nsr, and where to name them: elsewhere it vanishes faster
     "beyond a square's corner": ("square's corner", "upper left"),
     "beyond a segment's end": ("segment's end", "upper left"),
     "sphere, outside and inside": ("off a sphere", "lower right"),
@@ -164,7 +168,7 @@ axes[1].legend(
 )
 
 panel = axes[2]
-lines: dict[str, list[Line2D]] = {}
+lines: dict[Literal["upper left", "lower right"], list[Line2D]] = {}
 for name, (label, corner) in CURVED.items():
     rows = by_place[name]
     said = f"{label}: {orders[name]:.2f}"
