@@ -36,7 +36,7 @@ from images.peers import peer_of, randomise
 from images.recipes import COUPLINGS, RECIPES
 from images.trainer import Trainer
 
-BATCH, SIDE, ROUNDS = 4, 32, 3
+BATCH, SIDE, ROUNDS = 4, 32, 6
 LAZY_ROUNDS = 8
 
 
