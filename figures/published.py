@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Published FIDs, and an empty column
 #
-# What the paper and its peers publish about image generation, of which only one pair is the paper's. Our own column is
-# empty: image training at this size needs a GPU, and was not run. FIDs of different papers differ in references and
+# What the paper and its peers publish about image generation, second-hand, of which one pair is the paper's. Our own
+# column is empty: training at this size needs a GPU, and was not run. FIDs of different papers differ in references and
 # details, and none was measured here.
 
 # %%
@@ -31,23 +31,27 @@ style.use()
 
 # %%
 PATH = results.ROOT / "images" / "published.csv"
-table = results.table(PATH, ["dataset", "resolution", "method", "FID", "source"])
-table["FID"] = pd.to_numeric(table.FID, errors="coerce")
-if not table.FID.gt(0).any():
+table = results.table(PATH, ["dataset", "resolution", "method", "fid", "note", "recipe", "source"])
+table["fid"] = pd.to_numeric(table.fid, errors="coerce")
+table["method"] = table.method.str.replace(r"( \+ SMaRt), .*", r"\1", regex=True)  # coupled or decoupled
+data = table[table.fid > 0]
+if data.empty:
     raise results.ResultsError(f"{results.named(PATH)} holds no FID above 0: is it a result of this repository?")
-data = table[table.FID > 0]
-methods = list(data.groupby("method").FID.min().sort_values(kind="stable").index)
 datasets = list(dict.fromkeys(zip(data.dataset, data.resolution, strict=True)))
+shown = table[[pair in datasets for pair in zip(table.dataset, table.resolution, strict=True)]]
+methods = list(shown.groupby("method").fid.min().sort_values(kind="stable", na_position="last").index)
+built = set(shown[shown.recipe.notna()].method)
+unknown = table[~table.index.isin(shown.index)]
 
 # %% [markdown]
 # ## The picture
 #
-# A line a method, a column a data set, and ours.
+# A line a method, a column a data set, and ours: of what a recipe is there for, nothing was run.
 
 # %%
-OURS = "not run: needs a GPU"
+NOT_RUN, NOT_BUILT = "not run", "–"
 figure, axes = style.panels(
-    1, len(datasets) + 1, 0.9 + 0.17 * len(methods), sharey=True, width_ratios=[*[1.0] * len(datasets), 0.35]
+    1, len(datasets) + 1, 1.05 + 0.17 * len(methods), sharey=True, width_ratios=[*[1.0] * len(datasets), 0.55]
 )
 
 
@@ -56,11 +60,12 @@ def column(panel: Axes, part: pd.DataFrame) -> None:
     for row in part.itertuples():
         own = "SMaRt" in str(row.method)
         y, colour = -methods.index(row.method), style.SCORE if own else style.NOTE
-        panel.plot(row.FID, y, "D" if own else "o", ms=3, color=colour)
-        panel.annotate(f"{row.FID:.2f}", (row.FID, y), (4, 0), textcoords="offset points", va="center", color=colour)
+        panel.plot(row.fid, y, "D" if own else "o", ms=3, color=colour)
+        value = f"{row.fid:.2f}" + ("*" if isinstance(row.note, str) and "10,000" in row.note else "")
+        panel.annotate(value, (row.fid, y), (4, 0), textcoords="offset points", va="center", color=colour)
     panel.set_xscale("log")
-    panel.set_xlim(0.7 * data.FID.min(), 3.0 * data.FID.max())
-    panel.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50]))
+    panel.set_xlim(0.7 * data.fid.min(), 3.6 * data.fid.max())
+    panel.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 50]))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
@@ -69,10 +74,10 @@ for panel, (dataset, resolution) in zip(axes, datasets, strict=False):
     column(panel, data[(data.dataset == dataset) & (data.resolution == resolution)])
     panel.set_title(f"{dataset}\n{resolution} × {resolution}")
     panel.set_xlabel("published FID")
+for place, method in enumerate(methods):
+    said = NOT_RUN if method in built else NOT_BUILT
+    axes[-1].text(0.5, -place, said, transform=axes[-1].get_yaxis_transform(), ha="center", va="center", style="italic")
 axes[-1].set_title("ours\n")
-axes[-1].text(
-    0.5, 0.5, OURS, transform=axes[-1].transAxes, rotation=90, ha="center", va="center", bbox={"color": "white"}
-)
 axes[-1].spines["bottom"].set_visible(False)
 axes[-1].set_xticks([])
 for panel in axes:
@@ -86,20 +91,26 @@ for text in axes[0].get_yticklabels():
     if "SMaRt" in text.get_text():
         text.set(color=style.SCORE, fontweight="bold")
 
+figure.supxlabel("not run: needs a GPU;   –: not built here;   *: of 10,000 images", fontsize=6.3, color=style.NOTE)
+
 # %%
 gains, peers = [], []
 for (dataset, resolution), part in data.groupby(["dataset", "resolution"], sort=False):
-    found = part.set_index("method").FID
+    found = part.set_index("method").fid
     for method in found.index[found.index.str.endswith(" + SMaRt")]:
         plain = method.removesuffix(" + SMaRt")
         gains.append(f"{plain} from {found[plain]:g} to {found[method]:g} on {dataset} {resolution}")
         peers.append(found.min())
 assert gains, "the caption compares a method with itself and SMaRt"
+missing = dict.fromkeys(f"{row.dataset} {row.resolution}" for row in unknown.itertuples())
 style.save(
     figure,
     "published",
-    f"""The paper publishes that SMaRt takes the FID of {" and of ".join(gains)}, where the least of the peers' is
-    {min(peers):g}, and our own column is empty, since training at this size needs a GPU and was not run.""",
-    table.assign(ours=OURS),
+    f"""By public summaries SMaRt takes the FID of {" and of ".join(gains)}, where the least of the peers' is
+    {min(peers):g}, for {" and ".join(missing)} no number is known to us, and our own column is empty, since training at
+    this size needs a GPU and was not run.""",
+    table[["dataset", "resolution", "method", "fid", "note", "source"]].assign(
+        ours=table.recipe.notna().map({True: NOT_RUN, False: "not built here"})
+    ),
     [f"{results.named(PATH)}, as published, not measured here"],
 )

@@ -56,7 +56,7 @@ def test_damaged_and_foreign_results_are_named_and_the_others_drawn_the_same(tmp
     assert ended.status == 1, ended
     first, second = sorted(line for line in ended.err.splitlines() if not line.startswith("digits "))
     assert first.startswith("error: non_manifold: toy/results/modes.csv is not a table of results: ")
-    assert second.startswith("error: published: images/published.csv lacks the columns dataset, resolution, method, ")
+    assert second.startswith("error: published: images/published.csv lacks the columns dataset, resolution, ")
     assert contents(damaged / "out") == found
 
 
