@@ -25,6 +25,7 @@ from theory.commandline import UsageError, choose, parse
 from toy import files
 
 ROOMS = ("theory", "toy", "images")
+TIMES = {"toy": ("--only", "share_width_64", "share_width_128", "cost_width_64")}  # what a quick run leaves of a room's
 BUSY = 0.25  # of the cores were at work for others when it began
 
 
@@ -34,40 +35,43 @@ class Options:
 
     only: tuple[str, ...] = ROOMS
     """Which rooms."""
+    quick: bool = False
+    """Only what is drawn: the trainings of toy.bench, which take minutes, are left out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        rooms = [choose(room, ROOMS, "room") for room in parse(Options, arguments, "python -m figures.bench").only]
+        options = parse(Options, arguments, "python -m figures.bench")
+        rooms = [choose(room, ROOMS, "room") for room in options.only]
     except (UsageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     failed = 0
     for room in rooms:
         try:
-            keep(room)
+            keep(room, TIMES.get(room, ()) if options.quick else ())
         except (results.ResultsError, ValueError, OSError) as error:
             print(f"error: {room}: {error}", file=sys.stderr)
             failed = 1
     return failed
 
 
-def keep(room: str) -> Path:
-    """Runs a room's benchmark and writes its file.
+def keep(room: str, arguments: Sequence[str]) -> Path:
+    """Runs a room's benchmark with these arguments and writes its file.
 
     Raises:
         ResultsError: it fails. ValueError: what it prints is not JSON. OSError: the file cannot be written.
     """
     begun, load = time.monotonic(), os.getloadavg()[0] / (os.cpu_count() or 1)
-    done = subprocess.run(
-        [sys.executable, "-m", f"{room}.bench"], cwd=results.ROOT, stdout=subprocess.PIPE, text=True
-    )  # its complaints go to the terminal
+    command = ["-m", f"{room}.bench", *arguments]
+    machine = circumstances() | {"load_a_core_before": round(load, 2), "busy": load > BUSY}
+    # its complaints go to the terminal
+    done = subprocess.run([sys.executable, *command], cwd=results.ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise results.ResultsError(f"python -m {room}.bench ended with status {done.returncode}")
+        raise results.ResultsError(f"python {' '.join(command)} ended with status {done.returncode}")
     found = json.loads(done.stdout)
     print(done.stdout)
-    machine = circumstances() | {"load_a_core_before": round(load, 2), "busy": load > BUSY}
-    facts = {"command": f"python -m {room}.bench", **machine, "seconds": round(time.monotonic() - begun)}
+    facts = {"command": f"python {' '.join(command)}", **machine, "seconds": round(time.monotonic() - begun)}
     path = results.ROOT / room / "results" / "bench.json"
     files.write(path, (json.dumps(facts | {"found": found}, indent=1) + "\n").encode())
     return path
