@@ -241,6 +241,33 @@ def test_out_of_memory_names_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
         ours.step()
 
 
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("generated", "out of memory in the discriminator's step, 8 images at once: lower --micro"),
+        ("augmented", "out of memory in the discriminator's step, 8 images at once"),
+        ("update", "out of memory in the generator's optimiser: lower --width"),
+    ],
+)
+def test_out_of_memory_anywhere_else(part: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = trainer("paper")
+
+    class Fails:
+        def __call__(self, *_: Any) -> None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+        step = __call__
+
+    monkeypatch.setattr(ours, part, Fails())
+    with pytest.raises(OutOfMemory, match=said):
+        ours.step()
+
+
+def test_networks_too_large_for_memory_are_named() -> None:
+    with pytest.raises(OutOfMemory, match="cpu ran out of memory in the networks: lower --width"):
+        trainer(recipe=dataclasses.replace(TINY, width=10**9))
+
+
 def test_unequal_shares_are_refused() -> None:
     with pytest.raises(ValueError, match="batch must be a multiple of the 3 processes; given 8"):
         trainer(world=World(0, 3))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from images.failures import CheckpointError, Diverged, OutOfMemory, complain
-from images.recipes import FREE, RECIPES, Recipe, as_dict, differences, from_dict, interval
+from images.recipes import FREE, NOT_YET, RECIPES, Recipe, as_dict, differences, from_dict, interval
 from theory.commandline import UsageError, choose, parse
 
 PROG = "python -m images.train"
@@ -83,8 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error, 2)
     except Diverged as error:
         return complain(error, 1)
+    except FileNotFoundError as error:
+        return complain(f"{error.filename}: {error.strerror}", 2)
     except OSError as error:
         return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError" and "allocate memory" not in str(error):
+            raise
+        return complain("out of memory outside of training's steps (score model, samples): lower --width", 2)
     except KeyboardInterrupt:
         return complain("interrupted; --resume continues from the last checkpoints", 1)
 
@@ -93,11 +99,13 @@ def defaults(arguments: Sequence[str]) -> Options:
     """The recipe that is named; with --resume and none, that of the runs in --out.
 
     Raises:
-        UsageError: an unknown recipe; nothing to resume.
+        UsageError: an unknown recipe, or one that is not there yet; nothing to resume.
     """
     name, out = value_of("--recipe", arguments), value_of("--out", arguments)
     if name is None and out is not None and "--resume" in arguments:
         return Options(**dataclasses.asdict(stored(Path(out))))
+    if (name or "").lower() in NOT_YET:
+        raise UsageError(f"recipe {name!r} is not there yet; choose from: {', '.join(RECIPES)}")
     try:
         choose(name or "digits", tuple(RECIPES), "recipe")
     except ValueError as error:

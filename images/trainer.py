@@ -92,13 +92,14 @@ class Trainer:
                 f"{self.world.size} processes is {each} each; lower --group or take fewer processes"
             )
         self.interval = Interval(recipe.low, recipe.high)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(seed, INIT).initial_seed())
-            networks = make(recipe)
-        layout = torch.channels_last
-        self.g, self.d = (network.to(self.device, memory_format=layout).train() for network in networks)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.g).eval().requires_grad_(False)
-        self.update = Update(list(self.g.parameters()), recipe)
+        with self.memory("the networks", "--width"):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(generator(seed, INIT).initial_seed())
+                networks = make(recipe)
+            layout = torch.channels_last
+            self.g, self.d = (network.to(self.device, memory_format=layout).train() for network in networks)  # type: ignore[call-overload]
+            self.average = copy.deepcopy(self.g).eval().requires_grad_(False)
+            self.update = Update(list(self.g.parameters()), recipe)
         self.d_optimizer = optimizer_of(self.d.parameters(), recipe)
         self.at = 0
         self.losses: dict[str, float] = {}
@@ -165,7 +166,9 @@ class Trainer:
                     loss = loss + strength * penalty
             with self.memory("the discriminator's backward pass"):
                 gradients.add(loss.sum() / recipe.batch)
-        adam(self.d_optimizer, parameters, self.world.sum(gradients.sums), self.now(recipe.lr), self.now(recipe.beta2))
+        rates = self.now(recipe.lr), self.now(recipe.beta2)
+        with self.memory("the discriminator's optimiser", "--width"):
+            adam(self.d_optimizer, parameters, self.world.sum(gradients.sums), *rates)
         return totals.values
 
     def g_step(self) -> dict[str, Tensor]:
@@ -211,9 +214,10 @@ class Trainer:
             with self.memory("the generator's backward pass"):
                 main.add(loss)
         self.d.requires_grad_(True)
-        sums = self.world.sum(main.sums + (apart.sums if apart is not None else []))
         n = len(parameters)
-        self.update.step(sums[:n], sums[n:] or None, self.now(recipe.lr), self.now(recipe.beta2))
+        with self.memory("the generator's optimiser", "--width"):
+            sums = self.world.sum(main.sums + (apart.sums if apart is not None else []))
+            self.update.step(sums[:n], sums[n:] or None, self.now(recipe.lr), self.now(recipe.beta2))
         return totals.values
 
     def score_term(self, x: Images, labels: Labels | None, part: slice) -> Float[Tensor, " b"]:
@@ -292,18 +296,17 @@ class Trainer:
         return torch.autocast("cuda", dtype=torch.bfloat16) if cuda else nullcontext()
 
     @contextmanager
-    def memory(self, part: str) -> Iterator[None]:
-        """Says which part ran out of memory."""
+    def memory(self, part: str, lower: str = "") -> Iterator[None]:
+        """Says which part ran out of memory, and what to lower: images at once, if nothing else is given."""
         try:
             yield
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            share = self.share.stop - self.share.start
-            micro = self.recipe.micro or share
+            micro = self.recipe.micro or self.share.stop - self.share.start
+            at_once = f", {micro} images at once: lower --micro (gradients add up to the same), --batch or --width"
             raise OutOfMemory(
-                f"{self.device} ran out of memory in {part}, {micro} images at once: lower --micro "
-                "(gradients add up to the same), --batch or --width"
+                f"{self.device} ran out of memory in {part}{f': lower {lower}' if lower else at_once}"
             ) from None
 
     # Samples, and what is stored

@@ -1,0 +1,103 @@
+"""What is wrong with an option or a file of images' commands is said in one line, and the exit status is 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from images import data, evaluate, sample, scores, train
+from images.denoisers import files
+from images.denoisers.precondition import EDMScore
+from images.denoisers.song import SongConfig, SongUNet
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Score models of other resolutions, channels and classes; an archive of digits."""
+    path = tmp_path_factory.mktemp("made")
+    for name, side, channels, classes in (("wide", 16, 1, 10), ("rgb", 8, 3, 10), ("five", 8, 1, 5)):
+        shape = SongConfig(side, channels, channels, 8, (1,), blocks=1, attention=(), classes=classes)
+        files.save(EDMScore(SongUNet(shape)), path / f"{name}.pt")
+    assert data.main(["digits", "--dest", str(path / "digits.zip"), "--split", "test"]) == 0
+    return path
+
+
+TRAIN = {
+    "--recipe biggan": "recipe 'biggan' is not there yet; choose from: digits",
+    "--recipe Aurora": "recipe 'Aurora' is not there yet",
+    "--generator BigGAN": "generator 'BigGAN' is not there yet; choose from: small, r3gan, stylegan2",
+    "--classes 9": "has 10 classes, the recipe 9",
+    "--classes 12": "has 10 classes, the recipe 12",
+    "--score {made}/wide.pt": "is a score model with resolution 16, the recipe has 8",
+    "--score {made}/rgb.pt": "is a score model with channels 3, the recipe has 1",
+    "--score {made}/five.pt": "is a score model with classes 5, the recipe has 10",
+    "--score {made}/none.pt": "none.pt: No such file or directory",
+    "--score {made}/digits.zip": "digits.zip",
+    "--data {made}/none.zip": "none.zip",
+    "--recipe cifar10 --data {made}/digits.zip": "holds 1-channel images of 8 pixels a side, the recipe has 3 channels",
+    "--recipe imagenet64 --score {made}/wide.pt": "recipe imagenet64 needs --data",
+    "--device cuda": "no device 'cuda' here",
+    "--device cuda:99": "no device 'cuda:99' here",
+    "--device tpu": "tpu",
+    "--couplings none --width 1000000000": "cpu ran out of memory in the networks: lower --width",
+    "--target 0.6 --augment 0 0.5": "augment is a schedule, target adapts: give one",
+    "--mixing 0.9": "mixing and path_weight are for stylegan2",
+    "--recipe lsun-bedroom --micro 4": "micro must be a multiple of group, 8 images",
+}
+
+
+@pytest.mark.parametrize("arguments", TRAIN)
+def test_train(arguments: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if "cuda" in arguments.split() and torch.cuda.is_available():
+        pytest.skip("CUDA is here")
+    given = [part.format(made=made) for part in arguments.split()]
+    out = ["--out", str(tmp_path / "run"), "--cache", str(tmp_path), "--processes", "1"]
+    assert train.main([*given, *out]) == 2
+    one_line(capsys.readouterr().err, TRAIN[arguments])
+    assert not (tmp_path / "run").exists()
+
+
+def test_out_of_memory_in_a_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where CUDA says so, in the middle of the penalties."""
+
+    def fails(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("images.trainer.squared_gradient", fails)
+    small = "--couplings none --seeds 1 --width 4 --latent 4 --batch 8 --images 80 --processes 1 --micro 4"
+    assert train.main([*small.split(), "--out", str(tmp_path / "run"), "--cache", str(tmp_path)]) == 2
+    said = "ran out of memory in the penalties of the discriminator, 4 images at once: lower --micro"
+    one_line(capsys.readouterr().err, said)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        (evaluate, "{made}/digits.zip --reference {made}/digits.zip", "no Inception file: give --inception"),
+        (evaluate, "{made}/digits.zip --reference {made}/digits.zip --inception {made}/no.pt", "no.pt: no such file"),
+        (evaluate, "{made}/digits.zip --reference {made}/digits.zip --inception {made}/wide.pt", "wide.pt"),
+        (evaluate, "{made}/no.zip --reference {made}/digits.zip --features digits", "no.zip does not exist"),
+        (evaluate, "{made}/digits.zip --reference {made}/digits.zip --features digits --device cuda:99", "no device"),
+        (scores, "{made}/no.pt", "no.pt: No such file or directory"),
+        (scores, "{made}/digits.zip", "digits.zip"),
+        (scores, "{made}/wide.pt --device cuda:99", "no device 'cuda:99' here"),
+        (sample, "{made}/no --out {made}/s.zip", "no checkpoint"),
+        (sample, "{made}/wide.pt --out {made}/s.zip", "is no checkpoint of images.train"),
+    ],
+)
+def test_other_commands(
+    command: object, arguments: str, said: str, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([part.format(made=made) for part in arguments.split()]) == 2  # type: ignore[attr-defined]
+    one_line(capsys.readouterr().err, said)
+
+
+def one_line(err: str, said: str) -> None:
+    complaint = err.splitlines()[-1]
+    assert err.count("error: ") == 1
+    assert complaint.startswith("error: ")
+    assert said in complaint
