@@ -155,7 +155,7 @@ def figure(name: str) -> str:
             f"figures/drawn/{name}.txt is missing or damaged: make figures ONLY={name}"
         ) from None
     return (
-        f"![{caption}](figures/drawn/{name}.png)\n\n"
+        f"![Figure {name}](figures/drawn/{name}.png)\n\n"
         f"*{caption}* {source} Drawn by [`figures/{name}.py`](figures/{name}.py): `make figures ONLY={name}`."
     )
 

@@ -3,12 +3,14 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from figures import page, report, results
 from figures.report import DOCUMENT, TEMPLATE, render
 from theory.commandline import UsageError
 
+METRICS = ("off_manifold", "mean_distance", "coverage", "total_variation")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -25,7 +27,24 @@ def test_every_number_in_the_template_is_filled_in():
     """A number that is typed by hand could drift: but for sizes, names, thresholds and dates none may stand there."""
     text = re.sub(r"\{\{.*?\}\}|`[^`]*`|https?://\S+", "", TEMPLATE.read_text(), flags=re.DOTALL)
     typed = set(re.findall(r"(?<![\w.])\.\d+(?![\w.])", text))
-    assert typed <= {".03", ".05", ".1", ".3"}, "thresholds and grid points may be typed; results may not"
+    assert typed <= {".01", ".03", ".05", ".1", ".3"}, "thresholds and grid points may be typed; results may not"
+
+
+def test_the_readme_says_what_the_runs_say():
+    """Each number of its table is that of the training figure, rounded as it is written."""
+    drawn = pd.read_csv(results.ROOT / "figures" / "drawn" / "training.csv")
+    table = (results.ROOT / "README.md").read_text().split("## What is true, in numbers")[1]
+    preset, checked = "saturated", 0
+    for row in re.findall(r"^\|(.*?)\| (gan|smart|smart-decoupled) \| (.*) \|$", table, re.MULTILINE):
+        preset = (re.findall(r"--preset (\w+)", row[0]) or [preset])[0]
+        for metric, said in zip(METRICS, row[2].split(" | "), strict=True):
+            found = drawn[(drawn.preset == preset) & (drawn.arm == row[1]) & (drawn.metric == metric)].iloc[0]
+            numbers = re.findall(r"[\d.]+", said)
+            for number, column in zip(numbers, ("mean", "low", "high"), strict=False):
+                unit = 10.0 ** -len(number.partition(".")[2])
+                assert abs(float(number) - found[column]) <= 0.5001 * unit, (preset, row[1], metric, number)
+                checked += 1
+    assert checked > 90
 
 
 def test_a_verdict_needs_its_conditions():
