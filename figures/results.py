@@ -7,6 +7,7 @@ source file it may depend on: nothing stale is ever drawn.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -104,7 +105,7 @@ def training(*arguments: str) -> tuple[Path, str]:
     Raises:
         ResultsError: the run fails.
     """
-    directory = CACHE / f"run-{digest([list(arguments), sources('theory', 'toy')])}"
+    directory = CACHE / f"run-{digest([list(arguments), sources('toy.run', 'toy.worker')])}"
     said = " ".join(["python -m toy.run", *arguments])
     if not (directory / "summary.json").exists():
         command("-m", "toy.run", *arguments, "--out", str(directory), "--overwrite")
@@ -163,10 +164,42 @@ def names_in(body: CodeType) -> set[str]:
 
 
 @cache
-def sources(*rooms: str) -> str:
-    """A hash of every source file of these rooms that a result may depend on."""
-    paths = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py") if not path.name.startswith("test_"))
-    return digest([[str(path.relative_to(ROOT)), path.read_text()] for path in paths])
+def sources(*roots: str) -> str:
+    """A hash of every source file that a result may depend on: all of a room, or what a module imports."""
+    paths: set[Path] = set()
+    for root in roots:
+        module = file_of(root)
+        paths |= reached(module) if module else set((ROOT / root).rglob("*.py"))
+    kept = sorted(path for path in paths if not path.name.startswith("test_"))
+    return digest([[str(path.relative_to(ROOT)), path.read_text()] for path in kept])
+
+
+def reached(path: Path) -> set[Path]:
+    """A source file and every one of the repository that it imports, directly or not, at any place in it."""
+    found, waiting = {path}, [path]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            new = {file for name in names if (file := file_of(name))} - found
+            found |= new
+            waiting += new
+    return found
+
+
+def file_of(module: str) -> Path | None:
+    """The file of one of the repository's modules, or None where the name is something else."""
+    path = ROOT.joinpath(*module.split("."))
+    package = path / "__init__.py"
+    return (
+        path.with_suffix(".py")
+        if path.with_suffix(".py").exists()
+        else package
+        if "." in module and package.exists()
+        else None
+    )
 
 
 def digest(value: Any) -> str:
