@@ -1,5 +1,6 @@
 """Annotated shapes are checked at run time, here only."""
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -10,3 +11,14 @@ install_import_hook(
 )
 
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cuda: needs a CUDA device; skipped where there is none")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
