@@ -86,7 +86,7 @@ def run(options: Options, path: Path) -> int:
 
     device = device_of(options.device)
     with joined(device) as world:
-        torch.set_num_threads(1 if world.size > 1 else torch.get_num_threads())
+        torch.set_num_threads(1)  # on a CPU sums depend on the number of threads; torchrun uses more cores
         g, recipe = generator_of(path, device)
         try:
             items = samples(g, recipe, options, device, world)
