@@ -88,7 +88,7 @@ def mean_resultant(d: int, kappa: float) -> float:
     return float(special.ive(d / 2, kappa) / below) if below > 0 else kappa / d  # it underflows for small kappa
 
 
-def laplacian_at_centre(d: int, nsr: float, cross: float = 4.0) -> float:
+def laplacian_at_centre(d: int, nsr: float, cross: float) -> float:
     """nsr^2 times the Laplacian of ell at the centre of the unit sphere of R^d, by Stein's identity:
 
     2d - 4 E[|eps| A] / nsr + E[(|eps|^2 - d) A^2] / nsr^2,   A = A(|eps| / nsr), one integral over |eps|.

@@ -110,7 +110,7 @@ class Case:
     def distance(self) -> Float[Tensor, " n"]:
         """dist(x, M); 0 for laws that fill the space, of which `Law.distance` knows the core."""
         x = self.points()
-        return torch.zeros_like(x[:, 0]) if self.k == self.law.dim else self.law.distance(x)
+        return x.new_zeros(len(x)) if self.k == self.law.dim else self.law.distance(x)
 
 
 EIGHT = [(math.cos(turn * math.pi / 4), math.sin(turn * math.pi / 4)) for turn in range(8)]

@@ -53,7 +53,7 @@ def _in_one_line(box: str) -> str:
     lines = [line.strip("│| ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
     title, *parts = re.split(r" *[─-]{9,} *", " ".join(lines))
     first = parts[0] if parts and "╭" not in text else title  # where only ASCII can be printed, the title is a part
-    message = re.sub(r"^Error parsing \w+: (?!--)", "", first.strip().replace("Error parsing --", "--", 1))
+    message = re.sub(r"^Error parsing \w+: (?!--)", "", first.strip().replace("Error parsing --", "--"))
     suggested = re.search(r"Perhaps you meant.*?(--[\w.-]+)", text, re.DOTALL)
     return message + (f"; did you mean {suggested.group(1)}?" if suggested else "")
 

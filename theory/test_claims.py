@@ -29,10 +29,14 @@ from theory.claims import (
     ledger,
     worst_error,
 )
+from theory.claims_e import Game
 from theory.claims_i import mean_resultant
 from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
+from theory.claims_s import log_one_minus_discriminator, off_circle, on_circle
 from theory.claims_s_beyond import meet_in_space, random_circles, touching
+from theory.divergences import Carrier
+from theory.levels import Level
 from theory.manifolds import Box, Segment
 from theory.pictures import PICTURES
 
@@ -80,6 +84,13 @@ def test_what_the_theory_is_made_of_cannot_change():
     frozen = {kind.__name__: found.frozen for kind, found in parameters.items() if found is not None}
     assert {"Claim", "Level", "Mixture"} <= frozen.keys()
     assert all(frozen.values()), frozen
+
+
+def test_what_holds_tensors_is_compared_by_identity():
+    """Equality of tensors is no yes or no, so that dataclasses of them cannot ask for it."""
+    ones = torch.ones(2)
+    for make in (lambda: Game("", ones, ones), lambda: Level(ones, ones), lambda: Carrier(ones)):
+        assert make() != make()
 
 
 # What P2's control about boundaries says in numbers: see its assumptions.
@@ -345,6 +356,24 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
     assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path / 'no' / 'results'}: ")
     assert record.main(["--seed", "1"], tmp_path) == 2
     assert capsys.readouterr().err.startswith("error: Unrecognized options: --seed")
+
+
+def test_the_discriminator_and_the_places_of_s2():
+    x, turn = on_circle(4), torch.arange(4, dtype=torch.float64) * math.pi / 2
+    wanted = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)
+    torch.testing.assert_close(x, wanted, rtol=0, atol=1e-15)
+    p, q = 1 + torch.cos(turn) / 2, (1 + torch.sin(turn) / 2) / 2
+    torch.testing.assert_close(log_one_minus_discriminator(x), torch.log(q / (p + q)), rtol=1e-14, atol=0)
+    off = off_circle(200)
+    assert torch.equal(off, off_circle(200))
+    assert bool((log_one_minus_discriminator(off) == 0).all())
+    gap = torch.linalg.vector_norm(off, dim=-1) - 1
+    assert 1e-9 < float(gap.abs().min()) < 1e-7
+    assert 1 < float(gap.max()) < 3
+    assert -1 < float(gap.min()) < -0.3
+    for inside in (gap < 0, gap > 0):
+        quarters = torch.atan2(off[inside, 1], off[inside, 0]).div(math.pi / 2).floor()
+        assert set(quarters.tolist()) == {-2, -1, 0, 1}
 
 
 def test_who_touches_cannot_be_told_and_few_do():
