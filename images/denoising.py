@@ -9,6 +9,8 @@ import copy
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,19 @@ def score_for(recipe: Recipe, data: Data, cache: Path, report: Any = None) -> ED
     return score
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """On a CPU sums depend on the number of threads; and threads that wait for each other's share of small tensors on
+    a busy machine take longer than one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def train(what: Denoiser, data: Data, report: Any = None) -> EDMScore:
     """A SongUNet under EDM preconditioning, its parameters averaged; the same bits each time on a CPU.
 

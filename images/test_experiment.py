@@ -16,7 +16,8 @@ import torch
 from matplotlib import pyplot as plt
 from rich.console import Console
 
-from images import comparison, pictures, progress, publish, runs, tune
+from images import comparison, denoising, pictures, progress, publish, runs, tune
+from images.inputs import real_images
 from images.measures import Digits, measures
 from images.recipes import COUPLINGS, DIGITS, RECIPES, Recipe
 from images.runs import Job, Result
@@ -103,9 +104,20 @@ def test_each_arm_has_its_learning_rate(tmp_path: Path) -> None:
 
 
 def test_recipes_of_digits_share_their_score_model() -> None:
-    from images.denoising import Denoiser
+    files = [denoising.Denoiser.of(RECIPES[name]).file for name in ("digits", "digits-vanilla")]
+    assert files[0] == files[1]
 
-    assert Denoiser.of(RECIPES["digits"]).file == Denoiser.of(RECIPES["digits-vanilla"]).file
+
+def test_score_models_are_trained_on_one_thread(tmp_path: Path) -> None:
+    seen: list[int] = []
+    what = dataclasses.replace(denoising.Denoiser.of(DIGITS), width=4, batch=2, steps=100)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        denoising.train(what, real_images(DIGITS, None, tmp_path), lambda *_: seen.append(torch.get_num_threads()))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_tuning_finds_the_least_distance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
