@@ -91,7 +91,7 @@ def outcome(row: pd.Series) -> str:
 
 differences["outcome"] = differences.apply(outcome, axis=1)
 decided = differences[differences.outcome != "undecided"]
-said = ", ".join(f"{ARMS[str(arm)].label} {row.outcome}" for arm, row in decided.iterrows())
+said = ", ".join(f"{row.outcome} with {ARMS[str(arm)].label}" for arm, row in decided.iterrows())
 title = said or "no difference between the arms is seen"
 
 # %% [markdown]
@@ -155,7 +155,7 @@ forest.set_xlabel("difference at the end\nto no score term")
 # %%
 ends = {arm: curves.loc[arm].iloc[-1]["mean"] for arm in arms}
 ended = differences.rename(columns={"difference": "mean"}).rename_axis("arm").reset_index()
-told = f"{said} to them than without the term" if said else "no arm can be told from that without the term"
+told = f"the end is {said}, compared with none" if said else "no arm can be told from that without the term"
 style.save(
     figure,
     "digits",
