@@ -37,7 +37,7 @@ from images.recipes import COUPLINGS, RECIPES
 from images.trainer import Trainer
 
 BATCH, SIDE, ROUNDS = 4, 32, 6
-LAZY_ROUNDS = 8
+LAZY_ROUNDS = 40
 
 
 def networks(width: int = 128) -> dict[str, Network]:

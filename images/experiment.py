@@ -135,7 +135,7 @@ class Experiment:
         recipe, path = self.recipe, self.directory
         first = {r.job.coupling: r for r in results if r.job.seed == recipe.first_seed}
         data = real_images(recipe, self.data, self.cache)
-        images, classes = data.take(torch.arange(min(len(data), 4096)))
+        images, classes = data.take(torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:4096])
         real, labels = images.numpy(), None if classes is None else classes.numpy()
         rows = {"real": arranged(real, labels)} | {k: arranged(r.samples, r.labels) for k, r in first.items()}
         title = f"{recipe.recipe}, seed {recipe.first_seed}, averaged generators, not selected"

@@ -44,10 +44,12 @@ def show(axes: plt.Axes, rows: np.ndarray, title: str) -> None:
 
 
 def grids(rows: dict[str, np.ndarray], title: str) -> Figure:
-    """Name -> [rows, columns, c, h, w], side by side."""
+    """Name -> [rows, columns, c, h, w], side by side; those of few rows one below the other."""
     wide = max(part.shape[1] / part.shape[0] for part in rows.values())
-    figure, axes = plt.subplots(1, len(rows), figsize=(3.2 * len(rows) * max(1.0, wide), 3.6), squeeze=False)
-    for place, (name, part) in zip(axes[0], rows.items(), strict=True):
+    below = wide > 2
+    size = (8.0, (8.0 / wide + 0.4) * len(rows) + 0.4) if below else (3.2 * len(rows) * max(1.0, wide), 3.6)
+    figure, axes = plt.subplots(*((len(rows), 1) if below else (1, len(rows))), figsize=size, squeeze=False)
+    for place, (name, part) in zip(axes.flat, rows.items(), strict=True):
         show(place, part, NAMES.get(name, name))
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
