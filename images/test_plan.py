@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from images import networks
 from images.bench import peak
-from images.costs import Meter, Unchecked, costs, network_of, score_of
+from images.costs import Cost, Costs, Meter, Unchecked, costs, network_of, score_of
 from images.denoisers.precondition import EDMScore
 from images.denoising import Denoiser
 from images.devices import DEVICES
 from images.footprint import Footprint
-from images.plan import Options, main, plan
+from images.plan import Options, flops_by_part, frequency, main, plan
 from images.provenance import SOURCES, provenance
 from images.recipes import OFFERED, READINGS, RECIPES, Recipe
 from images.trainer import Trainer
@@ -180,6 +180,23 @@ def test_path_lengths_are_not_in_the_score_term() -> None:
     assert with_lengths.g_scored.flops - with_lengths.g_path.flops == term > 0
     assert without.g_path == without.g
     assert with_lengths.g_path.flops > 1.5 * with_lengths.g.flops - without.d.flops
+
+
+def test_what_acts_now_and_then_counts_as_often() -> None:
+    parts = {"d": 3, "d_penalised": 5, "g": 7, "g_path": 10, "g_scored": 21}  # 3 and 7, 2 more, 3 more, 11 more
+    measured = Costs(4, 0, 0, 0, 0, **{name: Cost(flops, 0) for name, flops in parts.items()})
+    recipe = dataclasses.replace(STYLEGAN2, batch=8, images=8, penalty_every=4, path_every=2, every=5)
+    found = flops_by_part(recipe, measured)  # of twice the images
+    assert found["mean step"] == pytest.approx(2 * (3 + 7 + 2 / 4 + 3 / 2 + 11 / 5))
+    assert frequency(recipe, found, 11)["over_step"] == pytest.approx(11 / 11 / (3 + 7 + 2 / 4 + 3 / 2))
+
+
+def test_groups_are_handled_whole() -> None:
+    recipe = dataclasses.replace(STYLEGAN2, batch=48, images=48, group=12)
+    some, more = (Costs(n, 0, 0, 0, 0, *[Cost(0, n * 100)] * 5) for n in (24, 48))
+    footprint = Footprint(recipe, "paper", some, more)
+    assert [footprint.fitting(1, limit)[0] for limit in (4800, 4700, 1300, 0)] == [48, 24, 12, 12]
+    assert footprint.fitting(2, 2400)[0] == 24
 
 
 def test_bf16_halves_activations() -> None:
