@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -211,7 +210,7 @@ def one_sample_moments(law: Law, x: Float[Tensor, " d"], nsr: float, detach: boo
     return weights @ centred.square().sum(-1), fourth / second.square()
 
 
-def check_noise(powers: tuple[int, int, int, int] = (7, 4, 0, 2)) -> Iterator[Comparison]:
+def check_noise(powers: tuple[int, int, int, int]) -> Iterator[Comparison]:
     edge_full, edge_detached, off_full, off_detached = powers
     levels = (0.05, 0.025)
     zero, rule = torch.zeros(1, dtype=torch.float64), line_rule()
@@ -286,9 +285,7 @@ def core_power(d: int, p: int) -> int:
     return 4 * p - 2 * d
 
 
-def check_over_q(
-    power: Callable[[int, int], int] = core_power, tail: float = 0.5, detach: bool = False
-) -> Iterator[Comparison]:
+def check_over_q(power: Callable[[int, int], int], tail: float, detach: bool) -> Iterator[Comparison]:
     for name, law in CENTRED:
         d, density = law.dim, (2 * math.pi * WIDTH**2) ** (-law.dim / 2)
         for p in (d + 1, d + 2):
@@ -325,10 +322,15 @@ def check_light(p: tuple[int, ...] = (2, 4)) -> Iterator[Comparison]:
             yield compare(what, richardson(torch.stack(moments), 2), predicted, predicted)
 
 
-def check_gradient_noise(powers: tuple[int, int, int, int] = (7, 4, 0, 2), **over_q: Any) -> Iterator[Comparison]:
+def check_gradient_noise(
+    powers: tuple[int, int, int, int] = (7, 4, 0, 2),
+    power: Callable[[int, int], int] = core_power,
+    tail: float = 0.5,
+    detach: bool = False,
+) -> Iterator[Comparison]:
     """At fixed x, then over x ~ Q."""
     yield from check_noise(powers)
-    yield from check_over_q(**over_q)
+    yield from check_over_q(power, tail, detach)
     yield from check_light()
 
 
