@@ -105,7 +105,7 @@ PAIRS = 16
 def neighbours(samples: dict[str, Images], train: Images, held_out: Images | None) -> Figure:
     """Samples above their nearest training images, and the distances: memorised samples would have none."""
     figure = plt.figure(figsize=(10.5, 1.2 * len(samples) + 0.9), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
+    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))  # type: ignore[misc]
     last = right.subplots()
     for place, (arm, x) in zip(np.ravel(left.subplots(len(samples), 1)), samples.items(), strict=True):
         distances, which = nearest(x, train)

@@ -128,6 +128,8 @@ def test_tuning_finds_the_least_distance(monkeypatch: pytest.MonkeyPatch, tmp_pa
         weight = {"paper": job.recipe.weight, "decoupled": job.recipe.decoupled_weight}.get(job.coupling, 3.0)
         return math.inf if rate == 1 and weight == 3 else (rate - 2) ** 2 + (weight - 3) ** 2 + 0.1 * (job.seed % 2)
 
+    monkeypatch.setattr(tune, "RATES", (1.0, 2.0, 4.0))
+    monkeypatch.setattr(tune, "WEIGHTS", {"none": (0.0,), "paper": (1.0, 3.0, 9.0), "decoupled": (3.0, 9.0)})
     monkeypatch.setattr(tune, "value", value)
     monkeypatch.setattr(tune, "score_model", lambda *_: None)
     table = tune.tune(DIGITS, tmp_path, tmp_path, processes=1)

@@ -84,7 +84,7 @@ def means(table: pd.DataFrame) -> pd.Series:
 def best(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """arm -> (rate, weight) of the rule."""
     found = means(table)
-    return {arm: found[arm].idxmin() for arm in table["arm"].unique()}  # type: ignore[misc]
+    return {arm: found[arm].idxmin() for arm in table["arm"].unique()}
 
 
 def main() -> int:
