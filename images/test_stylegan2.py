@@ -101,6 +101,7 @@ def test_the_probability_follows_the_signs_of_real_images(monkeypatch: pytest.Mo
     assert found == pytest.approx([0.0] * 4 + [step] * 4 + [2 * step] * 4, abs=1e-15)
     assert ours.p == pytest.approx(step, abs=1e-15)
     assert ours.losses["real_sign"] == -1
+    assert ours.losses["augmentation"] == ours.p
 
 
 def test_half_of_the_signs_is_below_the_target(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,7 @@ class Trainer:
                 seen = ADAPT_EVERY * self.recipe.batch
                 self.p = adapted(self.p, self.signs / seen, seen, self.recipe.target)
                 self.signs = 0.0
+            self.losses["augmentation"] = self.p
 
     def d_step(self) -> dict[str, Tensor]:
         """One step of D; its losses, summed over this process's samples."""
