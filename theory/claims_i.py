@@ -27,7 +27,7 @@ from theory.regularity import eps_model_of, pointwise_loss, score_matching_loss
 TWO_POINTS = Gaussians([(-1.0,), (1.0,)])
 WIDE = (  # name, law, x, E[X], ||Cov||^2 (Frobenius)
     ("a circle", Sphere(2), (0.5, 0.2), (0.0, 0.0), 0.5),
-    ("two points of weights 0.7 and 0.3", Gaussians([(-1.0,), (1.0,)], weights=(0.7, 0.3)), (0.9,), (-0.4,), 0.84**2),
+    ("two points of weights 0.7 and 0.3", Gaussians([(-1.0,), (1.0,)], weights=(0.7, 0.3)), (0.9,), (-0.4,), 0.7056),
     ("a segment of a line", Box((-1.0,), (1.0,)), (1.4,), (0.0,), 1 / 9),
     ("a point and a segment", Mixture([Gaussians([(-2.0,)]), Box((0.0,), (2.0,))]), (0.4,), (-0.5,), (29 / 12) ** 2),
 )

@@ -120,7 +120,7 @@ def _average(log_terms: Tensor, vectors: Tensor) -> Tensor:
     return (log_terms.softmax(-1)[..., None] * vectors).sum(-2)
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True)
 class Product(Law):
     """P_1 x ... x P_m: independent coordinates, in the order of the laws.
 
