@@ -68,9 +68,10 @@ class Adversary:
         """Under instance noise, rows + gamma decay noise: it fades with the learning rate (Sonderby et al. 2017)."""
         if noise is None or self.config.control != "instance-noise":
             return rows
-        rows = rows.clone()
-        rows[..., : self.dim] += self.config.gamma * decay * noise[:, : rows.shape[1]]
-        return rows
+        noise = noise[:, : rows.shape[1]]
+        if rows.shape[2] > self.dim:  # labels are not noised
+            noise = torch.nn.functional.pad(noise, (0, rows.shape[2] - self.dim))
+        return torch.add(rows, noise, alpha=self.config.gamma * decay)
 
     def state(self) -> dict[str, Any]:
         extra = self.network.state() if isinstance(self.network, SpectralNetwork) else {}

@@ -101,15 +101,23 @@ class Extras:
 
     def __init__(self, control: str, seeds: Sequence[int], stream: int, batch: int, dim: int, d_steps: int):
         self.control, self.seeds, self.stream = control, tuple(seeds), stream
-        self.shape = d_steps + 1, batch, dim
+        self.count, self.batch, self.dim = d_steps + 1, batch, dim
+        self.index = -1
+        self.chunk: list[list[Extra]] = [[Extra()] * self.count] * CHUNK
 
     def __call__(self, step: int) -> list[Extra]:
-        count, batch, dim = self.shape
+        index, at = divmod(step, CHUNK)
+        if index != self.index:
+            self.index, self.chunk = index, self._draw(index)
+        return self.chunk[at]
+
+    def _draw(self, index: int) -> list[list[Extra]]:
+        size = CHUNK, self.count
         if self.control not in ("instance-noise", "gradient-penalty"):
-            return [Extra()] * count
-        generators = [generator(seed, self.stream, step) for seed in self.seeds]
+            return self.chunk
+        generators = [generator(seed, self.stream, index) for seed in self.seeds]
         if self.control == "instance-noise":
-            noise = torch.stack([torch.randn(count, 2 * batch, dim, generator=g) for g in generators], 1)
-            return [Extra(noise=part) for part in noise]
-        u = torch.stack([torch.rand(count, batch, 1, generator=g) for g in generators], 1)
-        return [Extra(u=part) for part in u]
+            noise = torch.stack([torch.randn(*size, 2 * self.batch, self.dim, generator=g) for g in generators], 2)
+            return [[Extra(noise=part) for part in step] for step in noise]
+        u = torch.stack([torch.rand(*size, self.batch, 1, generator=g) for g in generators], 2)
+        return [[Extra(u=part) for part in step] for step in u]
