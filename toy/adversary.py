@@ -34,6 +34,7 @@ class Adversary:
         config = self.config
         self.adam = torch.optim.Adam([self.network.parameters], self.lr, (config.beta1, config.beta2), fused=True)
         self.network.parameters.grad = self.grad = torch.zeros_like(self.network.parameters)
+        self.parts = self.network.views(self.grad)
 
     def step(self, real: Float[Tensor, "s b i"], fake: Float[Tensor, "s b i"], extra: Extra, decay: float) -> None:
         """One Adam step on mean_b d_loss(D(real), D(fake)) + the control's penalty, at lr decay."""
@@ -43,11 +44,11 @@ class Adversary:
         logits = hidden[-1][:, :batch], hidden[-1][:, batch:]
         self.check(self.game.d_loss(*logits).sum((1, 2)))
         slopes = torch.cat(self.game.d_slopes(*logits), 1) / batch
-        network.parameter_gradient(hidden, network.deltas(hidden, slopes), self.grad)
+        network.parameter_gradient(hidden, network.deltas(hidden, slopes), self.parts)
         if penalty := PENALTIES.get(self.config.control):
             self.grad += penalty(network, hidden, self.config.gamma, extra.u, self.dim)
         if isinstance(network, SpectralNetwork):
-            network.pull_back(self.grad)
+            network.pull_back(self.parts)
         self.adam.param_groups[0]["lr"] = self.lr * decay
         self.adam.step()
         if isinstance(network, SpectralNetwork):

@@ -36,7 +36,8 @@ class OwnScore:
         self.network = Network([dim + 1, *[config.width] * config.layers, dim], len(seeds))
         self.network.initialise([generator(seed, INIT, 1) for seed in seeds])
         self.adam = torch.optim.Adam([self.network.theta], LR, (config.beta1, config.beta2), fused=True)
-        self.network.theta.grad = self.gradient = torch.zeros_like(self.network.theta)
+        self.network.theta.grad = torch.zeros_like(self.network.theta)
+        self.gradient = self.network.views(self.network.theta.grad)
 
     def train_step(
         self, fake: Float[Tensor, "s b d"], nsr: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]

@@ -14,11 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Parts: TypeAlias = tuple[list[Tensor], list[Tensor]]  # weights and biases, a tensor a layer
 SLOPE = 0.2  # of the leaky ReLU where its argument is negative
 leaky_relu = torch.ops.aten.leaky_relu_
 leaky_relu_backward = torch.ops.aten.leaky_relu_backward
@@ -43,7 +45,7 @@ class Network:
         """What an optimiser steps."""
         return self.theta
 
-    def views(self, flat: Float[Tensor, " p"]) -> tuple[list[Tensor], list[Tensor]]:
+    def views(self, flat: Float[Tensor, " p"]) -> Parts:
         """The weights and the biases of every layer as views into a flat tensor laid out as theta."""
         weights, biases, at = [], [], 0
         for i, o in pairwise(self.widths):
@@ -84,9 +86,9 @@ class Network:
         """dL/dx = delta_1 W_1^T."""
         return outer(deltas[0], self.weights[0])
 
-    def parameter_gradient(self, hidden: list[Tensor], deltas: list[Tensor], out: Float[Tensor, " p"]) -> None:
-        """Writes dL/dtheta, laid out as theta, into `out`."""
-        weights, biases = self.views(out)
+    def parameter_gradient(self, hidden: list[Tensor], deltas: list[Tensor], out: Parts) -> None:
+        """Writes dL/dtheta into `out`, the views of a tensor laid out as theta; to make them anew each time is dear."""
+        weights, biases = out
         ones = hidden[0].new_ones(1, 1, hidden[0].shape[1]).expand(self.seeds, -1, -1)
         for h, delta, w, b in zip(hidden, deltas, weights, biases, strict=False):
             if is_narrow(w):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from toy.networks import Network
+from toy.networks import Network, Parts
 
 WARM_UP = 15  # power iterations at the start, as in torch.nn.utils.parametrizations.spectral_norm
 
@@ -59,14 +59,14 @@ class SpectralNetwork(Network):
             self.u[layer] = pushed / self.sigma[layer]
             w.div_(self.sigma[layer])
 
-    def pull_back(self, gradient: Float[Tensor, " p"]) -> None:
-        """Turns dL/dtheta into dL/draw in place, through sigma = v^T W u with u and v held fixed:
+    def pull_back(self, gradient: Parts) -> None:
+        """Turns dL/dtheta, given as `views`, into dL/draw in place, through sigma = v^T W u with u and v held fixed:
 
             dL/dW = (G - <G, W / sigma> v u^T) / sigma,   G = dL/d(W / sigma).
 
         Source: Miyato et al. 2018, eq. 12.
         """
-        for layer, g in enumerate(self.views(gradient)[0]):
+        for layer, g in enumerate(gradient[0]):
             inner = (g * self.weights[layer]).sum((1, 2), keepdim=True)
             g.addcmul_(inner * self.v[layer].mT, self.u[layer], value=-1).div_(self.sigma[layer])
 

@@ -66,7 +66,7 @@ def test_pull_back(widths: tuple[int, ...]) -> None:
     torch.testing.assert_close(theta.detach(), net.theta)
     got = torch.randn(net.theta.shape, dtype=torch.float64, generator=generator(8, 0))
     (wanted,) = torch.autograd.grad(theta, raw, got)
-    net.pull_back(got)
+    net.pull_back(net.views(got))
     torch.testing.assert_close(got, wanted)
 
 
@@ -78,7 +78,7 @@ def test_pull_back_converged_is_through_the_largest_singular_value() -> None:
         w.div_(torch.linalg.matrix_norm(w, 2, keepdim=True))
     got = torch.randn(net.theta.shape, dtype=torch.float64, generator=generator(8, 0))
     (wanted,) = torch.autograd.grad(theta, raw, got)
-    net.pull_back(got)
+    net.pull_back(net.views(got))
     torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
 
 
@@ -113,8 +113,8 @@ def test_training_is_torchs() -> None:
             adams[seed].zero_grad()
             out.square().mean().backward()
             adams[seed].step()
-        net.parameter_gradient(hidden, net.deltas(hidden, 2 * hidden[-1] / BATCH), gradient)
-        net.pull_back(gradient)
+        net.parameter_gradient(hidden, net.deltas(hidden, 2 * hidden[-1] / BATCH), net.views(gradient))
+        net.pull_back(net.views(gradient))
         adam.step()
 
 
@@ -147,8 +147,8 @@ def steps(net: SpectralNetwork, count: int) -> None:
     x, gradient = points(net), torch.empty_like(net.theta)
     for _ in range(count):
         hidden = net.forward(x)
-        net.parameter_gradient(hidden, net.deltas(hidden, torch.ones_like(hidden[-1])), gradient)
-        net.pull_back(gradient)
+        net.parameter_gradient(hidden, net.deltas(hidden, torch.ones_like(hidden[-1])), net.views(gradient))
+        net.pull_back(net.views(gradient))
         net.raw.add_(gradient, alpha=0.01)
         net.normalise()
 

@@ -72,6 +72,7 @@ class Trainer:
         self.update = Update(
             self.g.theta, lambda flat: [part for parts in self.g.views(flat) for part in parts], config, self.options.lr
         )
+        self.main, self.score = self.g.views(self.update.main), self.g.views(self.update.score)
         self.noise = self.noise_of(TRAIN, config.d_steps)
         self.extras = self.extras_of(TRAIN_EXTRA, config.d_steps)
         self.at = 0
@@ -142,9 +143,9 @@ class Trainer:
             score = self.term.strength(self.at, gradient, score) * score
             if self.arm == "smart":
                 gradient, score = gradient + score, None
-        self.g.parameter_gradient(hidden, self.g.deltas(hidden, gradient), self.update.main)
+        self.g.parameter_gradient(hidden, self.g.deltas(hidden, gradient), self.main)
         if score is not None:  # before the step: J is of the parameters that made x
-            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.update.score)
+            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score)
         self.update.step(self.at, decay, score is not None)
         self.average.theta.lerp_(self.g.theta, 1 - self.config.ema)
         self.at += 1
