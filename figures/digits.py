@@ -106,7 +106,8 @@ seeds = games["digits"].per_seed["none", "recall"].shape[1]
 # %% [markdown]
 # An arm is told from the plain one where the interval of the paired difference does not hold 0. So few seeds are too
 # few for 95 %: the interval is then the range of the seeds, and misses 0 as soon as all seeds agree on the sign, which
-# 4 seeds do by chance one time in eight. Undecided means no more than that they disagree.
+# 4 seeds do by chance one time in eight. Undecided means no more than that they do not all
+# agree.
 
 
 # %%
@@ -159,8 +160,8 @@ assert outcomes("digits-vanilla", "recall") == {"undecided"}
 # %% [markdown]
 # ## The picture
 #
-# The first samples of each class, and every second frame of three latent interpolations, in the game without penalties;
-# nothing is selected, and the arms have the same latents.
+# Of the first seed of the game without penalties: the first samples of each class, and every second frame of the latent
+# interpolations of three classes. Nothing is selected, and the arms have the same latents.
 
 # %%
 ROWS, FRAMES = 3, 6
@@ -180,13 +181,6 @@ def show(panel: Axes, images: np.ndarray) -> None:
     panel.axis("off")
 
 
-def by_arm(panel: Axes, arm: str, x: pd.Index, y: pd.DataFrame) -> None:
-    """A curve with its band."""
-    look = ARMS[arm]
-    panel.fill_between(x, y.low, y.high, color=look.colour, alpha=0.18, lw=0)
-    panel.plot(x, y["mean"], look.line, marker=look.marker, color=look.colour, label=look.label)
-
-
 figure = plt.figure(figsize=(style.COLUMN, 5.0))
 top, middle, bottom = figure.subfigures(3, 1, height_ratios=[2.04, 1.56, 1.4])  # type: ignore[misc]
 panels = top.subplots(4, 2, width_ratios=[10, FRAMES], gridspec_kw={"wspace": 0.12})
@@ -204,9 +198,11 @@ panels[0, 0].set_title("samples of the game without penalties", pad=3)
 curves = middle.subplots(1, 2, sharey=True)
 said = {"digits-vanilla": "no penalties:\nnearer with score term", "digits": "R1 + R2:\nundecided"}
 for panel, (name, game) in zip(curves, games.items(), strict=True):
-    for arm in ARMS:
+    for arm, look in ARMS.items():
         band = data[(data.game == name) & (data.arm == arm) & data.step.notna()]
-        by_arm(panel, arm, band.step * game.batch / 1000, band)
+        seen = band.step * game.batch / 1000
+        panel.fill_between(seen, band.low, band.high, color=look.colour, alpha=0.18, lw=0)
+        panel.plot(seen, band["mean"], look.line, marker=look.marker, color=look.colour, label=look.label)
     panel.axhline(level, color=style.NOTE, lw=0.7, zorder=1)
     panel.set_title(said[name])
     panel.set_xlabel("thousand real images seen")
