@@ -46,23 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    failed = 0
+    load, failed = os.getloadavg()[0] / (os.cpu_count() or 1), 0  # of others: before the first of ours
     for room in rooms:
         try:
-            keep(room, TIMES.get(room, ()) if options.quick else ())
+            keep(room, TIMES.get(room, ()) if options.quick else (), load)
         except (results.ResultsError, ValueError, OSError) as error:
             print(f"error: {room}: {error}", file=sys.stderr)
             failed = 1
     return failed
 
 
-def keep(room: str, arguments: Sequence[str]) -> Path:
-    """Runs a room's benchmark with these arguments and writes its file.
+def keep(room: str, arguments: Sequence[str], load: float) -> Path:
+    """Runs a room's benchmark with these arguments and writes its file; load: processes at work a core before.
 
     Raises:
         ResultsError: it fails. ValueError: what it prints is not JSON. OSError: the file cannot be written.
     """
-    begun, load = time.monotonic(), os.getloadavg()[0] / (os.cpu_count() or 1)
+    begun = time.monotonic()
     command = ["-m", f"{room}.bench", *arguments]
     machine = circumstances() | {"load_a_core_before": round(load, 2), "busy": load > BUSY}
     # its complaints go to the terminal
