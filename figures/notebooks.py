@@ -1,11 +1,14 @@
 """python -m figures.notebooks: every figure's script as an executed notebook, out/notebooks/NAME.ipynb.
 
+What a notebook draws it also writes beside itself; figures/drawn stays as it is.
+
 Needs the extra figures. Exit status: 0 all made; 1 a notebook failed, the others are made; 2 bad usage.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -46,10 +49,11 @@ def executed(name: str, out: Path) -> bool:
     """Makes one; says in a line what went wrong."""
     command = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "--execute", "--run-path", str(ROOT)]
     command += ["--output", str(out.resolve() / f"{name}.ipynb"), str(HERE / f"{name}.py")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FIGURES_OUT": str(out.resolve())}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        said = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip()  # a kernel colours what it says
+        last = (said.splitlines() or ["it said nothing"])[-1]
         print(f"error: {name}: {last}", file=sys.stderr)
     else:
         print(out / f"{name}.ipynb")

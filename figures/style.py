@@ -7,6 +7,7 @@ the numbers are from) and NAME.csv (the numbers that are drawn, tidy). The same 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from toy import files
 from toy.picture import ARM_COLOURS as OF_A_RUN
 
 HERE = Path(__file__).parent
-OUT = HERE / "drawn"  # where `save` writes; the runner may change it
+OUT = Path(os.environ.get("FIGURES_OUT", HERE / "drawn"))  # where `save` writes; the runner may change it
 
 COLUMN = 3.35  # inches: the width of every figure, one column of a paper
 SMALLEST = 6.0  # points: no text of a figure is smaller
