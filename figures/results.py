@@ -11,6 +11,7 @@ import ast
 import hashlib
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def code(function: Callable[..., Any], seen: set[str] | None = None) -> list[str
         if inspect.isfunction(value) and value.__module__ == function.__module__:
             found += code(value, seen)
         elif isinstance(value, str | int | float | tuple | list | dict):
-            found.append(f"{name} = {value!r}")
+            found.append(re.sub(r" at 0x\w+", "", f"{name} = {value!r}"))  # where in memory is no part of a value
     return found
 
 

@@ -164,11 +164,11 @@ dress(
 dots(axes["unets"], parts["unets, time"], "o", style.SCORE)
 dots(axes["unets"], parts["unets, memory"], "D", style.ADVERSARIAL, "white")
 unets = pd.concat([parts["unets, time"], parts["unets, memory"]])
-dress(axes["unets"], f"U-Nets: {kept(unets.value, LARGEST['unets'])}", "● time, ◇ memory, of diffusers'")
+dress(axes["unets"], f"U-Nets: {kept(unets.value, LARGEST['unets'])}", "● time, ◇ memory: ratio")
 dots(axes["lazy"], parts["lazy"], "o", style.SCORE)
 axes["lazy"].set_xlim(0, max(0.2, 1.1 * parts["lazy"].value.max()))
 axes["lazy"].xaxis.set_major_formatter(PercentFormatter(1, 0))
-dress(axes["lazy"], f"lazy term: {kept(100 * parts['lazy'].value, 100 * LARGEST['lazy'])} %", "added to a step's time")
+dress(axes["lazy"], f"lazy: {kept(100 * parts['lazy'].value, 100 * LARGEST['lazy'])} %", "added to a step's time")
 for panel, bound in LARGEST.items():
     axes[panel].axvline(bound, color=style.NOTE, lw=0.8, ls="--", zorder=0)
 shares = {64: ("o", style.SCORE), 128: ("D", style.DETACHED)}
