@@ -16,7 +16,7 @@ from rich.console import Console
 from scipy.stats import gaussian_kde
 from torch import Tensor
 
-from theory import accuracy
+from theory import accuracy, highprecision
 from theory.accuracy import digits, main, measured, print_grids, print_summary, summary
 from theory.alternatives import (
     CASES,
@@ -109,6 +109,12 @@ def test_oracle_at_the_centre_of_the_sphere() -> None:
     log_density, mean, score = in_60_digits(Sphere(3, 2.0), (0.0, 0.0, 0.0), 0.5)
     assert mean == score == [0, 0, 0]
     assert float(log_density) == pytest.approx(-8 - 1.5 * math.log(2 * math.pi / 4), rel=1e-15)
+
+
+def test_oracle_of_the_arc_has_nodes_of_30_digits() -> None:
+    with mp.workdps(40):
+        for power, wanted in ((0, mp.mpf(2)), (2, mp.mpf(2) / 3), (94, mp.mpf(2) / 95)):  # 48 nodes: exact to x^95
+            assert abs(mp.fsum(weight * node**power for node, weight in highprecision._nodes()) - wanted) < 1e-30
 
 
 @pytest.mark.parametrize("law", [Product(Sphere(2)), Mixture([Thickened(Sphere(2), 0.1)])], ids=repr)
@@ -390,6 +396,18 @@ def test_the_table_is_printed_whole() -> None:
         "draws 64     0 100 100 2e-02",
         "draws: of 8 samples, the worst errs 5.0 times as much as the best (score, median)",
     ]
+
+
+def test_on_a_terminal_numbers_have_no_colours(monkeypatch, capsys) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    rows = [("ring", "draws", 64, "score", 1.0, 0.0, 0.02, 0.01, 0.04)]
+    monkeypatch.setattr(accuracy, "measured", lambda names: pd.DataFrame(rows, columns=Cell._fields))
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b[1m" in printed  # headings are bold
+    assert "draws: of 8 samples, the worst errs 4.0 times" in printed
 
 
 def test_the_digits_are_printed_by_nsr_and_distance() -> None:

@@ -92,6 +92,7 @@ def agrees(law: Arc, y: tuple[float, float], wanted: tuple[mp.mpf, mp.mpc, mp.mp
 @example(angle=1.0, start=0.0, s=1e-3, kind="from the centre", distance=1e3, turn=0.1)
 @example(angle=6.2, start=0.0, s=0.316, kind="about the circle", distance=6.0, turn=0.98)  # mass 3 rad away counts
 @example(angle=1.0, start=0.0, s=0.05, kind="from the centre", distance=1.0, turn=0.7)  # a slope at the end
+@example(angle=2.0, start=0.0, s=0.3, kind="beyond an end", distance=5.0, turn=1.0)  # a quarter turn beyond it
 @example(angle=1.0, start=0.0, s=1e3, kind="from the centre", distance=0.0, turn=0.0)
 def test_density_and_mean(angle: float, start: float, s: float, kind: str, distance: float, turn: float) -> None:
     y = place(kind, start, start + angle, s, distance, turn)

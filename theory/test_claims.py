@@ -13,10 +13,11 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.special import roots_genlaguerre
 
 from theory import claims as claims_module
 from theory import record
-from theory.__main__ import main
+from theory.__main__ import Options, main
 from theory.claims import (
     Claim,
     Comparison,
@@ -29,12 +30,13 @@ from theory.claims import (
     ledger,
     worst_error,
 )
-from theory.claims_e import Game
+from theory.claims_e import Game, curvature_of_sphere
 from theory.claims_i import mean_resultant
 from theory.claims_p import BEYOND_THE_END, Case, check_pythagoras
 from theory.claims_p_kl import LAWS, check_kl
 from theory.claims_s import log_one_minus_discriminator, off_circle, on_circle
 from theory.claims_s_beyond import meet_in_space, random_circles, touching
+from theory.commandline import parse
 from theory.divergences import Carrier
 from theory.levels import Level
 from theory.manifolds import Box, Segment
@@ -50,6 +52,9 @@ CONTROLS = [(claim, control) for claim in ledger() for control in claim.controls
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim(claim):
     assert record.written(record.defaults(claim)) == ARGUMENTS.get((claim.id, ""), {})
+    (row,) = (row for row in RECORDED_CLAIMS if row["claim"] == claim.id)
+    described = {key: str(value) for key, value in record.described(claim).items()}
+    assert described == {key: row[key] for key in described}
     comparisons = list(claim.check())
     for found in comparisons:
         assert found.error <= claim.tolerance, found
@@ -67,9 +72,8 @@ def test_control_is_rejected(claim, control):
 
 def test_the_claims_are_those_recorded():
     assert len(set(IDS)) == len(IDS)
-    for claim, row in zip(ledger(), RECORDED_CLAIMS, strict=True):
-        described = {key: str(value) for key, value in record.described(claim).items()}
-        assert described == {key: row[key] for key in described}
+    assert [claim.id for claim in ledger()] == IDS
+    for row in RECORDED_CLAIMS:
         assert row["rejected"] == row["controls"]
         assert row["verdict"] == "holds"
     assert list(RECORDED) == [
@@ -347,6 +351,10 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
         ("X1", ""): {"which": "'statement'"},
         ("X1", "a near-miss"): {"which": "'control'"},
     }
+    assert record.rows_of(tmp_path / "results" / "arguments.csv") == [
+        {"claim": "X1", "control": "", "argument": "which", "value": "'statement'"},
+        {"claim": "X1", "control": "a near-miss", "argument": "which", "value": "'control'"},
+    ]
     digits = record.rows_of(tmp_path / "results" / "accuracy.csv")
     assert digits == [row for row in record.rows_of(record.RESULTS / "accuracy.csv") if row["law"] == "segment"]
     origin = json.loads((tmp_path / "results" / "ledger.json").read_text())
@@ -387,7 +395,31 @@ def test_the_mean_resultant_has_its_limit_where_bessel_functions_underflow():
         assert mean_resultant(d, kappa) == pytest.approx(kappa / d, rel=1e-4)
 
 
+@pytest.mark.parametrize(("n", "radius"), [(1, 2.0), (2, 1.0), (3, 1.0), (3, 2.0), (4, 2.0)])
+def test_the_curvature_of_spheres_of_more_dimensions(n, radius):
+    """E3b asks on curves and surfaces alone. Here ell is a mean over a normal and a chi variable: eps towards the pole
+    and across it, with x0hat = A(R |x_t| / s^2) R x_t / |x_t|."""
+    along, weights = np.polynomial.hermite_e.hermegauss(30)
+    half_square, chi_weights = roots_genlaguerre(30, n / 2 - 1)
+    product = np.outer(weights / weights.sum(), chi_weights / chi_weights.sum())
+
+    def rate(s):
+        x1 = (radius + s * along)[:, None]
+        norm = np.hypot(x1, s * np.sqrt(2 * half_square))
+        mean = radius * np.vectorize(mean_resultant)(n + 1, radius * norm / s**2)
+        ell = (product * (radius**2 + mean**2 - 2 * radius * mean * x1 / norm)).sum() / s**2
+        return (ell - n) / s**2
+
+    assert (4 * rate(0.04) - rate(0.08)) / 3 == pytest.approx(curvature_of_sphere(n, radius), rel=1e-3)
+
+
 # The command
+
+
+def test_options_start_from_those_given():
+    given = Options(only=("S1",), explain="P2")
+    assert parse(Options, [], "prog", default=given) == given
+    assert parse(Options, ["--explain", "P3"], "prog", default=given) == dataclasses.replace(given, explain="P3")
 
 
 def test_help_names_the_command(capsys, monkeypatch):
@@ -464,10 +496,11 @@ def test_help_needs_no_torch():
 
 
 def test_circles_made_to_meet_are_found() -> None:
-    """S8 counts pairs that meet: each second circle is moved to a point of the first; and off it, by 1e-6."""
+    """S8 counts pairs that meet: each second circle is moved to any point of the first; and off it, by 1e-6."""
     generator = torch.Generator().manual_seed(1)
     first, second = random_circles(200, 3, generator), random_circles(200, 3, generator)
-    point = first.c + first.r[:, None] * first.u
+    angle = 2 * math.pi * torch.rand(200, 1, generator=generator, dtype=torch.float64)
+    point = first.c + first.r[:, None] * (torch.cos(angle) * first.u + torch.sin(angle) * first.v)
     for apart, wanted in ((0.0, 200), (1e-6, 0)):
         moved = dataclasses.replace(second, c=point - (second.r[:, None] + apart) * second.u)
         assert int(meet_in_space(first, moved).sum()) == wanted

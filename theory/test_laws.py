@@ -379,6 +379,7 @@ def test_an_integer_tensor_is_named():
         (lambda: Arc(0.0), ValueError, "radius"),
         (lambda: Arc(1.0, 0, 6.3), ValueError, "stop - start"),
         (lambda: Arc(1.0, 1, 0), ValueError, "stop - start"),
+        (lambda: Arc(1.0, 1, 1), ValueError, "stop - start"),
         (lambda: Arc(1.0, -math.inf, 0), ValueError, "start"),
         (lambda: Arc(1.0, 0, 1, (0, 0, 0)), ValueError, "centre must be a point of the plane"),
         (lambda: spiral(0), ValueError, "halves"),
@@ -390,6 +391,8 @@ def test_an_integer_tensor_is_named():
         (lambda: Checkerboard(True), TypeError, "cells"),
         (lambda: Checkerboard(2, 0.0), ValueError, "half"),
         (lambda: AffineGaussian((0, 0), [(1, 0), (2, 0)]), ValueError, "axes must be linearly independent"),
+        (lambda: AffineGaussian((0, 0), [(1, 0), (1, 1e-13)]), ValueError, "axes must be linearly independent"),
+        (lambda: AffineGaussian((0, 0), [(0, 0)]), ValueError, "axes must be linearly independent"),
         (lambda: AffineGaussian((0, 0), [(1, 0), (0, 1), (1, 1)]), ValueError, "axes must be linearly independent"),
         (lambda: AffineGaussian((0,), [(1, 0)]), ValueError, "mean must have 2"),
         (lambda: AffineGaussian((0, math.nan), [(1, 0)]), ValueError, "mean"),
@@ -469,6 +472,10 @@ SAME = {
     "scaled arc": (Scaled(Arc(1.0, 0, 2, (1, 2)), 3.0), Arc(3.0, 0, 2, (3, 6))),
     "scaled spiral": (Scaled(spiral(3, 1.0), 2.0), spiral(3, 2.0)),
     "a straight polyline": (polyline([(0, 0), (1, 1), (4, 4)]), Segment((0, 0), (4, 4))),
+    "a polyline is open": (
+        polyline([(0, 0), (1, 0), (1, 3)]),
+        Mixture([Segment((0, 0), (1, 0)), Segment((1, 0), (1, 3))], (0.25, 0.75)),
+    ),
     "a polygon is four segments": (
         polyline([(0, 0), (3, 0), (3, 1), (0, 1)], closed=True),
         Mixture(

@@ -55,6 +55,12 @@ def test_schedules_run_from_little_noise_to_much(name):
         assert torch.allclose(alpha**2 + sigma**2, torch.ones(STEPS, dtype=torch.float64), rtol=0, atol=1e-14)
 
 
+def test_the_last_beta_of_ddpm_cosine_is_cut():
+    """f(1000) = 0: without the cut no signal is left, and the ratio is infinite."""
+    alpha, _ = schedule("ddpm-cosine")
+    assert float((alpha[-1] / alpha[-2]).square()) == pytest.approx(1e-3, rel=1e-9)
+
+
 @given(nsr=noises)
 def test_both_parametrisations_keep_the_ratio(nsr):
     preserving, exploding = Level.variance_preserving(nsr), Level.variance_exploding(nsr)
@@ -113,6 +119,7 @@ def test_samples_come_from_the_generator():
         (lambda: schedule("ddpm-linera"), "choose from ddpm-linear, ddpm-cosine, karras; did you mean 'ddpm-linear'"),
         (lambda: index_level("karras", 1000), r"t must hold whole numbers in 0..999; given 1000"),
         (lambda: index_level("karras", torch.tensor([0.5])), "t must hold whole numbers"),
+        (lambda: index_level("karras", torch.tensor([5, 1000])), "t must hold whole numbers"),
         (lambda: index_interval("karras", 35, 25), "t0 <= t1; given t0=35, t1=25"),
     ],
 )
