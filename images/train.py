@@ -27,9 +27,9 @@ class Options(Recipe):
     """Train GANs on images with and without the score matching regularity.
 
     digits (scikit-learn's, 8x8) and digits-vanilla (without penalties) compare all three couplings within minutes on a
-    CPU; photos takes 32x32 crops of scikit-learn's photographs through the code path of cifar10, briefly. cifar10, cifar10-stylegan2, imagenet64,
-    imagenet128 and lsun-bedroom need --data, --score and CUDA to be of use; they have the paper's lambda, interval and
-    frequency. Not there yet: BigGAN, Aurora.
+    CPU; photos takes 32x32 crops of scikit-learn's photographs through the code path of cifar10, briefly. cifar10,
+    cifar10-stylegan2, imagenet64, imagenet128 and lsun-bedroom need --data, --score and CUDA to be of use; they have
+    the paper's lambda, interval and frequency. Not there yet: BigGAN, Aurora.
     """
 
     reading: str = "recipe"
