@@ -51,15 +51,32 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
 
 
 def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
-    """(index of the task, its outcome) as they end, each once; begins them in the order given."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: a terminal sends Ctrl-C to workers too
+    """(index of the task, its outcome) as they end, each once; begins them in the order given.
+
+    Raises:
+        KeyboardInterrupt: at Ctrl-C, at the latest when the next task ends.
+    """
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True  # where a finaliser runs, Python drops the exception
+        raise KeyboardInterrupt
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited: a terminal sends Ctrl-C to workers too
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
             joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
         )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        for outcome in outcomes:
+            yield outcome
+            if interrupted:
+                raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGINT, before)
-    yield from outcomes
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def finish(index: int, task: Task) -> tuple[int, Outcome]:
