@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
+import joblib
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from figures import results, style
 from figures.drawing import draw
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
+from toy.interrupts import held
 
 NAMES = (
     "fields",
@@ -65,13 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         style.use()
     except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     if options.fresh:
         results.forget()
-    failures = draw_all(names, options)
+    try:
+        failures = draw_all(names, options)
+    except KeyboardInterrupt:
+        return complain("interrupted; what was computed is kept", 1)
+    except BrokenProcessPool:
+        return complain("a process was killed (out of memory?); what was computed is kept", 1)
     for name, complaint in failures.items():
-        print(f"error: {name}: {complaint}", file=sys.stderr)
+        complain(f"{name}: {complaint}", 1)
     return 1 if failures else 0
 
 
@@ -79,14 +84,13 @@ def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
     """Draws them, a process each, with progress; what went wrong with which."""
     console, failures = Console(stderr=True), {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with (
-        ProcessPoolExecutor(min(options.processes, len(names)), get_context("spawn")) as pool,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars,
-    ):
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("figures", total=len(names))
-        running = {pool.submit(draw, name, options.out): name for name in names}
-        for future in as_completed(running):
-            name, (complaint, seconds) = running[future], future.result()
+        with held():
+            drawn = joblib.Parallel(min(options.processes, len(names)), return_as="generator_unordered", batch_size=1)(
+                joblib.delayed(draw)(name, options.out) for name in names
+            )
+        for name, complaint, seconds in drawn:
             bars.advance(bar)
             if complaint:
                 failures[name] = complaint

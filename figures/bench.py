@@ -16,12 +16,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from figures import results
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
+from theory.origin import origin
 from toy import files
 
 ROOMS = ("theory", "toy", "images")
@@ -44,15 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(Options, arguments, "python -m figures.bench")
         rooms = [choose(room, ROOMS, "room") for room in options.only]
     except (UsageError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     load, failed = os.getloadavg()[0] / (os.cpu_count() or 1), 0  # of others: before the first of ours
     for room in rooms:
         try:
             keep(room, TIMES.get(room, ()) if options.quick else (), load)
         except (results.ResultsError, ValueError, OSError) as error:
-            print(f"error: {room}: {error}", file=sys.stderr)
-            failed = 1
+            failed = complain(f"{room}: {error}", 1)
     return failed
 
 
@@ -64,31 +61,22 @@ def keep(room: str, arguments: Sequence[str], load: float) -> Path:
     """
     begun = time.monotonic()
     command = ["-m", f"{room}.bench", *arguments]
-    machine = circumstances() | {"load_a_core_before": round(load, 2), "busy": load > BUSY}
+    machine = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load_a_core_before": round(load, 2),
+        "busy": load > BUSY,
+    }
     # its complaints go to the terminal
     done = subprocess.run([sys.executable, *command], cwd=results.ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise results.ResultsError(f"python {' '.join(command)} ended with status {done.returncode}")
     found = json.loads(done.stdout)
     print(done.stdout)
-    facts = {"command": f"python {' '.join(command)}", **machine, "seconds": round(time.monotonic() - begun)}
+    facts = origin(f"python {' '.join(command)}") | machine | {"seconds": round(time.monotonic() - begun)}
     path = results.ROOT / room / "results" / "bench.json"
     files.write(path, (json.dumps(facts | {"found": found}, indent=1) + "\n").encode())
     return path
-
-
-def circumstances() -> dict[str, Any]:
-    """When, with which code, and where."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=results.ROOT
-    ).stdout.strip()
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": git or None,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "numpy")},
-        "processor": processor(),
-        "cores": os.cpu_count(),
-    }
 
 
 def processor() -> str:

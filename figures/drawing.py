@@ -13,22 +13,19 @@ from figures import results, style
 from theory.commandline import UsageError
 
 
-def draw(name: str, out: Path) -> tuple[str, float]:
-    """Runs the script of a figure: what went wrong, or nothing, and the seconds it took."""
+def draw(name: str, out: Path) -> tuple[str, str, float]:
+    """Runs the script of a figure: its name, what went wrong or nothing, and the seconds it took."""
     begun = time.monotonic()
     style.OUT = out
     plt.switch_backend("Agg")
     try:
         runpy.run_path(str(style.HERE / f"{name}.py"), run_name=f"figures.{name}")
     except (results.ResultsError, UsageError) as error:
-        return str(error), 0.0
+        return name, str(error), 0.0
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        message = " ".join(f"{type(error).__name__}: {error}".split())
-        return (
-            f"{message} (in {Path(where.filename).name}, line {where.lineno}; python figures/{name}.py tells more)",
-            0.0,
-        )
+        message = f"{type(error).__name__}: {error} (in {Path(where.filename).name}, line {where.lineno}; "
+        return name, f"{message}python figures/{name}.py tells more)", 0.0
     finally:
         plt.close("all")
-    return "", time.monotonic() - begun
+    return name, "", time.monotonic() - begun

@@ -7,9 +7,6 @@ Needs the extra figures. Exit status: 0 all made; 1 a notebook failed, the other
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +15,9 @@ from pathlib import Path
 from rich.progress import track
 
 from figures.__main__ import NAMES
-from figures.results import ROOT
+from figures.results import ROOT, ended
 from figures.style import HERE
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 
 
 @dataclass(frozen=True)
@@ -39,25 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = [choose(name, NAMES, "figure") for name in options.only] or list(NAMES)
         options.out.mkdir(parents=True, exist_ok=True)
     except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     failed = [name for name in track(names, "notebooks", transient=True) if not executed(name, options.out)]
     return 1 if failed else 0
 
 
 def executed(name: str, out: Path) -> bool:
     """Makes one; says in a line what went wrong."""
-    command = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "--execute", "--run-path", str(ROOT)]
-    command += ["--output", str(out.resolve() / f"{name}.ipynb"), str(HERE / f"{name}.py")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FIGURES_OUT": str(out.resolve())}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        said = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip()  # a kernel colours what it says
-        last = (said.splitlines() or ["it said nothing"])[-1]
-        print(f"error: {name}: {last}", file=sys.stderr)
+    path, script = out.resolve() / f"{name}.ipynb", str(HERE / f"{name}.py")
+    convert = ["-m", "jupytext", "--quiet", "--to", "ipynb", "--execute", "--run-path", str(ROOT)]
+    status, last = ended(*convert, "--output", str(path), script, PYTHONPATH=str(ROOT), FIGURES_OUT=str(path.parent))
+    if status:
+        complain(f"{name}: {last}", status)
     else:
-        print(out / f"{name}.ipynb")
-    return not done.returncode
+        print(out / path.name)
+    return not status
 
 
 if __name__ == "__main__":

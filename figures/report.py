@@ -32,7 +32,7 @@ import pandas as pd
 from figures import page, results
 from figures.__main__ import NAMES
 from figures.style import HERE
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 from theory.levels import index_interval
 from toy import files, findings
 
@@ -57,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.html.parent.mkdir(parents=True, exist_ok=True)
         files.write(options.html, page.of(text, results.ROOT).encode())
     except (UsageError, results.ResultsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     print(f"{results.named(DOCUMENT)}, {options.html}")
     return 0
 

@@ -8,9 +8,9 @@ source file it may depend on: nothing stale is ever drawn.
 from __future__ import annotations
 
 import ast
-import hashlib
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +24,7 @@ from typing import Any
 import pandas as pd
 
 from toy import files
+from toy.cache import digest
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "runs" / "figures"
@@ -138,10 +139,17 @@ def command(*arguments: str) -> None:
     Raises:
         ResultsError: it fails; its last line.
     """
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise ResultsError(f"python {' '.join(arguments)} ended with status {done.returncode}: {last}")
+    status, last = ended(*arguments)
+    if status:
+        raise ResultsError(f"python {' '.join(arguments)} ended with status {status}: {last}")
+
+
+def ended(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Python in its own process, with these variables in its environment: its status, and its last complaint."""
+    environ = os.environ | environment
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip()  # the kernel of a notebook colours what it says
+    return done.returncode, (said.splitlines() or ["it said nothing"])[-1]
 
 
 def code(function: Callable[..., Any], seen: set[str] | None = None) -> list[str]:
@@ -194,17 +202,9 @@ def file_of(module: str) -> Path | None:
     """The file of one of the repository's modules, or None where the name is something else."""
     path = ROOT.joinpath(*module.split("."))
     package = path / "__init__.py"
-    return (
-        path.with_suffix(".py")
-        if path.with_suffix(".py").exists()
-        else package
-        if "." in module and package.exists()
-        else None
-    )
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    if path.with_suffix(".py").exists():
+        return path.with_suffix(".py")
+    return package if "." in module and package.exists() else None
 
 
 def forget() -> None:

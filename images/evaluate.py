@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from images.failures import complain
-from theory.commandline import UsageError, parse
+from theory.commandline import UsageError, complain, parse, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return complain(f"{error.name} is not installed: pip install -e '.[images]'", 1)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+        return complain(reason(error), 1)
     except KeyboardInterrupt:
         return complain("interrupted", 1)
     except RuntimeError as error:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from images.parallel import World
 from images.progress import places
 from images.recipes import Recipe, as_dict
 from images.runs import SHOWN, Job, Result, run, trainer_of
+from theory.origin import origin
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,10 @@ class Experiment:
         found = comparison.summary(table) | {"real": measures(self.recipe, self.cache).real}
         with replacing(self.directory / "metrics.csv") as file:
             file.write(table.to_csv(index=False, float_format="%.6g").encode())
-        for name, content in (("summary.json", found), ("run.json", circumstances() | {"cost": cost})):
+        for name, content in (
+            ("summary.json", found),
+            ("run.json", origin(" ".join(["python -m images.train", *sys.argv[1:]])) | {"cost": cost}),
+        ):
             with replacing(self.directory / name) as file:
                 file.write((json.dumps(content, indent=2) + "\n").encode())
         with replacing(self.directory / "samples.npz") as file:
@@ -172,19 +174,6 @@ class Experiment:
                 table.add_row(metric.replace("_", " "), *(text(cells.get(pair), "difference") for pair in pairs))
             console.print(table, soft_wrap=not console.is_terminal)
         console.print(f"written to {self.directory}", soft_wrap=True)
-
-
-def circumstances() -> dict[str, Any]:
-    """What the results were computed with."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return {
-        "command": " ".join(["python -m images.train", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": git.stdout.strip() or None,
-        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in ("torch", "numpy", "scipy")},
-    }
 
 
 def text(value: dict | None, mean: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be used; the message names the file and says why."""
@@ -15,9 +13,3 @@ class Diverged(Exception):
 
 class OutOfMemory(Exception):
     """The message names the part of the step, and what to lower."""
-
-
-def complain(message: object, status: int) -> int:
-    """Prints the message as one line of standard error; the exit status that it means."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-    return status

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from images.devices import DEVICES, Device
-from images.failures import complain
 from images.provenance import provenance
 from images.recipes import RECIPES, Recipe
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from images.failures import CheckpointError, complain
-from theory.commandline import UsageError, parse
+from images.failures import CheckpointError
+from theory.commandline import UsageError, complain, parse, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, CheckpointError, ValueError) as error:
         return complain(error, 2)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+        return complain(reason(error), 1)
     except KeyboardInterrupt:
         return complain("interrupted; nothing was written", 1)
 

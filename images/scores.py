@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from images.failures import complain
-from theory.commandline import UsageError, parse
+from theory.commandline import UsageError, complain, parse, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, TypeError) as error:
         return complain(error, 2)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+        return complain(reason(error), 2)
     except MemoryError as error:
         return complain(error, 1)
     except KeyboardInterrupt:

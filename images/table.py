@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from images.failures import complain
-from theory.commandline import UsageError, parse
+from theory.commandline import UsageError, complain, parse, reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError) as error:
         return complain(error, 2)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+        return complain(reason(error), 1)
     return 0
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.failures import CheckpointError, Diverged, OutOfMemory, complain
+from images.failures import CheckpointError, Diverged, OutOfMemory
 from images.recipes import FREE, NOT_YET, RECIPES, Recipe, as_dict, differences, from_dict, interval
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse, reason
 
 PROG = "python -m images.train"
 
@@ -84,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Diverged as error:
         return complain(error, 1)
     except FileNotFoundError as error:
-        return complain(f"{error.filename}: {error.strerror}", 2)
+        return complain(reason(error), 2)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+        return complain(reason(error), 1)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError" and "allocate memory" not in str(error):
             raise

@@ -21,7 +21,7 @@ from images.inputs import real_images, score_model
 from images.publish import RESULTS
 from images.recipes import RECIPES, Recipe
 from images.runs import Job, run
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 
 PROG = "python -m images.tune"
 RATES = (0.5, 1.0)  # times the recipe's learning rate
@@ -92,8 +92,7 @@ def main() -> int:
         options = parse(Options, None, PROG)
         choose(options.recipe, JUDGED, "recipe")
     except (UsageError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     directory = options.out or Path("runs") / f"tune-{options.recipe}"
     table = tune(RECIPES[options.recipe], directory, options.cache, options.processes)
     table.to_csv(RESULTS / f"{options.recipe}-tuning.csv", index=False, float_format="%.6g")

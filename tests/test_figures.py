@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import shutil
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import matplotlib as mpl
@@ -107,6 +108,28 @@ def test_every_figure_is_committed_and_small() -> None:
         assert source.startswith("From "), name
     pictures = [path.stat().st_size for path in ROOT.glob("*/*.png")]
     assert sum(sizes) + sum(pictures) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (KeyboardInterrupt, "interrupted; what was"),
+        (BrokenProcessPool, "a process was killed (out of memory?); what was"),
+    ],
+)
+def test_what_ends_it_early_is_one_line(
+    end: type[BaseException],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def ended(*_: object) -> None:
+        raise end
+
+    monkeypatch.setattr(command, "draw_all", ended)
+    assert command.main(["--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {said} computed is kept\n"
 
 
 # style

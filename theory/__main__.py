@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 
 if TYPE_CHECKING:  # torch stays out until there is something to compute, so that --help answers at once
     from theory.claims import Claim, Verdict
@@ -37,14 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(parse(Options, arguments, prog="python -m theory"))
     except UsageError as error:
-        return complain(str(error), status=2)
+        return complain(error, 2)
     except OSError as error:
-        return complain(f"cannot write {error.filename}: {error.strerror}", status=1)
-
-
-def complain(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
+        return complain(f"cannot write {error.filename}: {error.strerror}", 1)
 
 
 def run(options: Options) -> int:

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 
 if TYPE_CHECKING:  # --help answers without them
     import pandas as pd
@@ -48,11 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(parse(Options, arguments, prog="python -m theory.accuracy"))
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     except OSError as error:
-        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+        return complain(f"cannot write {error.filename}: {error.strerror}", 1)
     return 0
 
 

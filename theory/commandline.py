@@ -1,4 +1,7 @@
-"""Command lines made from frozen dataclasses by tyro, with every complaint in one line."""
+"""Command lines made from frozen dataclasses by tyro, with every complaint in one line.
+
+No torch here: --help and bad usage answer at once.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +59,17 @@ def _in_one_line(box: str) -> str:
     message = re.sub(r"^Error parsing \w+: (?!--)", "", first.strip().replace("Error parsing --", "--"))
     suggested = re.search(r"Perhaps you meant.*?(--[\w.-]+)", text, re.DOTALL)
     return message + (f"; did you mean {suggested.group(1)}?" if suggested else "")
+
+
+def complain(message: object, status: int) -> int:
+    """Says what went wrong as one line of standard error; gives the exit status back."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+def reason(error: OSError) -> str:
+    """What the system refused."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def choose(value: str, choices: Sequence[str], what: str) -> str:

@@ -36,7 +36,7 @@ from typing import Any, Literal, TypeAlias
 
 import pytest
 
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse
 from theory.mutations import Mutant, mutants, with_probes
 
 ROOT = Path(__file__).parents[1]
@@ -82,8 +82,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             if value < 1:
                 raise UsageError(f"--{name} must be at least 1; given {value}")
     except (UsageError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     os.nice(10)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:

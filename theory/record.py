@@ -38,7 +38,7 @@ import torch
 from theory import accuracy
 from theory.alternatives import CASES
 from theory.claims import Claim, Comparison, Verdict, judge, ledger
-from theory.commandline import UsageError, parse
+from theory.commandline import UsageError, complain, parse
 
 RESULTS = Path(__file__).parent / "results"
 # Between the vector units of one processor the means differ by at most 2e-9 of themselves, where a float32 in the place
@@ -59,15 +59,12 @@ def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
         verdicts = [judge(claim) for claim in ledger()]
         broken = [verdict.claim.id for verdict in verdicts if verdict.outcome != "holds"]
         if broken:
-            print(f"error: nothing is recorded, for these claims do not hold: {', '.join(broken)}", file=sys.stderr)
-            return 1
+            return complain(f"nothing is recorded, for these claims do not hold: {', '.join(broken)}", 1)
         write(verdicts, accuracy.summary(accuracy.measured(CASES)), directory)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, 2)
     except OSError as error:
-        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+        return complain(f"cannot write {error.filename}: {error.strerror}", 1)
     return 0
 
 

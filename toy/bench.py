@@ -22,9 +22,8 @@ from typing import Any
 
 import torch
 
-from theory.commandline import UsageError, parse
+from theory.commandline import UsageError, complain, parse
 from toy.config import LOSSES, Arm, Config
-from toy.failures import complain
 from toy.jobs import Job
 from toy.losses import GAMES
 from toy.statistics import ratio

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -177,16 +173,3 @@ class Results:
             files.write(directory / path, table.to_csv(index=False, float_format="%.6g").encode())
         facts = {"experiment": name, "question": self.experiment.question} | facts | self.facts | {"lost": self.lost}
         files.write(directory / f"{name}.json", (json.dumps(facts, indent=2) + "\n").encode())
-
-
-def circumstances() -> dict[str, Any]:
-    """What the results were computed with."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return {
-        "command": " ".join(["python -m toy.sweep", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": git.stdout.strip() or None,
-        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in ("torch", "numpy", "scipy")},
-    }

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from theory.commandline import UsageError, choose, parse
-from toy.failures import complain
+from theory.commandline import UsageError, choose, complain, parse
 
 PROG = "python -m toy.explore"
 

@@ -28,10 +28,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from theory.commandline import UsageError, parse
+from theory.commandline import UsageError, complain, parse, reason
 from toy import files
 from toy.experiments import EXPERIMENTS
-from toy.failures import complain, reason
 from toy.statistics import compare, interval
 
 HERE = Path(__file__).parent

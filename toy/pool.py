@@ -14,6 +14,7 @@ from theory.commandline import UsageError
 from toy.cache import Outcome
 from toy.cells import Task
 from toy.failures import Lost
+from toy.interrupts import held
 
 PATIENCE = 10  # seconds in which a cluster has to answer
 
@@ -63,20 +64,18 @@ def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
         interrupted = True  # where a finaliser runs, Python drops the exception
         raise KeyboardInterrupt
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited: a terminal sends Ctrl-C to workers too
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
-            joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
-        )
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        with held():
+            outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
+                joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
+            )
         for outcome in outcomes:
             yield outcome
             if interrupted:
                 raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGINT, before)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def finish(index: int, task: Task) -> tuple[int, Outcome]:

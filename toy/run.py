@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -16,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse, reason
 from toy.config import MANIFOLDS, PRESETS, Config, as_dict, differences
-from toy.failures import CheckpointError, Diverged, Stopped, complain, out_of_memory, reason
+from toy.failures import CheckpointError, Diverged, Stopped, out_of_memory
+from toy.interrupts import held
 
 PROG = "python -m toy.run"
 
@@ -102,15 +102,12 @@ def options_of(arguments: Sequence[str]) -> Options:
 def in_worker(processes: int, function: Callable[..., None], *arguments: Any) -> None:
     """Calls the function in one of the processes that will train, so that the parent does without torch.
 
-    They start here, and inherit that Ctrl-C is ignored: a terminal sends it to them too, but it is the parent's.
+    They start here, and no Ctrl-C reaches them: it is the parent's.
     """
     import joblib
 
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with held():
         calls = joblib.Parallel(n_jobs=processes, return_as="generator")([joblib.delayed(function)(*arguments)])
-    finally:
-        signal.signal(signal.SIGINT, before)
     list(calls)
 
 

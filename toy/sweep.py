@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.commandline import UsageError, choose, parse
+from theory.commandline import UsageError, choose, complain, parse, reason
+from theory.origin import origin
 from toy.cells import TUNING
 from toy.experiments import EXPERIMENTS
-from toy.failures import Lost, complain, reason
+from toy.failures import Lost
 
 if TYPE_CHECKING:
     from toy.conduct import Conductor, Results
@@ -105,7 +106,7 @@ def writable(directory: Path) -> None:
 def execute(options: Options, processes: int) -> int:
     """Plans, runs, writes and prints; the exit status."""
     from toy.cache import Cache
-    from toy.conduct import Conductor, circumstances
+    from toy.conduct import Conductor
 
     names = EXPERIMENTS if "all" in options.names else dict.fromkeys(options.names)
     seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
@@ -118,7 +119,7 @@ def execute(options: Options, processes: int) -> int:
     for name in names:
         begun = time.monotonic()
         results = conductor.conduct(EXPERIMENTS[name])
-        facts = circumstances() | {
+        facts = origin(" ".join([PROG, *sys.argv[1:]])) | {
             "seeds": seeds,
             "quick": options.quick,
             "seconds": round(time.monotonic() - begun, 1),

@@ -1,0 +1,45 @@
+"""Ctrl-C while workers start, and where Python drops what a signal's handler raises."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from toy import pool
+
+HELD = """
+import os, signal, subprocess, sys
+from toy.interrupts import held
+try:
+    with held():
+        child = subprocess.Popen([sys.executable, "-c", "input(); print('alive')"], stdin=-1, stdout=-1, text=True)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("in the block", flush=True)
+    print("lost")
+except KeyboardInterrupt:
+    print("raised after it")
+child.send_signal(signal.SIGINT)
+print(child.communicate("go\\n")[0].strip())
+"""
+
+
+def test_a_ctrl_c_waits_for_the_end_and_spares_who_was_started() -> None:
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["in the block", "raised after it", "alive"], done.stderr
+
+
+def test_a_ctrl_c_that_is_dropped_ends_the_work_when_the_next_task_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcomes(*_: object):
+        with contextlib.suppress(KeyboardInterrupt):  # as in a finaliser
+            signal.raise_signal(signal.SIGINT)
+        yield from ((0, None), (1, None))
+
+    monkeypatch.setattr(pool.joblib, "Parallel", lambda **_: outcomes)
+    before = signal.getsignal(signal.SIGINT)
+    ended = pool.run([])
+    assert next(ended) == (0, None)
+    with pytest.raises(KeyboardInterrupt):
+        next(ended)
+    assert signal.getsignal(signal.SIGINT) == before
