@@ -170,6 +170,15 @@ def test_results_are_published(finished: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(grids["none"][3, :2], expected, atol=0.51)
 
 
+def test_what_is_no_run_is_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'config.json'}: No such file or directory\n"
+    (tmp_path / "config.json").write_text('{"manifold": "ring"}')
+    assert publish.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path} is no finished run of images.train\n"
+    assert not [path for path in publish.RESULTS.iterdir() if path.stem == "ring"]
+
+
 def test_pictures_of_samples_are_of_the_samples() -> None:
     rows = torch.linspace(-1, 1, 2 * 3 * 16).view(2, 3, 1, 4, 4).numpy()
     picture = pictures.tiled(rows)
