@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
+import matplotlib
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from figures import results, style
 from figures.drawing import draw
 from theory.commandline import UsageError, choose, complain, parse
-from toy.interrupts import held
+from toy.interrupts import closing, held
 
 NAMES = (
     "fields",
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.processes < 1:
             raise UsageError(f"--processes must be at least 1; given {options.processes}")
         options.out.mkdir(parents=True, exist_ok=True)
-        style.use()
+        with matplotlib.rc_context():  # of this process; a script switches its own
+            style.use()
     except (UsageError, ValueError, OSError) as error:
         return complain(error, 2)
     if options.fresh:
@@ -90,11 +92,12 @@ def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
             drawn = joblib.Parallel(min(options.processes, len(names)), return_as="generator_unordered", batch_size=1)(
                 joblib.delayed(draw)(name, options.out) for name in names
             )
-        for name, complaint, seconds in drawn:
-            bars.advance(bar)
-            if complaint:
-                failures[name] = complaint
-            else:
+        with closing(drawn):
+            for name, complaint, seconds in drawn:
+                bars.advance(bar)
+                if complaint:
+                    failures[name] = complaint
+                    continue
                 console.print(f"{name:15} {seconds:6.1f} s  {results.named(options.out / name)}.png", highlight=False)
     return failures
 

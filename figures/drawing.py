@@ -7,6 +7,7 @@ import time
 import traceback
 from pathlib import Path
 
+import matplotlib
 import matplotlib.pyplot as plt
 
 from figures import results, style
@@ -19,7 +20,8 @@ def draw(name: str, out: Path) -> tuple[str, str, float]:
     style.OUT = out
     plt.switch_backend("Agg")
     try:
-        runpy.run_path(str(style.HERE / f"{name}.py"), run_name=f"figures.{name}")
+        with matplotlib.rc_context():
+            runpy.run_path(str(style.HERE / f"{name}.py"), run_name=f"figures.{name}")
     except (results.ResultsError, UsageError) as error:
         return name, str(error), 0.0
     except Exception as error:

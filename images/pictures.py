@@ -48,11 +48,11 @@ def grids(rows: dict[str, np.ndarray], title: str) -> Figure:
     wide = max(part.shape[1] / part.shape[0] for part in rows.values())
     below = wide > 2
     size = (8.0, (8.0 / wide + 0.4) * len(rows) + 0.4) if below else (3.2 * len(rows) * max(1.0, wide), 3.6)
-    figure, axes = plt.subplots(*((len(rows), 1) if below else (1, len(rows))), figsize=size, squeeze=False)
+    shape = (len(rows), 1) if below else (1, len(rows))
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="tight")
     for place, (name, part) in zip(axes.flat, rows.items(), strict=True):
         show(place, part, NAMES.get(name, name))
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
     return figure
 
 
@@ -74,6 +74,7 @@ def curves(table: pd.DataFrame, real: dict[str, float], batch: int) -> Figure:
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
     figure, places = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.6 * rows + 0.4), squeeze=False)
+    figure.set_layout_engine("none")
     for place in places.flat[len(shown) :]:
         place.axis("off")
     lines = {}

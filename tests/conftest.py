@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from tests.commands import TINY, Command
 from toy.run import main
+
+
+@pytest.fixture(autouse=True)
+def settings_are_kept() -> Iterator[None]:
+    """No command leaves matplotlib's settings changed: the next picture of the process would look different."""
+    before = mpl.rcParams.copy()
+    yield
+    changed = [name for name, value in before.items() if name != "backend" and mpl.rcParams[name] != value]
+    assert not changed
 
 
 @pytest.fixture

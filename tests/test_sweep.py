@@ -267,9 +267,13 @@ def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=300)
     assert process.returncode == 1
-    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    others = (
+        " jobs, ",
+        "resource_tracker",
+        "  warnings.warn(",
+    )  # progress; rarely loky's tracker, of a semaphore that is gone
+    (line,) = (line for line in said.splitlines() if not any(other in line for other in others))
     assert line.startswith("error: interrupted; what is done is kept")
-    assert "Traceback" not in said, said
     kept = files(tmp_path / "cache")
     assert 3 <= len(kept) < 16
     assert all(json.loads(text)["outcome"]["values"] for text, _ in kept.values())

@@ -109,6 +109,7 @@ def _draw(film: Film) -> tuple[Figure, Callable[[int], None]]:
     arms = list(film.samples)
     width, height = (len(arms) + 1) * (SIDE + GAP) + 0.75, TOP + 2 * SIDE + 0.7
     figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.set_layout_engine("none")
     FigureCanvasAgg(figure)
 
     def place(column: float, row: float, wide: float = SIDE) -> Axes:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -18,3 +22,14 @@ def held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+@contextmanager
+def closing(outcomes: Generator[T, None, None]) -> Iterator[Generator[T, None, None]]:
+    """Gives up joblib's outcomes when the block ends, without its warning that tasks were cancelled."""
+    try:
+        yield outcomes
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* have been cancelled")
+            outcomes.close()

@@ -83,6 +83,7 @@ def draw(config: dict, metrics: pd.DataFrame, summary: dict, arrays: Mapping[str
             coordinates, the points a regular grid.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
+    figure.set_layout_engine("none")
     _title(figure, config, summary, arrays["real"].shape[1])
     _samples(figure, config, summary, arrays)
     if config["generator"] == "gan":

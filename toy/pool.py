@@ -14,7 +14,7 @@ from theory.commandline import UsageError
 from toy.cache import Outcome
 from toy.cells import Task
 from toy.failures import Lost
-from toy.interrupts import held
+from toy.interrupts import closing, held
 
 PATIENCE = 10  # seconds in which a cluster has to answer
 
@@ -70,10 +70,11 @@ def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
             outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
                 joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
             )
-        for outcome in outcomes:
-            yield outcome
-            if interrupted:
-                raise KeyboardInterrupt
+        with closing(outcomes):
+            for outcome in outcomes:
+                yield outcome
+                if interrupted:
+                    raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -4,10 +4,13 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 
+import joblib
 import pytest
 
 from toy import pool
+from toy.interrupts import closing
 
 HELD = """
 import os, signal, subprocess, sys
@@ -43,3 +46,10 @@ def test_a_ctrl_c_that_is_dropped_ends_the_work_when_the_next_task_ends(monkeypa
     with pytest.raises(KeyboardInterrupt):
         next(ended)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_work_that_is_given_up_says_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    slow = joblib.Parallel(n_jobs=2, backend="threading", return_as="generator_unordered", batch_size=1)
+    with closing(slow(joblib.delayed(time.sleep)(0.2 * (i > 0)) for i in range(4))) as outcomes:
+        assert next(outcomes) is None
+    assert not [warning for warning in recwarn if "cancelled" in str(warning.message)]
