@@ -6,8 +6,8 @@ images alone, as the regularity does. Memory is the ratio of the peaks of what P
 
 lazy_term: what the score term adds to the mean step of the recipe digits, as a share of the step without it.
 
-Whatever is compared takes turns in this process, and time is the ratio of the least times of ROUNDS turns (on a CPU,
-times of one thread of this process, whatever else the machine does).
+Whatever is compared takes turns in this process, and the ratio of times is the median over turns (on a CPU, times of
+one thread of this process, whatever else the machine does).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ from images.peers import peer_of, randomise
 from images.recipes import COUPLINGS, RECIPES
 from images.trainer import Trainer
 
-BATCH, SIDE, ROUNDS = 4, 32, 6
+BATCH, SIDE, ROUNDS = 4, 32, 10
 LAZY_ROUNDS = 40
 
 
@@ -100,9 +101,8 @@ def ratios(network: Network, device: torch.device, rounds: int = ROUNDS) -> dict
     memory = peak(run_own, device) / peak(run_peer, device)  # and warm
     own.zero_grad()
     peer.zero_grad()
-    turns = [(seconds(run_own, device), seconds(run_peer, device)) for _ in range(rounds)]
-    first, second = map(min, zip(*turns, strict=True))
-    return {"time": round(first / second, 3), "memory": round(memory, 3)}
+    time = median(seconds(run_own, device) / seconds(run_peer, device) for _ in range(rounds))
+    return {"time": round(time, 3), "memory": round(memory, 3)}
 
 
 def compare(width: int = 128, device: str = "cpu", rounds: int = ROUNDS) -> dict[str, dict[str, dict[str, float]]]:
@@ -135,8 +135,9 @@ def lazy_term(rounds: int = LAZY_ROUNDS) -> dict[str, float]:
     for trainer in arms.values():
         steps(trainer)  # warm
     turns = [{name: seconds(partial(steps, arm), arm.device) for name, arm in arms.items()} for _ in range(rounds)]
-    least = {name: min(times[name] for times in turns) for name in arms}
-    return {name: round(least[name] / least["none"] - 1, 3) for name in arms if name != "none"}
+    return {
+        name: round(median(times[name] / times["none"] for times in turns) - 1, 3) for name in arms if name != "none"
+    }
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ from torch.utils.flop_counter import (
 
 from images import networks
 from images.denoisers.adm import ADM
+from images.denoisers.blocks import channels_last
 from images.denoisers.files import PUBLISHED
 from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
 from images.denoisers.song import SongConfig, SongUNet
@@ -186,11 +187,7 @@ def pair(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     """The recipe's networks in channels-last order, to which `.to` does nothing: it does not work without values."""
     made = networks.make(recipe)
     for network in made:
-        for module in network.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if parameter.ndim == 4:
-                    ordered = parameter.detach().contiguous(memory_format=torch.channels_last)
-                    setattr(module, name, nn.Parameter(ordered))
+        channels_last(network)
         network.to = lambda *_, network=network, **__: network  # type: ignore[method-assign]
     return made
 

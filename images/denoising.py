@@ -40,24 +40,25 @@ class Denoiser:
     high: float
     width: int = 16
     multipliers: tuple[int, ...] = (1,)
+    attention: bool = False
     steps: int = 1000
     batch: int = 64
     lr: float = 2e-3
 
     @classmethod
     def of(cls, recipe: Recipe) -> Denoiser:
-        """digits: one level, which costs little beside the small networks; photos: the
-        four levels of CIFAR10's network, thin, and trained briefly."""
+        """digits: one level without attention, which costs little beside the small networks; photos: the three levels
+        of CIFAR10's network, thin, and trained briefly."""
         shape = recipe.resolution, recipe.channels, recipe.classes, recipe.low, recipe.high
         if recipe.resolution == 8:
             return cls(recipe.source, *shape)
-        return cls(recipe.source, *shape, width=16, multipliers=(1, 2, 2), steps=150, batch=16)
+        return cls(recipe.source, *shape, multipliers=(1, 2, 2), attention=True, steps=150, batch=16)
 
     def network(self) -> SongUNet:
         """With random parameters."""
         channels = self.channels, self.channels
         shape = self.resolution, *channels, self.width, self.multipliers
-        return SongUNet(SongConfig(*shape, blocks=1, attention=(), classes=self.classes))
+        return SongUNet(SongConfig(*shape, 1, attention=(), middle_attention=self.attention, classes=self.classes))
 
     @property
     def file(self) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from images.denoisers.blocks import Block, Style, sinusoids, zeroed
+from images.denoisers.blocks import Block, Style, channels_last, sinusoids, zeroed
 from images.denoisers.limits import check_unet
 
 
@@ -97,6 +97,7 @@ class ADM(nn.Module):
                 self.decoder.append(Block(at, at, emb, style, resampling="up"))
         self.out_norm = style.norm(at)
         self.out_conv = zeroed(nn.Conv2d(at, config.channels_out, 3, padding=1))
+        channels_last(self)
 
     def forward(
         self, y: Float[Tensor, "b c h w"], t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
@@ -106,7 +107,7 @@ class ADM(nn.Module):
             emb = emb + self.labels(labels)
         emb = F.silu(emb)
         first, *encoder = self.encoder
-        skips = [first(y)]
+        skips = [first(y).contiguous(memory_format=torch.channels_last)]
         for block in encoder:
             skips.append(block(skips[-1], emb))
         x = skips[-1]

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from images.denoisers.blocks import BOX, Block, Style, border, resample, sinusoids, zeroed
+from images.denoisers.blocks import BOX, Block, Style, border, channels_last, resample, sinusoids, zeroed
 from images.denoisers.limits import check_unet
 
 
@@ -21,6 +21,7 @@ class SongConfig:
 
     resolution, channels_in, channels_out, width, multipliers, blocks, classes: as in ADMConfig.
     attention: the levels (0 the finest) with attention: after every block of the encoder, the last of the decoder.
+    middle_attention: after the first of the two blocks in the middle (all published networks have it).
     embedding: of the time: "positional" (DDPM++), or "fourier" with random frequencies (NCSN++).
     embedding_multiplier: the embedding starts with width * this many channels (1; NCSN++: 2).
     residual: the downsampled image is added to the encoder at every level (NCSN++).
@@ -37,6 +38,7 @@ class SongConfig:
     multipliers: tuple[int, ...] = (2, 2, 2)
     blocks: int = 4
     attention: tuple[int, ...] = (1,)
+    middle_attention: bool = True
     classes: int = 10
     embedding: Literal["positional", "fourier"] = "positional"
     embedding_multiplier: int = 1
@@ -93,7 +95,7 @@ class SongUNet(nn.Module):
                 self.encoder.append(Block(at, wide, emb, style, heads=int(level in config.attention)))
                 at = wide
                 skips.append(at)
-        self.middle = nn.ModuleList([Block(at, at, emb, style, heads=1), Block(at, at, emb, style)])
+        self.middle = nn.ModuleList([Block(at, at, emb, style, heads) for heads in (int(config.middle_attention), 0)])
         self.decoder = nn.ModuleList()
         for level, wide in reversed(list(enumerate(widths))):
             if level < len(widths) - 1:
@@ -104,6 +106,7 @@ class SongUNet(nn.Module):
                 at = wide
         self.out_norm = style.norm(at)
         self.out_conv = zeroed(nn.Conv2d(at, config.channels_out, 3, padding=1))
+        channels_last(self)
 
     def embed(
         self, t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None, dtype: torch.dtype
@@ -128,7 +131,7 @@ class SongUNet(nn.Module):
         emb = self.embed(t, labels, y.dtype)
         first, *encoder = self.encoder
         inputs = iter(self.inputs)
-        image, skips = y, [first(y)]
+        image, skips = y, [first(y).contiguous(memory_format=torch.channels_last)]
         for block in encoder:
             skips.append(block(skips[-1], emb))
             if block.resampling and self.config.residual:
