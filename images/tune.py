@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-from images.failures import Diverged
+from images.failures import CheckpointError, Diverged
 from images.inputs import real_images, score_model
 from images.publish import RESULTS
 from images.recipes import RECIPES, Recipe
@@ -87,14 +88,19 @@ def best(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
     return {arm: found[arm].idxmin() for arm in table["arm"].unique()}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        options = parse(Options, None, PROG)
+        options = parse(Options, arguments, PROG)
         choose(options.recipe, JUDGED, "recipe")
     except (UsageError, ValueError) as error:
         return complain(error, 2)
     directory = options.out or Path("runs") / f"tune-{options.recipe}"
-    table = tune(RECIPES[options.recipe], directory, options.cache, options.processes)
+    try:
+        table = tune(RECIPES[options.recipe], directory, options.cache, options.processes)
+    except KeyboardInterrupt:
+        return complain("interrupted; the same command goes on from there", 1)
+    except CheckpointError as error:
+        return complain(f"{error}; delete it, or give another --out", 2)
     table.to_csv(RESULTS / f"{options.recipe}-tuning.csv", index=False, float_format="%.6g")
     print(means(table).to_string(float_format=lambda number: f"{number:.4g}"))
     for arm, (rate, weight) in best(table).items():

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from images import data, evaluate, sample, scores, train
+from images import data, evaluate, sample, scores, train, tune
 from images.denoisers import files
 from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
+from images.failures import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,24 @@ def test_other_commands(
     command: object, arguments: str, said: str, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main([part.format(made=made) for part in arguments.split()]) == 2  # type: ignore[attr-defined]
+    one_line(capsys.readouterr().err, said)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "status"),
+    [
+        (CheckpointError("c.pt is from another configuration"), "c.pt is from another configuration; delete it, or", 2),
+        (KeyboardInterrupt(), "interrupted; the same command goes on from there", 1),
+    ],
+)
+def test_a_search_that_cannot_go_on(
+    error: BaseException, said: str, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(tune, "tune", fails)
+    assert tune.main(["--recipe", "digits"]) == status
     one_line(capsys.readouterr().err, said)
 
 
