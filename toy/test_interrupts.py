@@ -15,6 +15,7 @@ from toy.interrupts import closing
 HELD = """
 import os, signal, subprocess, sys
 from toy.interrupts import held
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 try:
     with held():
         child = subprocess.Popen([sys.executable, "-c", "input(); print('alive')"], stdin=-1, stdout=-1, text=True)

@@ -13,7 +13,7 @@ from theory.levels import Interval
 from theory.manifolds import Law, make
 from toy.classes import Classes
 from toy.config import Arm, Config
-from toy.term import LARGEST, ScoreTerm
+from toy.term import LARGEST, ScoreTerm, budget
 
 SEEDS, BATCH = (0, 1, 2), 16
 torch.set_num_threads(1)
@@ -128,6 +128,7 @@ def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.3 if tv < 0.2 else math.inf
 
     monkeypatch.setattr("toy.term.lambda_for_bias", answer)
+    monkeypatch.setattr("toy.term.budget", budget.__wrapped__)  # what was found before is not asked again
     budgeted = {"weight_rule": "budget", "manifold": "weighted", "smart": Arm(1e-3, 0.1)}
     assert term(weight=0.1, **budgeted, smart_decoupled=Arm(1e-3, 0.1)).weight == 0.3
     assert asked == [(repr(make("weighted")), Interval(CONFIG.low, CONFIG.high), 0.1)]
