@@ -15,7 +15,7 @@
 #
 # A class-conditional GAN of 8 x 8 digits without the score term, with the paper's coupling and decoupled, in two games:
 # the non-saturating one without penalties, and the relativistic one with R1 and R2. The score is a denoiser trained on
-# the same digits; each arm has the learning rate and the weight tuned for it on a seed of its own
+# the same digits; each arm has the learning rate and the weight that did best on four seeds that no comparison uses
 # (`images/results/*-tuning.csv`). This is a small stand-in for the paper's image experiments: nothing about its image
 # results follows from it.
 

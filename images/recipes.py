@@ -218,12 +218,12 @@ WHOLE = (
 
 DIGITS = Recipe(
     width=16, couplings=COUPLINGS, seeds=4, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3), weight=0.3,
-    decoupled_weight=0.3, save_every=300, evaluate_every=100,
+    decoupled_weight=0.1, save_every=300, evaluate_every=100,
 )  # fmt: skip
 """Rates and weights of both recipes of digits: `python -m images.tune`, results/digits-tuning.csv."""
 VANILLA = dataclasses.replace(
     DIGITS, recipe="digits-vanilla", loss="non-saturating", penalty_every=1_000_000, gamma=(0.0, 0.0),
-    rates=(0.5, 1.0, 1.0), weight=1.0, decoupled_weight=0.3,
+    rates=(2.0, 2.0, 2.0), weight=1.0,
 )  # fmt: skip
 """The game of Goodfellow et al. 2014: a discriminator that nothing holds back, samples off the digits."""
 PHOTOS = Recipe(

@@ -25,7 +25,7 @@ from images.runs import Job, run
 from theory.commandline import UsageError, choose, complain, parse
 
 PROG = "python -m images.tune"
-RATES = (0.5, 1.0, 2.0)  # times the recipe's learning rate
+RATES = (0.5, 1.0, 2.0, 4.0)  # times the recipe's learning rate
 WEIGHTS = {"none": (0.0,), "paper": (0.1, 0.3, 1.0), "decoupled": (0.03, 0.1, 0.3)}
 SEEDS = (1000, 1001, 1002, 1003)
 METRIC = "frechet_distance"
