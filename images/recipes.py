@@ -217,7 +217,7 @@ WHOLE = (
 )  # fmt: skip
 
 DIGITS = Recipe(
-    width=16, couplings=COUPLINGS, seeds=4, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3), weight=0.3,
+    width=16, couplings=COUPLINGS, seeds=8, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3), weight=0.3,
     decoupled_weight=0.1, save_every=300, evaluate_every=100,
 )  # fmt: skip
 """Rates and weights of both recipes of digits: `python -m images.tune`, results/digits-tuning.csv."""
