@@ -225,7 +225,7 @@ VANILLA = dataclasses.replace(
     DIGITS, recipe="digits-vanilla", loss="non-saturating", penalty_every=1_000_000, gamma=(0.0, 0.0),
     rates=(2.0, 2.0, 2.0), weight=1.0,
 )  # fmt: skip
-"""The game of Goodfellow et al. 2014: a discriminator that nothing holds back, samples off the digits."""
+"""The game of Goodfellow et al. 2014: a discriminator that nothing holds back."""
 PHOTOS = Recipe(
     recipe="photos", resolution=32, channels=3, classes=2, generator="r3gan", width=24, latent=16,
     couplings=("none", "decoupled"), images=640, batch=16, penalty_every=1, gamma=(0.05, 0.05), lr=(2e-4, 5e-5),
