@@ -198,7 +198,7 @@ def logarithmic(panel: Axes, ticks: list[int]) -> None:
     panel.yaxis.set_minor_locator(NullLocator())
 
 
-figure = plt.figure(figsize=(style.COLUMN, 6.4))
+figure = plt.figure(figsize=(style.COLUMN, 6.0))
 top, middle, low, bottom = figure.subfigures(4, 1, height_ratios=[2.04, 1.56, 1.5, 1.4])  # type: ignore[misc]
 panels = top.subplots(4, 2, width_ratios=[10, FRAMES], gridspec_kw={"wspace": 0.12})
 for (left, right), arm in zip(panels, ["real", *ARMS], strict=True):
@@ -219,10 +219,11 @@ for panel, (name, game) in zip(curves, games.items(), strict=True):
     for arm, look in ARMS.items():
         wide = game.per_seed[arm, "frechet_held_out"]
         seen = wide.index * game.batch / 1000
-        panel.plot(seen, wide, color=look.colour, lw=0.4, alpha=0.5)
+        kept = wide.loc[:, wide.iloc[-1] <= 10 * level]
+        panel.fill_between(seen, kept.min(axis=1), kept.max(axis=1), color=look.colour, alpha=0.15, lw=0)
         panel.plot(seen, wide.median(axis=1), look.line, marker=look.marker, color=look.colour, label=look.label)
     panel.axhline(level, color=style.NOTE, lw=0.7, zorder=1)
-    panel.set_title(f"{GAMES[name]}: median")
+    panel.set_title(GAMES[name])
     panel.set_xlabel("thousand real images seen")
     logarithmic(panel, [10, 20, 30, 50])
     panel.set_ylim(9, 60)
@@ -287,9 +288,10 @@ style.save(
     told in samples of 8 by 8 digits, neither in the game without penalties (Fréchet distance in digits features, to
     held-out digits, {ends("digits-vanilla", "frechet_held_out", 1)} without it, with the paper's coupling and
     decoupled; recall {ends("digits-vanilla", "recall", 2)}; beside these {lost} of {seeds} decoupled runs
-    collapsed, and none of the others) nor in the relativistic game with R1 and R2 (distance
-    {ends("digits", "frechet_held_out", 1)}; recall {ends("digits", "recall", 2)}), where real training digits have
-    {level:.1f}; without penalties it helps at the recipe's rate, and the plain arm catches up at twice that.""",
+    collapsed, and none of the others; a line is the median, its band the range of the rest) nor in the relativistic
+    game with R1 and R2 (distance {ends("digits", "frechet_held_out", 1)}; recall {ends("digits", "recall", 2)}), where
+    real training digits have {level:.1f}; without penalties it helps at the recipe's rate, and the plain arm catches up
+    at twice that.""",
     data,
     [game.source for game in games.values()],
 )
