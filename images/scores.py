@@ -93,6 +93,8 @@ def describe(path: Path, loaded: Loaded) -> str:
     score = loaded.score
     config, network = score.network.config, type(score.network).__name__
     preconditioning = f"DDPM, schedule {score.schedule}" if isinstance(score, DDPMScore) else "EDM"
+    sides = [f"at {config.resolution >> level}" for level in config.attention]
+    middle = ["in the middle"] if getattr(config, "middle_attention", True) else []
     facts = {
         "file": f"{path} ({os.path.getsize(path) / 2**20:.1f} MiB)",
         "family": f"{loaded.family}, {loaded.name}",
@@ -101,8 +103,8 @@ def describe(path: Path, loaded: Loaded) -> str:
         "images": f"{config.channels_in} x {config.resolution} x {config.resolution}, "
         + (f"{config.classes} classes" if config.classes else "unconditional"),
         "widths": " ".join(str(config.width * multiplier) for multiplier in config.multipliers)
-        + f", {config.blocks} blocks a level, attention at "
-        + (" ".join(str(config.resolution >> level) for level in config.attention) or "the middle alone"),
+        + f", {config.blocks} blocks a level, attention: "
+        + (", ".join([*sides, *middle]) or "none"),
         "preconditioning": preconditioning,
         "sigma/alpha": f"{score.interval.low:.5g} to {score.interval.high:.5g}",
     }

@@ -157,6 +157,19 @@ def test_our_own_files_come_back_bit_for_bit(
     assert list(tmp_path.iterdir()) == [tmp_path / "score.pt"]
 
 
+@pytest.mark.parametrize(
+    ("levels", "middle", "said"),
+    [((1,), True, "at 4, in the middle"), ((1,), False, "at 4"), ((), True, "in the middle"), ((), False, "none")],
+)
+def test_where_a_network_attends_is_told(
+    levels: tuple[int, ...], middle: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = SongConfig(8, 1, 1, 8, (1, 1), blocks=1, attention=levels, middle_attention=middle, classes=0)
+    save(EDMScore(SongUNet(config)), tmp_path / "score.pt")
+    assert main([str(tmp_path / "score.pt")]) == 0
+    assert f"1 blocks a level, attention: {said}\n" in capsys.readouterr().out
+
+
 def test_published_files_are_known_by_their_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of tiny networks in the published ones' place, since those weigh gigabytes."""
     config = ADMConfig(8, width=32, multipliers=(1, 2), blocks=1, attention=(1,), classes=CLASSES, heads=4,
