@@ -75,7 +75,7 @@ class Game(NamedTuple):
     """A recipe's results."""
 
     per_seed: dict[tuple[str, str], pd.DataFrame]  # (arm, metric): a row a step, a column a seed
-    tuned: pd.DataFrame  # of the seeds that chose: arm, rate, weight, value, the mean over seeds
+    tuned: pd.DataFrame  # of each arm and rate at its best weight: arm, rate, weight, mean over the seeds that chose
     real: dict[str, float]
     batch: int
     samples: dict[str, np.ndarray]
@@ -95,7 +95,8 @@ def load(name: str) -> Game:
             )
             for arm, metric in product(ARMS, METRICS)
         }
-        tuned = tried.groupby(["arm", "rate", "weight"], sort=False)["value"].mean().reset_index()
+        means = tried.groupby(["arm", "rate", "weight"], sort=False)["value"].mean().reset_index(name="mean")
+        tuned = means.loc[means.groupby(["arm", "rate"], sort=False)["mean"].idxmin()]
         source = (
             f"images/results/{name}.csv and {name}-samples.npz ({facts['command']}, commit {facts['commit']}) and "
             f"{name}-tuning.csv (python -m images.tune --recipe {name})"
@@ -140,9 +141,7 @@ for name, game in games.items():
         wide = game.per_seed[arm, "frechet_held_out"]
         curve = wide.reset_index().melt("step", var_name="seed", value_name="value")
         rows += curve.assign(game=name, arm=arm, metric="frechet_held_out of a seed").to_dict("records")
-    best = game.tuned.loc[game.tuned.groupby(["arm", "rate"], sort=False)["value"].idxmin()]
-    best = best.rename(columns={"value": "mean"})
-    rows += best.assign(game=name, metric="frechet_distance in tuning, at the best weight").to_dict("records")
+    rows += game.tuned.assign(game=name, metric="frechet_distance in tuning, at the best weight").to_dict("records")
 data = pd.DataFrame(rows)[
     ["game", "arm", "metric", "rate", "weight", "seed", "step", "value", "mean", "low", "high", "outcome"]
 ]
@@ -156,16 +155,18 @@ def outcomes(game: str, *metrics: str) -> set[str]:
 
 level = games["digits"].real["frechet_held_out"]
 last = {(name, arm): game.per_seed[arm, "frechet_held_out"].iloc[-1] for name, game in games.items() for arm in ARMS}
-collapsed = {place: int((values > 10 * level).sum()) for place, values in last.items()}
+fell = {place: values > 10 * level for place, values in last.items()}  # by seed
+collapsed = {place: int(which.sum()) for place, which in fell.items()}
+collapses = [{"game": name, "arm": arm, "metric": "collapsed", "mean": n} for (name, arm), n in collapsed.items()]
+data = pd.concat([data, pd.DataFrame(collapses)], ignore_index=True)
 assert all(game.real["frechet_held_out"] == level for game in games.values())
 assert all(outcomes(name, *METRICS) == {"undecided"} for name in GAMES)
+assert all(ended.high["digits", arm, "frechet_held_out"] < level for arm in ARMS)
 assert {place for place, count in collapsed.items() if count} == {("digits-vanilla", "decoupled")}
 lost = collapsed["digits-vanilla", "decoupled"]
-tuned = {
-    arm: games["digits-vanilla"].tuned.query("arm == @arm").groupby("rate")["value"].min().to_dict() for arm in ARMS
-}
-assert all(tuned[arm][1.0] < tuned["none"][1.0] for arm in SCORED)
-assert tuned["none"][2.0] < min(tuned[arm][1.0] for arm in SCORED)
+tuned = games["digits-vanilla"].tuned.set_index(["arm", "rate"])["mean"]
+assert all(tuned[arm, 1.0] < tuned["none", 1.0] for arm in SCORED)
+assert tuned["none", 2.0] < min(tuned[arm, 1.0] for arm in SCORED)
 
 # %% [markdown]
 # ## The picture
@@ -209,8 +210,8 @@ for (left, right), arm in zip(panels, ["real", *ARMS], strict=True):
     left.text(-0.03, 0.5, label.replace(" ", "\n", 1), color=colour, ha="right", va="center", transform=left.transAxes)
     frames = plain.samples[f"interpolation-{arm if arm in ARMS else 'none'}"][::ROWS, ::2][:ROWS, :FRAMES]
     show(right, frames if arm in ARMS else np.zeros_like(frames))  # an empty place beside the real digits
-    if arm in ARMS and last["digits-vanilla", arm].iloc[0] > 10 * level:
-        left.text(0.5, 0.5, "this run collapsed: blank", ha="center", va="center", transform=left.transAxes)
+    if arm in ARMS and fell["digits-vanilla", arm].iloc[0]:
+        left.text(0.5, 0.5, "this run collapsed", ha="center", va="center", transform=left.transAxes)
 panels[0, 1].text(0.5, 0, "from latent\nto latent", ha="center", fontweight="bold", transform=panels[0, 1].transAxes)
 panels[0, 0].set_title("samples of the game without penalties", pad=3)
 
@@ -219,7 +220,7 @@ for panel, (name, game) in zip(curves, games.items(), strict=True):
     for arm, look in ARMS.items():
         wide = game.per_seed[arm, "frechet_held_out"]
         seen = wide.index * game.batch / 1000
-        kept = wide.loc[:, wide.iloc[-1] <= 10 * level]
+        kept = wide.loc[:, ~fell[name, arm]]
         panel.fill_between(seen, kept.min(axis=1), kept.max(axis=1), color=look.colour, alpha=0.15, lw=0)
         panel.plot(seen, wide.median(axis=1), look.line, marker=look.marker, color=look.colour, label=look.label)
     panel.axhline(level, color=style.NOTE, lw=0.7, zorder=1)
@@ -235,7 +236,7 @@ curves[0].text(0.97, 0.97, gone, color=ARMS["decoupled"].colour, ha="right", va=
 
 for panel, (name, game) in zip(low.subplots(1, 2, sharey=True), games.items(), strict=True):
     for arm, look in ARMS.items():
-        found = game.tuned[game.tuned.arm == arm].groupby("rate")["value"].min()
+        found = game.tuned[game.tuned.arm == arm].set_index("rate")["mean"]
         panel.plot(found.index, found, look.line, marker=look.marker, color=look.colour)
         panel.plot(found.idxmin(), found.min(), look.marker, color=look.colour, ms=6, mfc="none")
     panel.set_title(f"{GAMES[name]}: how tuned")
@@ -277,8 +278,8 @@ forest[0].set_yticks([np.mean([places[name, arm] for arm in SCORED]) for name in
 # %%
 def ends(game: str, metric: str, digits: int) -> str:
     """The means of the arms after the last step, over runs that have not collapsed."""
-    kept = {arm: games[game].per_seed[arm, metric].iloc[-1][last[game, arm] <= 10 * level] for arm in ARMS}
-    return ", ".join(f"{values.mean():.{digits}f}" for values in kept.values())
+    kept = (games[game].per_seed[arm, metric].iloc[-1][~fell[game, arm]] for arm in ARMS)
+    return ", ".join(f"{values.mean():.{digits}f}" for values in kept)
 
 
 style.save(

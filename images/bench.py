@@ -101,8 +101,8 @@ def ratios(network: Network, device: torch.device, rounds: int = ROUNDS) -> dict
     memory = peak(run_own, device) / peak(run_peer, device)  # and warm
     own.zero_grad()
     peer.zero_grad()
-    time = median(seconds(run_own, device) / seconds(run_peer, device) for _ in range(rounds))
-    return {"time": round(time, 3), "memory": round(memory, 3)}
+    turns = [seconds(run_own, device) / seconds(run_peer, device) for _ in range(rounds)]
+    return {"time": round(median(turns), 3), "memory": round(memory, 3)}
 
 
 def compare(width: int = 128, device: str = "cpu", rounds: int = ROUNDS) -> dict[str, dict[str, dict[str, float]]]:

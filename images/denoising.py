@@ -58,7 +58,8 @@ class Denoiser:
         """With random parameters."""
         channels = self.channels, self.channels
         shape = self.resolution, *channels, self.width, self.multipliers
-        return SongUNet(SongConfig(*shape, 1, attention=(), middle_attention=self.attention, classes=self.classes))
+        config = SongConfig(*shape, blocks=1, attention=(), middle_attention=self.attention, classes=self.classes)
+        return SongUNet(config)
 
     @property
     def file(self) -> str:

@@ -83,6 +83,20 @@ def test_networks_compute_what_diffusers_computes(make: Any, layout: torch.memor
     torch.testing.assert_close(last.grad, peer.time_embedding.linear_1.weight.grad, rtol=1e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("make", [adm, song], ids=["adm", "song"])
+def test_every_block_works_channels_last(make: Any, channels: int) -> None:
+    network = make(channels_in=channels)
+    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    seen = []
+    for block in blocks:
+        block.register_forward_hook(lambda _, given, made: seen.extend([given[0], made]))
+    network(randn(2, channels, 8, 8), torch.tensor([3.0, 700.0]))
+    assert len(seen) == 2 * len(blocks)
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4]
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in [*seen, *kernels])
+
+
 @pytest.mark.parametrize(
     ("network", "parameters"),
     [

@@ -9,6 +9,7 @@ import math
 import threading
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -206,6 +207,18 @@ def test_curves_show_arms_and_the_floor() -> None:
     first, second = figure.axes
     assert [len(place.lines) for place in (first, second)] == [9, 10]
     plt.close(figure)
+
+
+def test_pictures_do_not_depend_on_the_settings_of_the_process() -> None:
+    """A layout that is switched on for all figures would meet theirs, and be warned of: an error here."""
+    rows = [{"arm": "none", "seed": seed, "step": 10, "metric": "recall", "value": 1.0} for seed in (0, 1)]
+    with mpl.rc_context({"figure.constrained_layout.use": True}):
+        for figure in (
+            pictures.grids({"real": np.zeros((2, 2, 1, 4, 4), np.float32)}, "title"),
+            pictures.curves(pd.DataFrame(rows), {}, 8),
+        ):
+            figure.draw_without_rendering()
+            plt.close(figure)
 
 
 # Progress

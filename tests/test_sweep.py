@@ -267,11 +267,8 @@ def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=300)
     assert process.returncode == 1
-    others = (
-        " jobs, ",
-        "resource_tracker",
-        "  warnings.warn(",
-    )  # progress; rarely loky's tracker, of a semaphore that is gone
+    # progress; rarely loky's tracker, of a semaphore that is gone
+    others = " jobs, ", "resource_tracker", "  warnings.warn("
     (line,) = (line for line in said.splitlines() if not any(other in line for other in others))
     assert line.startswith("error: interrupted; what is done is kept")
     kept = files(tmp_path / "cache")

@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -144,6 +145,12 @@ def test_every_formula_can_be_set():
 def test_same_bytes_twice():
     run = a_run(("smart",), seeds=1)
     assert png(draw(*run)) == png(draw(*run))
+
+
+def test_it_does_not_depend_on_the_settings_of_the_process():
+    """A layout that is switched on for all figures would find no grid here, and warn: an error."""
+    with mpl.rc_context({"figure.constrained_layout.use": True}):
+        draw(*a_run()).draw_without_rendering()
 
 
 def test_curves_end_at_the_summary_s_values():

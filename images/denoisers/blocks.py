@@ -118,7 +118,8 @@ def zeroed(layer: nn.Module) -> Any:
 def channels_last(network: nn.Module) -> None:
     """Lays out the kernels of all convolutions channels last: what they give, and so all that follows, is then too.
 
-    On a CPU this is the order in which a convolution works; others it copies.
+    On a CPU this is the order in which a convolution works; others it copies. Kernels of one channel have no order:
+    where images have one, what the first convolution gives must be laid out too.
     """
     for module in network.modules():
         for name, kernel in module.named_parameters(recurse=False):
