@@ -36,7 +36,7 @@ bench: $(READY)
 	$(BIN)/python -m figures.bench
 
 mutants: $(READY)
-	$(BIN)/python -m theory.mutants
+	$(BIN)/python -m tests.mutation
 
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is wanted; given: " + sys.version.split()[0] + " (make PYTHON=python3.11 run)")'

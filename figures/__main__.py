@@ -19,10 +19,12 @@ import matplotlib
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from figures import results, style
-from figures.drawing import draw
-from theory.commandline import UsageError, choose, complain, parse
-from toy.interrupts import closing, held
+from figures.tools import results, style
+from figures.tools.render import draw
+from theory.common.checks import choose
+from theory.common.commandline import complain, parse
+from theory.common.errors import UsageError
+from toy.jobs.interrupts import closing, held
 
 NAMES = (
     "fields",

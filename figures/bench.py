@@ -18,10 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from figures import results
-from theory.commandline import UsageError, choose, complain, parse
-from theory.origin import origin
-from toy import files
+from figures.tools import results
+from theory.common import files
+from theory.common.checks import choose
+from theory.common.commandline import complain, parse
+from theory.common.errors import UsageError
+from theory.common.provenance import origin
 
 ROOMS = ("theory", "toy", "images")
 TIMES = {"toy": ("--only", "share_width_64", "share_width_128", "cost_width_64")}  # what a quick run leaves of a room's

@@ -24,8 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from figures import results, style
-from toy.statistics import ratio
+from figures.tools import results, style
+from theory.common.statistics import ratio
 
 style.use()
 

@@ -26,8 +26,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from figures import results, style
-from theory.claims_s import game_and_mass, mixed_carriers, random_law, sharp_bound
+from figures.tools import results, style
+from theory.claims.saturation import game_and_mass, mixed_carriers, random_law, sharp_bound
 from theory.divergences import Carrier, Measure, jensen_shannon, on_common_measure
 
 torch.set_num_threads(1)

@@ -30,8 +30,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from figures import results, style
-from toy.statistics import compare, interval
+from figures.tools import results, style
+from theory.common.statistics import compare, interval
 
 style.use()
 

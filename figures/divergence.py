@@ -28,8 +28,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from figures import results, style
-from theory.claims_p_kl import divergence_and_information, integrated_loss
+from figures.tools import results, style
+from theory.claims.information import divergence_and_information, integrated_loss
 from theory.manifolds import Box, Gaussians
 
 torch.set_num_threads(1)

@@ -24,13 +24,13 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from figures import results, style
+from figures.tools import results, style
+from theory.common.statistics import interval
 from theory.equilibrium import equilibrium
-from toy.cells import Setting, entries
-from toy.experiments import EXPERIMENTS
-from toy.predicted import points_of, shares
-from toy.statistics import interval
-from toy.trainer import Trainer
+from toy.sweep.design import Setting, entries
+from toy.sweep.experiments import EXPERIMENTS
+from toy.sweep.predicted import points_of, shares
+from toy.training.gan import Trainer
 
 torch.set_num_threads(1)
 style.use()

@@ -28,12 +28,12 @@ import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
-from figures import results, style
+from figures.tools import results, style
 from theory.manifolds import Law
 from toy.config import Config
-from toy.picture import START_COLOUR, STRENGTHS
-from toy.pulls import Lattice, Square, adversarial
-from toy.trainer import Trainer
+from toy.explore.pulls import Lattice, Square, adversarial
+from toy.pictures.run_figure import START_COLOUR, STRENGTHS
+from toy.training.gan import Trainer
 
 torch.set_num_threads(1)
 style.use()

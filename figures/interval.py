@@ -25,13 +25,13 @@
 import pandas as pd
 import torch
 
-from figures import results, style
-from theory.claims_p import push
-from theory.critical import critical_nsr
+from figures.tools import results, style
+from theory.claims.squared_distance import push
+from theory.common.statistics import interval
+from theory.critical_noise import critical_nsr
 from theory.levels import index_interval
 from theory.manifolds import Sphere
-from toy.experiments import INTERVALS
-from toy.statistics import interval
+from toy.sweep.experiments import INTERVALS
 
 torch.set_num_threads(1)
 style.use()

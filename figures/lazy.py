@@ -26,9 +26,9 @@ import pandas as pd
 import torch
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from figures import results, style
-from theory.claims_l import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
-from toy.statistics import interval
+from figures.tools import results, style
+from theory.claims.lazy import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
+from theory.common.statistics import interval
 
 torch.set_num_threads(1)
 style.use()

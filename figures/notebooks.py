@@ -15,9 +15,11 @@ from pathlib import Path
 from rich.progress import track
 
 from figures.__main__ import NAMES
-from figures.results import ROOT, ended
-from figures.style import HERE
-from theory.commandline import UsageError, choose, complain, parse
+from figures.tools.results import ROOT, ended
+from figures.tools.style import HERE
+from theory.common.checks import choose
+from theory.common.commandline import complain, parse
+from theory.common.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from figures import results, style
-from theory.claims_p import FACES, OFF, ON, Case, Face
+from figures.tools import results, style
+from theory.claims.squared_distance import FACES, OFF, ON, Case, Face
 from theory.manifolds import Sphere
 from theory.regularity import pointwise_loss
 

@@ -22,9 +22,9 @@
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from figures import results, style
-from toy.experiments import GAMMA
-from toy.statistics import interval
+from figures.tools import results, style
+from theory.common.statistics import interval
+from toy.sweep.experiments import GAMMA
 
 style.use()
 

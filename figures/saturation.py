@@ -23,7 +23,7 @@ import math
 import pandas as pd
 import torch
 
-from figures import results, style
+from figures.tools import results, style
 from theory.divergences import gaussian_mmd_squared, wasserstein
 from theory.manifolds import Segment
 from theory.regularity import pointwise_loss

@@ -25,15 +25,15 @@ import pandas as pd
 import torch
 from matplotlib.lines import Line2D
 
-from figures import results, style
-from theory.claims_p_kl import gaussian_rule, perturbations
+from figures.tools import results, style
+from theory.claims.information import gaussian_rule, perturbations
+from theory.common.statistics import interval
 from theory.levels import Interval, Level
 from theory.manifolds import Sphere, make
 from theory.regularity import EpsModel, eps_model_of, score_matching_loss
-from toy.denoiser import cached_denoiser
-from toy.experiments import SPACE
-from toy.scores import perturbed, score_error
-from toy.statistics import interval
+from toy.sweep.experiments import SPACE
+from toy.training.denoiser import cached_denoiser
+from toy.training.score_models import perturbed, score_error
 
 torch.set_num_threads(1)
 style.use()

@@ -29,10 +29,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from figures import results, style
+from figures.tools import results, style
+from theory.common.statistics import interval
 from toy.config import PRESETS
-from toy.film import shoot
-from toy.statistics import interval
+from toy.jobs.film import shoot
 
 style.use()
 

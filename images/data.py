@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from theory.commandline import UsageError, complain, parse, reason
+from theory.common.commandline import complain, parse, reason
+from theory.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from images.sources import Item, Source
+    from images.datasets.sources import Item, Source
 
 PROG = "python -m images.data"
 SMALLEST, LARGEST = 8, 1024
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(Options, arguments, PROG)
         if options.dest.exists() and not options.overwrite:
             raise UsageError(f"{options.dest} exists: --overwrite replaces it")
-        from images.archive import Archive, write
+        from images.datasets.archive import Archive, write
 
         source = find(options)
         write(options.dest, watched(source))
@@ -85,7 +86,7 @@ def find(options: Options) -> Source:
     Raises:
         UsageError: there is none; an option that it has no use for. Others: as the source's.
     """
-    from images import sources
+    from images.datasets import sources
 
     path = Path(options.source)
     known = options.source in ("digits", "photos")

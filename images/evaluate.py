@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from theory.commandline import UsageError, complain, parse, reason
+from theory.common.commandline import complain, parse, reason
+from theory.common.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from images.dataset import Images
-    from images.features import Features
-    from images.references import Reference
+    from images.datasets.dataset import Images
+    from images.metrics.features import Features
+    from images.metrics.references import Reference
 
 PROG = "python -m images.evaluate"
 PUBLISHED = 50_000  # images that a FID is computed with; with fewer it comes out larger
@@ -110,8 +111,8 @@ def evaluate(options: Options) -> dict[str, Any]:
     Raises:
         ValueError: files that are damaged or do not fit each other, in one line.
     """
-    from images.parallel import usable
-    from images.references import read_reference
+    from images.metrics.references import read_reference
+    from images.training.parallel import usable
 
     device = usable(options.device)
     samples = read(options.samples)
@@ -127,10 +128,10 @@ def read(path: Path) -> Images:
     Raises:
         FileError: as their readers.
     """
-    from images import sources
-    from images.dataset import Images
-    from images.denoisers.pickles import FileError
-    from images.references import read_samples
+    from images.datasets import sources
+    from images.datasets.dataset import Images
+    from images.metrics.references import read_samples
+    from theory.common.errors import FileError
 
     if path.suffix == ".zip":
         return Images.open(path)
@@ -143,8 +144,8 @@ def read(path: Path) -> Images:
 
 def check_fit(samples: Images, against: Images | Reference) -> None:
     """FileError unless the samples can be compared with the reference: resolution, channels, classes."""
-    from images.dataset import Images
-    from images.denoisers.pickles import FileError
+    from images.datasets.dataset import Images
+    from theory.common.errors import FileError
 
     shape = list(samples.shape)
     if not isinstance(against, Images):
@@ -157,7 +158,7 @@ def check_fit(samples: Images, against: Images | Reference) -> None:
 
 
 def load(options: Options) -> Any:
-    from images.features import Inception, digits_classifier
+    from images.metrics.features import Inception, digits_classifier
 
     if options.inception is not None:
         return Inception(options.inception, options.trust_torchscript)
@@ -170,11 +171,11 @@ def compare(samples: Images, against: Images | Reference, network: Features, opt
     Raises:
         FileError: a reference of other features.
     """
-    from images import distances
-    from images.dataset import Images
-    from images.denoisers.pickles import FileError
-    from images.features import DigitsClassifier, extract
-    from images.references import save_reference
+    from images.datasets.dataset import Images
+    from images.metrics import distances
+    from images.metrics.features import DigitsClassifier, extract
+    from images.metrics.references import save_reference
+    from theory.common.errors import FileError
 
     def features(images: Any, what: str) -> Tensor:
         with progress(what) as watch:

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 import tyro
 
-from images.dataset import to_uint8
-from images.experiment import arranged
-from images.files import replacing
-from images.inputs import real_images
+from images.datasets.dataset import to_uint8
 from images.recipes import Recipe, from_dict
-from theory.commandline import UsageError, complain, parse, reason
+from images.training.experiment import arranged
+from images.training.inputs import real_images
+from theory.common.commandline import complain, parse, reason
+from theory.common.errors import UsageError
+from theory.common.files import replacing
 
 PROG = "python -m images.publish"
 RESULTS = Path(__file__).parent / "results"

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from theory.commandline import choose
+from theory.common.checks import choose
 
 NAMES = (
     "digits",
@@ -262,7 +262,7 @@ BEDROOM = dataclasses.replace(
 )  # fmt: skip
 ALL = DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET128, BEDROOM
 RECIPES = {recipe.recipe: recipe for recipe in ALL}
-"""Where each number is from: `images.provenance`, which `python -m images.plan` prints."""
+"""Where each number is from: `images.plan.provenance`, which `python -m images.plan` prints."""
 
 OFFERED = {
     "cifar10": {"edm": ("edm", (40, 60)), "ddpm": ("ddpm-linear", (40, 60))},

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from images.failures import CheckpointError
-from theory.commandline import UsageError, complain, parse, reason
+from theory.common.commandline import complain, parse, reason
+from theory.common.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from images.parallel import World
     from images.recipes import Recipe
+    from images.training.parallel import World
 
 PROG = "python -m images.sample"
 STYLES = 10_000  # whose mean truncation goes to
@@ -81,8 +81,8 @@ def run(options: Options, path: Path) -> int:
     """Samples and writes."""
     import torch
 
-    from images import archive
-    from images.parallel import device_of, joined
+    from images.datasets import archive
+    from images.training.parallel import device_of, joined
 
     device = device_of(options.device)
     with joined(device) as world:
@@ -108,8 +108,9 @@ def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
     Raises:
         CheckpointError: the file holds none.
     """
-    from images import checkpoint, networks
+    from images.generators import families as networks
     from images.recipes import from_dict
+    from images.training import checkpoint
 
     content = checkpoint.read(path)
     try:
@@ -133,9 +134,9 @@ def samples(
     """
     import torch
 
-    from images.dataset import to_uint8
+    from images.datasets.dataset import to_uint8
+    from images.draws import SAMPLE, draw
     from images.generators.styles import truncated
-    from images.noise import SAMPLE, draw
 
     if options.truncation != 1 and not hasattr(g, "styles"):
         raise ValueError(f"truncation is for stylegan2; this run's generator is {recipe.generator}")
@@ -157,7 +158,7 @@ def mean_style(g: Any, recipe: Recipe, seed: int, device: Any) -> Tensor:
     """The mean style of STYLES latents, over the classes alike.   [s]"""
     import torch
 
-    from images.noise import SAMPLE, draw
+    from images.draws import SAMPLE, draw
 
     z = draw(torch.randn, (recipe.latent,), seed, SAMPLE, 1, slice(0, STYLES)).to(device)
     labels = torch.arange(STYLES, device=device) % recipe.classes if recipe.classes else None

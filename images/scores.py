@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.commandline import UsageError, complain, parse, reason
+from theory.common.commandline import complain, parse, reason
+from theory.common.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from images.denoisers.files import Loaded
+    from images.denoisers.published import Loaded
 
 PROG = "python -m images.scores"
 
@@ -72,8 +73,8 @@ def run(options: Options) -> None:
     """
     import torch
 
-    from images.denoisers.files import load
-    from images.parallel import usable
+    from images.denoisers.published import load
+    from images.training.parallel import usable
 
     device = usable(options.device)
     try:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from theory.commandline import UsageError, complain, parse, reason
+from theory.common.commandline import complain, parse, reason
+from theory.common.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd

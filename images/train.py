@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.failures import CheckpointError, Diverged, OutOfMemory
 from images.recipes import FREE, NOT_YET, RECIPES, Recipe, as_dict, differences, from_dict, interval
-from theory.commandline import UsageError, choose, complain, parse, reason
+from theory.common.checks import choose
+from theory.common.commandline import complain, new_directory, parse, reason, value_of
+from theory.common.errors import CheckpointError, Diverged, OutOfMemory, UsageError
 
 PROG = "python -m images.train"
 
@@ -113,16 +114,6 @@ def defaults(arguments: Sequence[str]) -> Options:
     return Options(**dataclasses.asdict(RECIPES[name or "digits"]))
 
 
-def value_of(option: str, arguments: Sequence[str]) -> str | None:
-    """The value given to an option, if any: '--option value' or '--option=value'."""
-    for i, argument in enumerate(arguments):
-        if argument == option and i + 1 < len(arguments):
-            return arguments[i + 1]
-        if argument.startswith(option + "="):
-            return argument.split("=", 1)[1]
-    return None
-
-
 def stored(directory: Path) -> Recipe:
     """The recipe of the runs in a directory.
 
@@ -145,7 +136,7 @@ def prepare(options: Options, recipe: Recipe) -> Path:
         UsageError: it is not empty and neither --resume nor --overwrite was given; it is no directory; what is to be
             resumed has another recipe.
     """
-    directory = new_directory(recipe) if options.out is None else options.out
+    directory = new_directory(f"images-{recipe.recipe}") if options.out is None else options.out
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--out must be a directory; given the file {directory}")
     if options.resume:
@@ -157,17 +148,11 @@ def prepare(options: Options, recipe: Recipe) -> Path:
     return directory
 
 
-def new_directory(recipe: Recipe) -> Path:
-    """runs/RECIPE, with a number if that exists."""
-    names = (f"images-{recipe.recipe}" + ("" if n == 1 else f"-{n}") for n in range(1, 10**6))
-    return next(path for name in names if not (path := Path("runs") / name).exists())
-
-
 def execute(options: Options, recipe: Recipe) -> int:
     """Trains all runs, compares them, draws, stores."""
     directory = prepare(options, recipe)
-    from images.experiment import Experiment
-    from images.parallel import device_of, joined
+    from images.training.experiment import Experiment
+    from images.training.parallel import device_of, joined
 
     device = device_of(options.device)
     with joined(device) as world:

@@ -17,12 +17,13 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-from images.failures import CheckpointError, Diverged
-from images.inputs import real_images, score_model
 from images.publish import RESULTS
 from images.recipes import RECIPES, Recipe
-from images.runs import Job, run
-from theory.commandline import UsageError, choose, complain, parse
+from images.training.inputs import real_images, score_model
+from images.training.run import Job, run
+from theory.common.checks import choose
+from theory.common.commandline import complain, parse
+from theory.common.errors import CheckpointError, Diverged, UsageError
 
 PROG = "python -m images.tune"
 RATES = (0.5, 1.0, 2.0, 4.0)  # times the recipe's learning rate

@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 
-from toy import sweep
-from toy.cells import Arm, Cell, Experiment
 from toy.config import Config
+from toy.sweep import __main__ as sweep
+from toy.sweep.design import Arm, Cell, Experiment
 
 CONFIG = Config(width=8, layers=1, batch=8, steps=20, d_ahead=5, samples=16, start=1.0)
 RATES = (1e-3, 1e-2)

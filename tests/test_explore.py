@@ -13,8 +13,8 @@ from bokeh.document import Document
 from tests.commands import python
 from theory.manifolds import make
 from theory.regularity import pointwise_loss
-from toy.explore import main
-from toy.page import START_LEVEL, Page, Scene, lam_at, nsr_at
+from toy.explore.__main__ import main
+from toy.explore.page import START_LEVEL, Page, Scene, lam_at, nsr_at
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browser_needed = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

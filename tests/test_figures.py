@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from figures import __main__ as command
-from figures import results, style
+from figures.tools import results, style
 from tests.commands import Ended, contents, python
 
 ROOT = Path(__file__).parents[1]

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from images import data, evaluate, sample, scores, train, tune
-from images.denoisers import files
+from images.denoisers import published as files
 from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
-from images.failures import CheckpointError
+from theory.common.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_out_of_memory_in_a_step(
     def fails(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("images.trainer.squared_gradient", fails)
+    monkeypatch.setattr("images.training.trainer.squared_gradient", fails)
     small = "--couplings none --seeds 1 --width 4 --latent 4 --batch 8 --images 80 --processes 1 --micro 4"
     assert train.main([*small.split(), "--out", str(tmp_path / "run"), "--cache", str(tmp_path)]) == 2
     said = "ran out of memory in the penalties of the discriminator, 4 images at once: lower --micro"

@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from images import archive, data, evaluate, features
-from images.dataset import Images
-from images.features import digits
+from images import data, evaluate
+from images.datasets import archive
+from images.datasets.dataset import Images
+from images.metrics import features
+from images.metrics.features import digits
 from tests.commands import Ended, python
 
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives

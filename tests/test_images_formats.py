@@ -19,15 +19,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from images.denoisers import files, pickles
+from images.bench.peers import randomise
+from images.denoisers import published as files
 from images.denoisers.adm import ADM, ADMConfig
-from images.denoisers.files import load, save
-from images.denoisers.pickles import FileError
 from images.denoisers.precondition import DDPMScore, EDMScore
+from images.denoisers.published import load, save
 from images.denoisers.song import SongConfig, SongUNet
-from images.peers import randomise
+from images.formats import pickles
 from images.scores import main
 from tests.image_files import Parameters, edm, edm_bytes, edm_file, guided_diffusion
+from theory.common.errors import FileError
 from theory.levels import Level, index_level
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import pytest
 
 from images import train
 from images.recipes import OFFERED, READINGS, RECIPES
-from theory.commandline import parse
+from theory.common.commandline import parse
 
 README = Path(__file__).parent.parent / "images" / "README.md"
 

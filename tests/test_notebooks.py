@@ -3,7 +3,7 @@
 import json
 
 from figures.notebooks import main
-from figures.style import HERE
+from figures.tools.style import HERE
 
 
 def test_a_notebook_is_executed_and_holds_its_picture(tmp_path, capsys):

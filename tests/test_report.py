@@ -6,9 +6,11 @@ import shutil
 import pandas as pd
 import pytest
 
-from figures import page, report, results
-from figures.report import DOCUMENT, TEMPLATE, render
-from theory.commandline import UsageError
+from figures.report import __main__ as report
+from figures.report import page
+from figures.report.__main__ import DOCUMENT, TEMPLATE, render
+from figures.tools import results
+from theory.common.errors import UsageError
 
 METRICS = ("off_manifold", "mean_distance", "coverage", "total_variation")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

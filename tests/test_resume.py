@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.commands import TINY, contents, python, same_results
-from toy.board import Board
+from toy.jobs.board import Board
 from toy.run import main
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -17,9 +17,9 @@ from PIL import Image
 from tests.commands import TINY, Command, python, same_results
 from theory.manifolds import names
 from toy.config import CHOICES, MANIFOLDS, PRESETS, Config
-from toy.experiment import FILES
+from toy.jobs.local import FILES
 from toy.metrics import METRICS
-from toy.report import name as name_of
+from toy.pictures.terminal import name as name_of
 from toy.run import options_of
 
 ARMS = ["gan", "smart-decoupled"]

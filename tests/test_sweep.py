@@ -17,9 +17,9 @@ import pytest
 
 from tests import sweeps
 from tests.commands import Ended, python
-from toy import sweep
 from toy.metrics import METRICS
-from toy.verdicts import COLUMNS
+from toy.sweep import __main__ as sweep
+from toy.sweep.verdicts import COLUMNS
 
 Sweep = Callable[..., Ended]
 

@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from theory.commandline import UsageError, choose, complain, parse
+from theory.common.checks import choose
+from theory.common.commandline import complain, parse
+from theory.common.errors import UsageError
 
 if TYPE_CHECKING:  # torch stays out until there is something to compute, so that --help answers at once
-    from theory.claims import Claim, Verdict
+    from theory.claims.claim import Claim, Verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ def run(options: Options) -> int:
 
     import torch
 
-    from theory.claims import ledger
+    from theory.claims.ledger import ledger
 
     torch.set_num_threads(1)
     claims = {claim.id: claim for claim in ledger()}
@@ -66,7 +68,7 @@ def run(options: Options) -> int:
     for name in wanted:
         known(name, tuple(claims))
     if options.plot is not None and options.explain is not None:
-        from theory.pictures import draw
+        from theory.claims.pictures import draw
 
         draw(options.explain, options.plot)
 
@@ -96,7 +98,7 @@ def judge_all(claims: list[Claim], quiet: bool) -> list[Verdict]:
     from rich.progress import track
     from rich.table import Table
 
-    from theory.claims import judge
+    from theory.claims.claim import judge
 
     console = Console()
     if not console.is_terminal:

@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from theory.levels import Interval
-from theory.manifolds.base import Law
+from theory.manifolds.law import Law
 from theory.regularity import pointwise_estimate
 
 Loss: TypeAlias = Literal["saturating", "non-saturating"]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from theory.levels import Level, Scalars
-from theory.manifolds.base import Law, as_level, check_points
+from theory.manifolds.law import Law, as_level, check_points
 
 EpsModel: TypeAlias = Callable[[Tensor, Level], Tensor]  # (x_t, level) -> an estimate of eps, of x_t's shape
 

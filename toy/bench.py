@@ -22,13 +22,14 @@ from typing import Any
 
 import torch
 
-from theory.commandline import UsageError, complain, parse
+from theory.common.commandline import complain, parse
+from theory.common.errors import UsageError
+from theory.common.statistics import ratio
 from toy.config import LOSSES, Arm, Config
-from toy.jobs import Job
-from toy.losses import GAMES
-from toy.statistics import ratio
-from toy.trainer import Trainer, Trains
-from toy.worker import prepare_process, trainer_of
+from toy.jobs.job import Job
+from toy.jobs.worker import prepare_process, trainer_of
+from toy.training.games import GAMES
+from toy.training.gan import Trainer, Trains
 
 SEEDS, BATCH, ROUNDS = 16, 128, 9
 

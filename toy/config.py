@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
 
-from theory.commandline import choose
+from theory.common.checks import at_least, choose, positive
 
 # name -> what it is, in one line: the command line's help is made of these
 MANIFOLDS = {
@@ -300,18 +299,6 @@ CHOICES = {
     "weight_rule": WEIGHT_RULES,
 }
 COUNTS = ("seeds", "steps", "d_steps", "batch", "width", "layers", "latent", "every", "eval_every", "score_steps")
-
-
-def at_least(name: str, value: float, least: int) -> None:
-    """ValueError unless least <= value < inf."""
-    if not least <= value < math.inf:
-        raise ValueError(f"{name} must be at least {least} and finite; given {value}")
-
-
-def positive(name: str, value: float) -> None:
-    """ValueError unless 0 < value < inf."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite; given {value}")
 
 
 def as_dict(config: Config) -> dict[str, Any]:

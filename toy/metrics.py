@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from theory.manifolds.base import Law
+from theory.manifolds.law import Law
 
 DIRECTIONS = 64  # of the sliced distance; a multiple of d is used
 PAIRED = 1024  # samples a seed in the energy distance, whose cost is quadratic

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.commandline import UsageError, choose, complain, parse, reason
+from theory.common.checks import choose
+from theory.common.commandline import complain, new_directory, parse, reason, value_of
+from theory.common.errors import CheckpointError, Diverged, Stopped, UsageError, out_of_memory
 from toy.config import MANIFOLDS, PRESETS, Config, as_dict, differences
-from toy.failures import CheckpointError, Diverged, Stopped, out_of_memory
-from toy.interrupts import held
+from toy.jobs.interrupts import held
 
 PROG = "python -m toy.run"
 
@@ -128,16 +129,6 @@ def defaults(arguments: Sequence[str]) -> Options:
     return from_dict(dataclasses.asdict(PRESETS[name]), preset=name)
 
 
-def value_of(option: str, arguments: Sequence[str]) -> str | None:
-    """The value given to an option, if any: '--option value' or '--option=value'."""
-    for i, argument in enumerate(arguments):
-        if argument == option and i + 1 < len(arguments):
-            return arguments[i + 1]
-        if argument.startswith(option + "="):
-            return argument.split("=", 1)[1]
-    return None
-
-
 def from_dict(values: dict[str, Any], **more: Any) -> Options:
     """Options from a configuration as config.json holds it."""
     from toy.config import ARMS, Arm
@@ -172,8 +163,8 @@ def stored(directory: Path) -> dict[str, Any]:
 def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
     """In a worker, which has torch: raises what is wrong with the law, its classes, the checkpoint or the film."""
     from theory.manifolds import make
-    from toy.checkpoint import load
-    from toy.classes import Classes
+    from toy.training.checkpoint import load
+    from toy.training.classes import Classes
 
     law = make(config.manifold, dim=config.dim, thickness=config.thickness)
     if config.conditional:
@@ -181,7 +172,7 @@ def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path 
         for count in (config.batch, config.samples):
             classes.parts(count)
     if film is not None:
-        from toy.animation import check_path
+        from toy.pictures.animation import check_path
 
         check_path(Path(film.name) if film.parent == out else film)  # --out itself is made later
     if checkpoint is not None and checkpoint.exists():
@@ -195,9 +186,9 @@ def prepare(options: Options, config: Config) -> Path:
         UsageError: it is not empty, and neither --resume nor --overwrite was given; it is no directory; the run to
             be resumed has another configuration. OSError: it cannot be written.
     """
-    from toy.experiment import begin
+    from toy.jobs.local import begin
 
-    directory = new_directory(options) if options.out is None else options.out
+    directory = new_directory(f"{options.manifold}-{options.preset}") if options.out is None else options.out
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--out must be a directory; given the file {directory}")
     if options.resume:
@@ -211,16 +202,9 @@ def prepare(options: Options, config: Config) -> Path:
     return directory
 
 
-def new_directory(options: Options) -> Path:
-    """runs/MANIFOLD-PRESET, with a number if that exists."""
-    name = f"{options.manifold}-{options.preset}"
-    candidates = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
-    return next(path for path in candidates if not path.exists())
-
-
 def search(options: Options, config: Config) -> int:
     """Tries the grid of settings and prints what it found; the exit status."""
-    from toy.tune import tune
+    from toy.sweep.tuning import tune
 
     try:
         tune(options.preset, config, options.processes)
@@ -235,22 +219,22 @@ def search(options: Options, config: Config) -> int:
 
 def shoot(config: Config, path: Path) -> None:
     """In a worker, which has torch: the film."""
-    from toy.film import film
+    from toy.jobs.film import film
 
     film(config, path)
 
 
 def execute(config: Config, directory: Path, options: Options) -> int:
     """Trains, compares, draws, stores; the exit status."""
-    from toy.experiment import train, write_json
+    from toy.jobs.local import train, write_json
 
     again = f"{PROG} --out {directory} --resume"
     try:
         table, arrays = train(config, directory, options.processes)
-        from toy import files
-        from toy.picture import draw, png
-        from toy.report import print_report
-        from toy.statistics import summary
+        from theory.common import files
+        from theory.common.statistics import summary
+        from toy.pictures.run_figure import draw, png
+        from toy.pictures.terminal import print_report
 
         found = summary(table)
         write_json(directory / "summary.json", found)

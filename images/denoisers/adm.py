@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.denoisers.blocks import Block, Style, channels_last, sinusoids, zeroed
-from images.denoisers.limits import check_unet
+from images.formats.limits import check_unet
 
 
 @dataclass(frozen=True)

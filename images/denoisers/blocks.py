@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from images.denoisers.filters import filtered, spread
+from images.layers.filters import filtered, spread
 
 Resampling: TypeAlias = Literal["up", "down"]
 BOX = (1, 1)  # the filter whose resampling is the mean over, and the copy to, 2 x 2 pixels

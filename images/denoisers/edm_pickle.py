@@ -14,10 +14,11 @@ from typing import Any
 
 from torch import Tensor
 
-from images.denoisers import pickles, tensors
 from images.denoisers.adm import ADMConfig
-from images.denoisers.pickles import Build, FileError, Inert
 from images.denoisers.song import SongConfig
+from images.formats import pickles, tensors
+from images.formats.pickles import Build, Inert
+from theory.common.errors import FileError
 
 MODULES = 10_000  # EDM's largest has about 700
 

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.blocks import Attention
-from images.denoisers.pickles import FileError
 from images.denoisers.song import SongConfig, SongUNet
+from theory.common.errors import FileError
 
 Order: TypeAlias = Literal["new", "legacy", "edm"]
 AXES: dict[Order, tuple[str, tuple[int, ...]]] = {  # a row's axes in the file, and how they are permuted

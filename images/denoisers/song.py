@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.denoisers.blocks import BOX, Block, Style, border, channels_last, resample, sinusoids, zeroed
-from images.denoisers.limits import check_unet
+from images.formats.limits import check_unet
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import pad
 
-from theory.commandline import choose
+from theory.common.checks import choose
 
 Images: TypeAlias = Float[Tensor, "b c h w"]
 Uniform: TypeAlias = Float[Tensor, "b n"]

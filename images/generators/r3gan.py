@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from images.denoisers.blocks import Resampling, resample
 from images.generators.checks import check_classes, check_images, check_latent, check_resolution, check_sizes, embed
-from images.generators.conv import grouped_conv2d
+from images.layers.conv import grouped_conv2d
 
 SLOPE = 0.2  # of the leaky ReLU
 TAPS = (1, 2, 1)  # bilinear resampling

@@ -10,7 +10,7 @@ from images.generators import r3gan, stylegan2
 from images.generators.checks import check_resolution
 from images.generators.r3gan import R3GANConfig
 from images.generators.stylegan2 import StyleGAN2Config
-from theory.commandline import choose
+from theory.common.checks import choose
 
 Config: TypeAlias = R3GANConfig | StyleGAN2Config
 FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2}

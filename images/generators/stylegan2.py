@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.denoisers.blocks import kernel, resample
-from images.denoisers.filters import filtered
 from images.generators.checks import check_classes, check_images, check_latent, check_resolution, check_sizes, embed
-from images.generators.conv import grouped_conv2d
+from images.layers.conv import grouped_conv2d
+from images.layers.filters import filtered
 
 TAPS = (1, 3, 3, 1)
 D_MAPPING = 8  # layers of the discriminator's mapping of classes

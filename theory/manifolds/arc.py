@@ -28,10 +28,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.anchored import Anchored
-from theory.manifolds.base import JointLaw, check_points
+from theory.manifolds.box import as_point, legendre
 from theory.manifolds.combinators import Mixture
-from theory.manifolds.interval import as_point, legendre
+from theory.manifolds.law import JointLaw, check_points
+from theory.manifolds.posterior import Anchored
 
 NODES, CUT = 44, 41.0  # mass below exp(-0.7 CUT) = 3e-13 of the peak may be left out
 

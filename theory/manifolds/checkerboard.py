@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.anchored import Anchored, differences, pick
-from theory.manifolds.base import JointLaw, check_points
-from theory.manifolds.interval import moments
+from theory.manifolds.box import moments
+from theory.manifolds.law import JointLaw, check_points
+from theory.manifolds.posterior import Anchored, differences, pick
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.anchored import Anchored, differences, pick
-from theory.manifolds.base import JointLaw, Law, check_points
 from theory.manifolds.gaussians import as_matrix, as_weights, draw_components
+from theory.manifolds.law import JointLaw, Law, check_points
+from theory.manifolds.posterior import Anchored, differences, pick
 
 
 @dataclass(frozen=True)

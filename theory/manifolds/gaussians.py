@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.anchored import Anchored
-from theory.manifolds.base import JointLaw, check_points
+from theory.manifolds.law import JointLaw, check_points
+from theory.manifolds.posterior import Anchored
 
 
 @dataclass(frozen=True)

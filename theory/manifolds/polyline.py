@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import cos, dist, fsum, inf, pi, sin
 
+from theory.manifolds.box import Segment
 from theory.manifolds.combinators import Mixture
 from theory.manifolds.gaussians import as_matrix
-from theory.manifolds.interval import Segment
 
 
 def polyline(vertices: Sequence[Sequence[float]], closed: bool = False) -> Mixture:

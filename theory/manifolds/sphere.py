@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.anchored import Anchored
-from theory.manifolds.base import Law, check_points
 from theory.manifolds.bessel import log_0f1, log_scaled, reduced_ratio
+from theory.manifolds.law import Law, check_points
+from theory.manifolds.posterior import Anchored
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.base import Law, check_points
+from theory.manifolds.box import as_point
 from theory.manifolds.gaussians import as_matrix
-from theory.manifolds.interval import as_point
+from theory.manifolds.law import Law, check_points
 
 
 @dataclass(frozen=True)

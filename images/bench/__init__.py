@@ -1,0 +1,1 @@
+"""Benchmarks of images/, and the published networks they are measured against."""

@@ -1,0 +1,1 @@
+"""Image archives, and the files that images are read from."""

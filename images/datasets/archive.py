@@ -1,0 +1,261 @@
+"""Archives of images as StyleGAN and EDM use them: a zip of stored PNGs, and their labels.
+
+    00000/img00000000.png, 00000/img00000001.png, ...    square, a power of two, all grey or all RGB
+    dataset.json                                         {"labels": [["00000/img00000000.png", 3], ...]} or null
+
+Nothing is ever unpacked to disk. An archive is data of others: how many members it has, how large they become and what
+they are called is checked before any of them is read, an image's size before it is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from jaxtyping import Int64, UInt8
+
+from images.formats.limits import LARGEST
+from theory.common.errors import FileError
+from theory.common.files import replacing
+
+MEMBERS = 10_000_000  # LSUN Bedroom has 3 million images
+LARGEST_IMAGE = 64 << 20  # bytes; 1024x1024 RGB, stored, takes 3 MiB
+LARGEST_LABELS = 1 << 30  # bytes of dataset.json; ImageNet's takes 45 MB
+RATIO = 100  # a larger member, or archive, of more than so many times its packed size is a bomb
+SMALL, SMALL_ARCHIVE = 1 << 20, 64 << 20  # bytes; below them no ratio is looked at
+CLASSES = LARGEST["classes"]
+MODES = {"L": 1, "RGB": 3}  # Pillow's names -> channels
+EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's first date: the bytes depend on the images alone
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError)
+BROKEN_IMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, zlib.error, MemoryError,
+    PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,
+)  # fmt: skip
+
+
+class Archive:
+    """The images of a zip, in the order of their names, decoded when they are asked for.
+
+    Attributes:
+        names: of the images; labels: int64 [n] or None; shape: (channels, height, width) of every image.
+
+    Raises:
+        FileError: no such archive, or a dangerous one; labels that do not fit the images. The first image is decoded;
+            the others are checked as they are read.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self.zip = zipfile.ZipFile(path)
+            entries = self.zip.infolist()
+            check_entries(entries, path.stat().st_size)
+            self.names = sorted(entry.filename for entry in entries if entry.filename.endswith(".png"))
+            self.labels = read_labels(self.zip, self.names)
+            self.shape = decode(self.zip.read(self.names[0]), self.names[0]).shape
+            check_shape(self.shape)
+        except FileError as error:
+            raise FileError(f"{path}: {error}") from None
+        except (*BROKEN_ZIP, OSError) as error:
+            raise damaged(path, error) from None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "c h w"]:
+        """One image.
+
+        Raises:
+            FileError: it is damaged, or of another size or kind than the first; names archive and image.
+        """
+        name = self.names[index]
+        try:
+            return decode(self.zip.read(name), name, self.shape)
+        except (*BROKEN_ZIP, OSError) as error:
+            raise FileError(f"{self.path}: {name} is damaged ({error})") from None
+        except FileError as error:
+            raise FileError(f"{self.path}: {error}") from None
+
+
+def damaged(path: Path, error: Exception) -> Exception:
+    """What is said when zipfile ends so. An OSError that names a file is the disk's; others come of false offsets."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return error
+    return FileError(f"{path}: truncated or damaged archive ({error})")
+
+
+def printable(name: object) -> str:
+    """A name from a file, as it may be shown: one short line without control characters."""
+    text = str(name)
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def check_name(name: str) -> None:
+    """FileError where a member's name would lead out of the directory it is unpacked in."""
+    if name.startswith("/") or "\\" in name or ":" in name.split("/")[0] or ".." in PurePosixPath(name).parts:
+        raise FileError(f"refused: the name {printable(name)} leads out of the archive")
+
+
+def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Looks at a zip's directory alone; size is the archive's, in bytes.
+
+    Raises:
+        FileError: too many members, too large ones, names that lead out, links, encryption, names given twice, files
+            that are no part of the format, no image.
+    """
+    if len(entries) > MEMBERS:
+        raise FileError(f"refused: {len(entries)} members, more than {MEMBERS}")
+    seen: set[str] = set()
+    for entry in entries:
+        name = entry.filename
+        check_name(name)
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise FileError(f"refused: {printable(name)} is a symbolic link")
+        if entry.flag_bits & 1:
+            raise FileError(f"{printable(name)} is encrypted")
+        if name in seen:
+            raise FileError(f"refused: two members are called {printable(name)}")
+        seen.add(name)
+        if not name.endswith((".png", "/")) and name != "dataset.json":
+            raise FileError(f"{printable(name)} is no part of a dataset, which has PNGs and dataset.json alone")
+        largest = LARGEST_LABELS if name == "dataset.json" else LARGEST_IMAGE
+        if entry.file_size > min(largest, max(SMALL, RATIO * entry.compress_size)):
+            raise FileError(f"refused: {printable(name)} unpacks from {entry.compress_size} to {entry.file_size} bytes")
+    total = sum(entry.file_size for entry in entries)
+    if total > max(SMALL_ARCHIVE, RATIO * size):
+        raise FileError(f"refused: {size} bytes unpack to {total}")
+    if not any(name.endswith(".png") for name in seen):
+        raise FileError("no PNG in it")
+
+
+def read_labels(archive: zipfile.ZipFile, names: Sequence[str]) -> Int64[np.ndarray, " n"] | None:
+    """The labels of the images of these names; None if there is no dataset.json, or null in it.
+
+    Raises:
+        FileError: dataset.json is malformed; an image without a label, a label without an image, or outside
+            0..99,999.
+    """
+    if "dataset.json" not in archive.namelist():
+        return None
+    try:
+        content: Any = json.loads(archive.read("dataset.json"))
+        pairs = content["labels"]
+        found = None if pairs is None else dict(pairs)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise FileError(f'dataset.json is malformed ({said}); wanted: {{"labels": [[name, class], ...]}}') from None
+    if found is None:
+        return None
+    wrong = next((name for name, label in found.items() if type(label) is not int or not 0 <= label < CLASSES), None)
+    if wrong is not None:
+        raise FileError(
+            f"dataset.json: the label of {printable(wrong)} is {printable(found[wrong])}, not 0..{CLASSES - 1}"
+        )
+    for missing, what in (
+        (set(names) - set(found), "no label for"),
+        (set(found) - set(names), "a label, but no image,"),
+    ):
+        if missing:
+            raise FileError(f"dataset.json: {what} {printable(min(missing, key=str))} and {len(missing) - 1} more")
+    return np.array([found[name] for name in names], np.int64)
+
+
+def decode(data: bytes, name: str, shape: tuple[int, ...] | None = None) -> UInt8[np.ndarray, "c h w"]:
+    """The pixels of a PNG, grey or RGB with 8 bits a channel; its size is compared with `shape` before it is decoded.
+
+    Raises:
+        FileError: it is none, or of another shape; names it.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            given = (MODES.get(image.mode, 0), image.height, image.width)
+            if not given[0]:
+                raise FileError(f"{printable(name)} is of kind {image.mode}; wanted: L (grey) or RGB, 8 bits a channel")
+            if max(given) > LARGEST["resolution"]:
+                raise FileError(f"{printable(name)} is {given[1]}x{given[2]}, more than {LARGEST['resolution']}")
+            if shape is not None and given != tuple(shape):
+                raise FileError(
+                    f"{printable(name)} is {list(given)} (channels, height, width), others are {list(shape)}"
+                )
+            return planes(np.asarray(image))
+    except FileError:
+        raise
+    except BROKEN_IMAGE as error:
+        raise FileError(f"{printable(name)} is not a readable PNG ({said_of(error)})") from None
+
+
+def said_of(error: BaseException) -> str:
+    """What Pillow said, in one line without its objects' addresses."""
+    return (
+        "not recognised"
+        if isinstance(error, PIL.UnidentifiedImageError)
+        else str(error).splitlines()[0]
+        if str(error)
+        else type(error).__name__
+    )
+
+
+def planes(pixels: UInt8[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "_ h w"]:
+    """Channels first."""
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def encode(pixels: UInt8[np.ndarray, "c h w"]) -> bytes:
+    """A PNG without compression, as EDM writes it: quick to read, and the same bytes wherever it is made."""
+    buffer = io.BytesIO()
+    image = PIL.Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    image.save(buffer, "PNG", compress_level=0, optimize=False)
+    return buffer.getvalue()
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """FileError unless (channels, height, width) is what an archive holds."""
+    channels, height, width = shape
+    if channels not in MODES.values() or height != width or height & (height - 1) or height > LARGEST["resolution"]:
+        raise FileError(
+            f"images must be [1 or 3, s, s], s a power of two up to {LARGEST['resolution']}; given {list(shape)}"
+        )
+
+
+def write(path: Path, items: Iterable[tuple[UInt8[np.ndarray, "c h w"], int | None]]) -> int:
+    """Writes images and their labels, all or none of them labelled; how many they were. The same items, the same bytes.
+
+    Raises:
+        FileError: an image of another shape than the first, of no good shape, a label out of range or missing; none.
+        OSError: `path` cannot be written, and is as it was.
+    """
+    labels: list[tuple[str, int | None]] = []
+    first: tuple[int, ...] | None = None
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for n, (pixels, label) in enumerate(items):
+            first = first or pixels.shape
+            check_shape(pixels.shape)
+            if pixels.shape != first or pixels.dtype != np.uint8:
+                raise FileError(f"image {n} is {pixels.dtype} {list(pixels.shape)}, the first is uint8 {list(first)}")
+            if label is not None and not 0 <= label < CLASSES:
+                raise FileError(f"the label of image {n} is {label}, not 0..{CLASSES - 1}")
+            name = f"{n // 1000:05d}/img{n:08d}.png"
+            add(archive, name, encode(pixels))
+            labels.append((name, label))
+        if not labels:
+            raise FileError("no images")
+        unlabelled = sum(label is None for _, label in labels)
+        if unlabelled not in (0, len(labels)):
+            raise FileError(f"{unlabelled} of {len(labels)} images have no label; wanted: all or none")
+        add(archive, "dataset.json", json.dumps({"labels": None if unlabelled else labels}).encode())
+    return len(labels)
+
+
+def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16  # else those of this machine
+    archive.writestr(info, data)

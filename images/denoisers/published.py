@@ -1,0 +1,225 @@
+"""Diffusion checkpoints: what a file is, whose licence it has, and the score model in it.
+
+    family               file                                       licence
+    guided-diffusion     state dict, DDPM preconditioning, ADM      MIT
+    consistency_models   state dict, EDM preconditioning, ADM       MIT
+    EDM                  pickle with code, EDM preconditioning      CC BY-NC-SA 4.0, non-commercial
+    ours                 `save`
+
+Nothing in a file is executed, and no file is downloaded here: the user brings them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from images.denoisers import edm_pickle, layouts
+from images.denoisers.adm import ADM, ADMConfig
+from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
+from images.denoisers.song import SongConfig, SongUNet
+from images.formats import pickles, tensors
+from theory.common.checks import choose
+from theory.common.errors import FileError
+
+OURS = "smart-verified score 1"
+LICENCES = {
+    "guided-diffusion": "MIT",
+    "consistency_models": "MIT",
+    "EDM": "CC BY-NC-SA 4.0 (non-commercial)",
+    "ours": "MIT, as this project; the data it was trained on may say otherwise",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published file: the shape of its network, and what no shape tells."""
+
+    family: str
+    config: ADMConfig
+    order: layouts.Order  # of qkv's rows
+    schedule: str | None  # None: EDM preconditioning
+
+
+_adm64 = ADMConfig()
+_adm128 = ADMConfig(128, width=256, multipliers=(1, 1, 2, 3, 4), blocks=2, attention=(2, 3, 4), heads=4,
+                    head_channels=None, channels_out=6)  # fmt: skip
+_bedroom = ADMConfig(256, width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(3, 4, 5), classes=0)
+PUBLISHED = {
+    "adm-imagenet64": Published(
+        "guided-diffusion", dataclasses.replace(_adm64, channels_out=6), "new", "ddpm-cosine"
+    ),
+    "adm-imagenet128": Published("guided-diffusion", _adm128, "legacy", "ddpm-linear"),
+    "adm-bedroom256": Published(
+        "guided-diffusion", dataclasses.replace(_bedroom, channels_out=6), "legacy", "ddpm-linear"
+    ),
+    "edm-imagenet64": Published("consistency_models", _adm64, "new", None),
+    "edm-bedroom256": Published(
+        "consistency_models", dataclasses.replace(_bedroom, scale_shift=False), "new", None
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A score model and where it is from."""
+
+    score: Score
+    family: str
+    name: str  # of the published file that it is, or is read like
+
+    @property
+    def licence(self) -> str:
+        return LICENCES[self.family]
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.score.parameters())
+
+
+def load(path: str | os.PathLike[str], like: str | None = None, device: torch.device | str = "cpu") -> Loaded:
+    """The score model in a file, frozen, in evaluation mode, on a device.
+
+    Args:
+        like: for a state dict whose shapes are those of no published file: the published one (a name in PUBLISHED)
+            whose heads, order of qkv, resolution, schedule and preconditioning it shares.
+
+    Raises:
+        FileError: the file holds no score model, is damaged, or wants to run something; it names the file.
+        OSError: it cannot be read. ValueError: no published file has the name `like`.
+    """
+    path = Path(path)
+    if like is not None:
+        choose(like, tuple(PUBLISHED), "published file")
+    try:
+        loaded = _load(path, like, torch.device(device))
+    except (FileError, TypeError, AttributeError, KeyError, ValueError) as error:
+        said = str(error) if isinstance(error, ValueError) else f"malformed ({type(error).__name__}: {error})"
+        raise FileError(f"{path}: {' '.join(said.split())}") from None
+    loaded.score.requires_grad_(False).eval()
+    return loaded
+
+
+def _load(path: Path, like: str | None, device: torch.device) -> Loaded:
+    with open(path, "rb") as file:
+        start = file.read(len(tensors.LEGACY_START))
+    if start.startswith(b"PK\x03\x04"):
+        found = tensors.read_zip(path)
+        if isinstance(found, dict) and found.get("format") == OURS:
+            return _ours(found, device)
+        return _state_dict(found, path.name, like, device)
+    if start == tensors.LEGACY_START:
+        with open(path, "rb") as file:
+            found = tensors.read_legacy(file, path.stat().st_size)
+        state = {key: tensors.tensor(value) for key, value in pickles.of_type(found, dict).items()}
+        return _state_dict(state, path.name, like, device)
+    if start.startswith(b"\x80"):
+        return _edm(path, device)
+    raise FileError("neither a PyTorch file nor a pickle" if start else "an empty file")
+
+
+def _state_dict(state: Any, name: str, like: str | None, device: torch.device) -> Loaded:
+    """guided-diffusion or consistency_models."""
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise FileError("holds no state dict: a dictionary of tensors is wanted")
+    if name.startswith(("cd_", "ct_")):
+        raise FileError("a consistency model, which maps noise to images in one step and is no score model")
+    shape = layouts.adm_shape(state)
+    of_conv2d = state["middle_block.1.qkv.weight"].ndim == 4  # only consistency_models keeps them so
+    family = "consistency_models" if of_conv2d else "guided-diffusion"
+    names = [name for name, published in PUBLISHED.items() if published.family == family]
+    if like is None:
+        like = next((name for name in names if has_shape(PUBLISHED[name].config, shape)), None)
+    if like is None:
+        told = ", ".join(f"{key} {value}" for key, value in shape.items())
+        raise FileError(
+            f"an ADM U-Net of {family}, but none of the published ({told}): say which of them "
+            f"shares its heads, schedule and preconditioning (--like {'|'.join(names)})"
+        )
+    if like not in names:
+        raise FileError(f"a file of {family}, which cannot be read like {like}: choose from {', '.join(names)}")
+    published = PUBLISHED[like]
+    config = dataclasses.replace(published.config, **shape)
+    expected = config.channels_in * (1 if published.schedule is None else 2)
+    if config.channels_out not in (config.channels_in, expected):
+        raise FileError(f"gives {config.channels_out} channels for images of {config.channels_in}")
+    network = empty(config, device)
+    layouts.filled(network, state, layouts.adm_names(config), published.order)
+    if published.schedule is None:
+        return Loaded(EDMScore(network, time_scale=1000.0).to(device), family, like)
+    return Loaded(DDPMScore(network, published.schedule).to(device), family, like)
+
+
+def has_shape(config: ADMConfig, shape: Mapping[str, object]) -> bool:
+    return all(getattr(config, name) == value for name, value in shape.items())
+
+
+def empty(config: ADMConfig | SongConfig, device: torch.device) -> Network:
+    """A network on a device whose parameters are yet to be filled in; none are drawn."""
+    with torch.device("meta"):
+        network: Network = ADM(config) if isinstance(config, ADMConfig) else SongUNet(config)
+    return network.to_empty(device=device)
+
+
+def _edm(path: Path, device: torch.device) -> Loaded:
+    ema = edm_pickle.read(path)
+    if ema.kind != "EDMPrecond":
+        raise FileError(f"preconditioning {ema.kind!r} is not known here: EDM's files named edm-* have EDMPrecond")
+    module = edm_pickle.child(ema, "model")
+    config = edm_pickle.config(module.kind, edm_pickle.options(module))
+    state = {
+        name.replace("map_noise.freqs", "map_noise.frequencies"): value
+        for name, value in edm_pickle.state_dict(module).items()
+        if not name.endswith("resample_filter") and name != "map_augment.weight"  # no augmentation: it adds nothing
+    }
+    sigma_data = ema.state["sigma_data"]
+    network = empty(config, device)
+    layouts.filled(network, state, layouts.edm_names(config), "edm")
+    return Loaded(EDMScore(network, sigma_data).to(device), "EDM", path.stem)
+
+
+def as_dict(score: Score) -> dict[str, Any]:
+    """What `save` writes: plain values and tensors."""
+    config = score.network.config
+    if isinstance(score, DDPMScore):
+        preconditioning: dict[str, Any] = {"schedule": score.schedule}
+    elif isinstance(score, EDMScore):
+        preconditioning = {"sigma_data": score.sigma_data, "time_scale": score.time_scale}
+    return {
+        "format": OURS,
+        "network": type(score.network).__name__,
+        "config": dataclasses.asdict(config),
+        "preconditioning": preconditioning,
+        "state": score.network.state_dict(),
+    }
+
+
+def save(score: Score, path: str | os.PathLike[str]) -> None:
+    """Writes a score model whole or not at all, for `load`.
+
+    Raises:
+        OSError: the disk is full, read-only, ...; the file is then as it was.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save(as_dict(score), partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _ours(found: Mapping[str, Any], device: torch.device) -> Loaded:
+    config = {"ADM": ADMConfig, "SongUNet": SongConfig}[found["network"]](**found["config"])
+    network = empty(config, device)
+    own = {name.rpartition(".")[0]: name.rpartition(".")[0] for name in network.state_dict()}
+    layouts.filled(network, found["state"], own, "new")
+    kind = DDPMScore if "schedule" in found["preconditioning"] else EDMScore
+    return Loaded(kind(network, *found["preconditioning"].values()).to(device), "ours", found["network"])

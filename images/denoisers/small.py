@@ -1,0 +1,117 @@
+"""A small score model of one's own: trained where the regularity asks it, stored, and found again.
+
+min over theta of E ||eps_theta(x + nsr eps, labels) - eps||^2,    log nsr uniform from low / 2 to 2 high
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from images.datasets.dataset import batch_indices
+from images.denoisers import published as files
+from images.denoisers.precondition import EDMScore
+from images.denoisers.song import SongConfig, SongUNet
+from images.draws import DENOISER, draw
+from images.recipes import Recipe
+from images.training.trainer import Data
+from theory.common.seeds import generator, one_thread
+from theory.levels import Interval, Level
+from theory.regularity import score_matching_loss
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """What decides a small score model."""
+
+    data: str
+    resolution: int
+    channels: int
+    classes: int
+    low: float
+    high: float
+    width: int = 16
+    multipliers: tuple[int, ...] = (1,)
+    attention: bool = False
+    steps: int = 1000
+    batch: int = 64
+    lr: float = 2e-3
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Denoiser:
+        """digits: one level without attention, which costs little beside the small networks; photos: the three levels
+        of CIFAR10's network, thin, and trained briefly."""
+        shape = recipe.resolution, recipe.channels, recipe.classes, recipe.low, recipe.high
+        if recipe.resolution == 8:
+            return cls(recipe.source, *shape)
+        return cls(recipe.source, *shape, multipliers=(1, 2, 2), attention=True, steps=150, batch=16)
+
+    def network(self) -> SongUNet:
+        """With random parameters."""
+        channels = self.channels, self.channels
+        shape = self.resolution, *channels, self.width, self.multipliers
+        config = SongConfig(*shape, blocks=1, attention=(), middle_attention=self.attention, classes=self.classes)
+        return SongUNet(config)
+
+    @property
+    def file(self) -> str:
+        key = hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
+        return f"{self.data}-denoiser-{key}.pt"
+
+
+def score_for(recipe: Recipe, data: Data, cache: Path, report: Any = None) -> EDMScore:
+    """The recipe's small score model, frozen: from the cache, or trained now and put there.
+
+    Raises:
+        OSError: the cache cannot be written. FileError: what is there is damaged.
+    """
+    what = Denoiser.of(recipe)
+    path = cache / what.file
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        files.save(train(what, data, report), path)
+    score = files.load(path).score
+    assert isinstance(score, EDMScore)
+    return score
+
+
+@one_thread()
+def train(what: Denoiser, data: Data, report: Any = None) -> EDMScore:
+    """A SongUNet under EDM preconditioning, its parameters averaged; the same bits each time on a CPU.
+
+    Args:
+        report: called with (step, loss) every hundred steps.
+    """
+    everything, _ = data.take(torch.arange(min(len(data), 2048)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(0, DENOISER).initial_seed())
+        network = what.network()
+    score = EDMScore(network, sigma_data=float(everything.std()))
+    average = copy.deepcopy(score)
+    optimizer = torch.optim.Adam(score.parameters(), lr=what.lr, betas=(0.9, 0.99))
+    interval = Interval(what.low / 2, 2 * what.high)
+    shape = what.channels, what.resolution, what.resolution
+    for step in range(what.steps):
+        optimizer.param_groups[0]["lr"] = what.lr * 0.5 * (1 + math.cos(math.pi * step / what.steps))
+        part = slice(0, what.batch)
+        x, labels = data.take(batch_indices(0, step, what.batch, len(data)))
+        eps = draw(torch.randn, shape, 0, DENOISER, 2 * step, part)
+        nsr = interval.nsr(draw(torch.rand, (), 0, DENOISER, 2 * step + 1, part), "log-uniform")
+        loss = score_matching_loss(x, score.of(labels), Level.variance_exploding(nsr), eps, event_dims=3).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        keep = min(0.99, step / (step + 10))
+        with torch.no_grad():
+            for mean, now in zip(average.parameters(), score.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+        if report is not None and (step + 1) % 100 == 0:
+            report(step + 1, loss.item() / math.prod(shape))
+    return average.requires_grad_(False).eval()

@@ -1,0 +1,29 @@
+"""Every random number of a run as a function of (seed, stream, step, index of the sample in the whole batch).
+
+So what a process draws does not depend on how many there are, all arms of a seed see the same numbers, and a resumed
+run needs no generator state. Numbers come in blocks of BLOCK samples, each from a generator of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from theory.common.seeds import generator
+
+BLOCK = 16  # samples that share a generator
+INIT, LATENT_D, LATENT_G, SCORE, AUGMENT_D, AUGMENT_G, DENOISER, EVALUATE = range(8)  # independent streams
+MIX_D, MIX_G, PATH, SAMPLE = range(8, 12)
+
+
+def draw(kind: Callable[..., Tensor], shape: tuple[int, ...], seed: int, stream: int, step: int, part: slice) -> Tensor:
+    """kind(n, *shape) of the samples part.start .. part.stop - 1 of a batch.   [n, *shape]
+
+    Args:
+        kind: torch.randn or torch.rand.
+    """
+    first, last = part.start // BLOCK, -(-part.stop // BLOCK)
+    blocks = [kind(BLOCK, *shape, generator=generator(seed, stream, step, block)) for block in range(first, last)]
+    return torch.cat(blocks)[part.start - first * BLOCK : part.stop - first * BLOCK]

@@ -1,0 +1,235 @@
+"""A pickle read as data: no import, no call of anything that it names, no object but plain ones.
+
+`pickle.load` runs what a pickle tells it to. Here its instructions are carried out by a table of our own, in which a
+name (`torch._utils _rebuild_tensor_v2`) stays a name, and to call it means to look it up among the few builders that
+the reader of a format hands in. Whatever else a pickle wants is refused by its name.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
+
+from theory.common.errors import FileError
+
+OPERATIONS = 2_000_000  # EDM's ImageNet 64 network takes about a tenth
+DEPTH = 200  # of containers within containers; EDM's networks have about 30
+Build: TypeAlias = Callable[..., Any]
+
+
+class Global(NamedTuple):
+    """The name of a class or function; nothing that can be called."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass
+class Inert:
+    """An object of a class that is never imported: the class's name, the arguments, the state."""
+
+    kind: str
+    arguments: tuple[Any, ...] = ()
+    state: Any = field(default_factory=dict)
+
+
+class Bounded:
+    """A file that never reads beyond its end, however much is asked for: no memory is set aside on a pickle's word."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self.file, self.size = file, size
+
+    def read(self, n: int) -> bytes:
+        if n > self.size - self.file.tell():
+            raise FileError(f"truncated: {n} bytes are announced, {self.size - self.file.tell()} are left")
+        return self.file.read(n)
+
+    def readline(self) -> bytes:
+        return self.file.readline(4096)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def read(
+    file: BinaryIO, size: int, builders: Mapping[str, Build], persistent: Callable[[Any], Any] | None = None
+) -> Any:
+    """The object of the pickle that begins at the file's position, which is then at the pickle's end.
+
+    Args:
+        file, size: an open file and its length in bytes.
+        builders: "module.name" -> what is called in its place, for those names that the pickle may use at all.
+        persistent: what becomes of a persistent id; refused if not given.
+
+    Raises:
+        FileError: the pickle is truncated, malformed, names anything else, is nested deeper than 200 containers or
+            longer than 2 million operations.
+    """
+    machine = Machine(builders, persistent)
+    try:
+        for n, (operation, argument, _) in enumerate(pickletools.genops(cast(BinaryIO, Bounded(file, size)))):
+            if n >= OPERATIONS:
+                raise FileError(f"a pickle of more than {OPERATIONS} operations is refused")
+            machine.step(operation.name, argument)
+        result = machine.stack.pop()
+    except FileError:
+        raise
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(f"truncated or malformed pickle ({said})") from None
+    check_depth(result)
+    return result
+
+
+def check_depth(value: Any) -> None:
+    """FileError where containers are nested deeper than DEPTH. Level by level: no recursion that a file could run."""
+    seen: set[int] = set()
+    level = [value]
+    for _ in range(DEPTH):
+        inside: list[Any] = []
+        for item in level:
+            if id(item) not in seen:
+                seen.add(id(item))
+                inside.extend(contents(item))
+        if not inside:
+            return
+        level = inside
+    raise FileError(f"a pickle nested deeper than {DEPTH} containers is refused")
+
+
+def contents(item: Any) -> list[Any]:
+    if isinstance(item, dict):
+        return list(item.values())
+    if isinstance(item, list | tuple) and not isinstance(item, Global):
+        return list(item)
+    return [item.arguments, item.state] if isinstance(item, Inert) else []
+
+
+MARK = object()
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set, "EMPTY_TUPLE": tuple}
+LITERALS = {
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+    "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "SHORT_BINSTRING", "BINSTRING",
+}  # fmt: skip
+TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+IGNORED = {"PROTO", "FRAME", "STOP"}
+
+
+class Machine:
+    """The pickle machine with a stack of data only."""
+
+    def __init__(self, builders: Mapping[str, Build], persistent: Callable[[Any], Any] | None):
+        self.builders, self.persistent = builders, persistent
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def step(self, name: str, argument: Any) -> None:
+        """One instruction.
+
+        Raises:
+            FileError: an instruction that checkpoints have no use for. Others: the pickle is malformed.
+        """
+        stack = self.stack
+        if name in LITERALS:
+            stack.append(argument)
+        elif name in CONSTANTS:
+            stack.append(CONSTANTS[name])
+        elif name in EMPTY:
+            stack.append(EMPTY[name]())
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(self.memo[argument])
+        elif name == "MARK":
+            stack.append(MARK)
+        elif name in TUPLES:
+            stack.append(tuple(self.pop(TUPLES[name])))
+        elif name == "TUPLE":
+            stack.append(tuple(self.marked()))
+        elif name in ("APPEND", "APPENDS"):
+            items = self.pop(1) if name == "APPEND" else self.marked()
+            of_type(stack[-1], list).extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = self.pop(2) if name == "SETITEM" else self.marked()
+            put(stack[-1], items[::2], items[1::2])
+        elif name == "ADDITEMS":
+            self.marked()  # of a set, a network's names of buffers; of no use here
+        elif name == "POP":
+            stack.pop()
+        elif name == "POP_MARK":
+            self.marked()
+        elif name == "GLOBAL":
+            stack.append(self.known(*argument.split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            stack.append(self.known(*self.pop(2)))
+        elif name in ("REDUCE", "NEWOBJ"):
+            named, arguments = self.pop(2)
+            stack.append(self.builders[str(of_type(named, Global))](*of_type(arguments, tuple)))
+        elif name == "BUILD":
+            target, state = self.pop(2)
+            set_state(target, state)
+            stack.append(target)
+        elif name == "BINPERSID":
+            if self.persistent is None:
+                raise FileError("refused: a reference to something outside the pickle (persistent id)")
+            stack.append(self.persistent(stack.pop()))
+        elif name not in IGNORED:
+            raise FileError(f"refused: the pickle instruction {name}, which no checkpoint needs")
+
+    def pop(self, n: int) -> list[Any]:
+        """The last n of the stack, none of them a mark."""
+        items = self.stack[-n:]
+        if len(items) < n or any(item is MARK for item in items):
+            raise ValueError("nothing left on the stack")
+        del self.stack[-n:]
+        return items
+
+    def marked(self) -> list[Any]:
+        """What lies above the last mark, which goes too."""
+        at = len(self.stack) - 1
+        while self.stack[at] is not MARK:  # ends in an IndexError where there is none
+            at -= 1
+            if at < 0:
+                raise ValueError("no mark on the stack")
+        items = self.stack[at + 1 :]
+        del self.stack[at:]
+        return items
+
+    def known(self, module: object, name: object) -> Global:
+        """The name, if it is one of the builders'."""
+        found = Global(*(of_type(part, str).encode("ascii", "replace").decode()[:100] for part in (module, name)))
+        if str(found) not in self.builders:
+            raise FileError(
+                f"refused: the file names {str(found)!r}, which no checkpoint of this kind needs; nothing was run"
+            )
+        return found
+
+
+def of_type(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} wanted, {type(value).__name__} found")
+    return value
+
+
+def put(target: Any, keys: list[Any], values: list[Any]) -> None:
+    """Entries of a dictionary. Keys are plain: the hash of a deep tuple would recurse as deep."""
+    for key, value in zip(keys, values, strict=True):
+        if not isinstance(key, str | int | float | None):
+            raise TypeError(f"keys of dictionaries must be plain, {type(key).__name__} found")
+        of_type(target, dict)[key] = value
+
+
+def set_state(target: Any, state: Any) -> None:
+    """The state of an inert object; that of a dictionary (PyTorch keeps its versions there) is of no use."""
+    if isinstance(target, Inert):
+        target.state = state
+    else:
+        of_type(target, dict)

@@ -1,0 +1,86 @@
+"""What training says of a generator's images as it goes; the digits' features are those of `images.evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from images.datasets.dataset import to_uint8
+from images.metrics import distances
+from images.metrics.features import digits, digits_classifier, extract
+from images.recipes import Recipe
+
+
+class Judge(Protocol):
+    """(images, labels, whether these are the last) -> metrics; `n` is how many images it wants, `real` what real images
+    that nothing was trained on would get."""
+
+    n: int
+    real: dict[str, float]
+
+    def __call__(
+        self, x: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"] | None, last: bool
+    ) -> dict[str, float]: ...
+
+
+class Silent:
+    """Where nothing is here to judge images with: python -m images.evaluate does it, with the user's Inception."""
+
+    def __init__(self) -> None:
+        self.n, self.real = 256, dict[str, float]()
+
+    def __call__(self, x: Tensor, labels: Tensor | None, last: bool) -> dict[str, float]:
+        return {}
+
+
+class Digits:
+    """In the features of the digits classifier, against the training digits and against the held-out ones.
+
+    frechet_distance: "Frechet distance (digits classifier)", no FID, to the training digits, 0 for a generator that
+    copies them; frechet_held_out: to the held-out digits; precision, recall: among the training digits; class_accuracy:
+    the share that the classifier puts into the class that was asked for; nearest_training: the median root mean squared
+    difference a pixel to the nearest training image; memorised: see `distances.memorised`, in pixels.
+
+    `real` is the floor: frechet_held_out of the training digits, which are as many as the generator's images; all else
+    of the held-out digits, a quarter as many.
+    """
+
+    def __init__(self, cache: Path):
+        self.network = digits_classifier(cache)
+        train, held_out = digits("train"), digits("test")
+        assert isinstance(train.images, Tensor)
+        assert isinstance(held_out.images, Tensor)
+        self.train = train.images
+        self.features, unseen = (extract(self.network, part) for part in (self.train, held_out.images))
+        self.moments, self.unseen = distances.moments(self.features), distances.moments(unseen)
+        self.n = len(self.train)
+        floor = distances.frechet(self.moments, self.unseen)
+        self.real = self.of(held_out.images, held_out.labels, last=True) | {"frechet_held_out": floor}
+        del self.real["frechet_distance"]  # of fewer images it is larger
+
+    def __call__(self, x: Tensor, labels: Tensor | None, last: bool) -> dict[str, float]:
+        return self.of(to_uint8(x), labels, last)
+
+    def of(self, pixels: UInt8[Tensor, "n 1 8 8"], labels: Tensor | None, last: bool) -> dict[str, float]:
+        features = extract(self.network, pixels)
+        moments = distances.moments(features)
+        found = {
+            "frechet_distance": distances.frechet(self.moments, moments),
+            "frechet_held_out": distances.frechet(self.unseen, moments),
+            **distances.precision_recall(self.features, features)._asdict(),
+        }
+        if labels is not None:
+            found["class_accuracy"] = (self.network.classify(pixels) == labels).double().mean().item()
+        if last:
+            flat, train = (part.flatten(1).double() / 127.5 for part in (pixels, self.train))
+            found["nearest_training"] = distances.nearest(flat, train).distance.median().item() / flat.shape[1] ** 0.5
+            found["memorised"] = distances.memorised(flat, train)
+        return found
+
+
+def measures(recipe: Recipe, cache: Path) -> Judge:
+    """The judge of a recipe's images."""
+    return Digits(cache) if recipe.source == "digits" else Silent()

@@ -1,0 +1,192 @@
+"""Networks whose features images are compared in: the user's Inception of 2015, and a classifier of digits.
+
+FID and KID are what the Inception's features give. What other features give has another name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
+from theory.common.errors import FileError
+from theory.common.files import replacing
+
+INCEPTION = "inception-2015-12-05.pt"
+INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
+CACHE = Path("runs/cache")
+VERSION = 1  # of the digits classifier and how it is stored: raise it when either changes
+STEPS, BATCH, LR, WIDTH = 600, 64, 2e-3, 64
+
+
+class Inception(nn.Module):
+    """The user's TorchScript of the Inception of 2015, with uint8 RGB images in and `return_features=True`.
+
+    TorchScript is a program. The file is therefore known by its checksum, and no other is run unless it is trusted;
+    what another one gives is not called FID.
+
+    Attributes:
+        name: of the features; shape: (c, h, w) of the images that it takes, None: any; frechet, kernel: what the
+            distances in these features are called.
+
+    Raises:
+        FileError: no such file; another one, and it is not trusted; no TorchScript, or not of this kind.
+    """
+
+    shape: tuple[int, int, int] | None = None
+
+    def __init__(self, path: Path, trusted: bool = False):
+        super().__init__()
+        if not path.is_file():
+            raise FileError(f"{path}: no such file; wanted: {INCEPTION}, NVIDIA's TorchScript of the Inception of 2015")
+        with open(path, "rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        standard = checksum == INCEPTION_SHA256
+        if not standard and not trusted:
+            raise FileError(
+                f"{path} is not {INCEPTION}: its SHA-256 is {checksum[:16]}..., not {INCEPTION_SHA256[:16]}...; it "
+                "is a program, and is run only with --trust-torchscript"
+            )
+        self.name = "inception-2015-12-05" if standard else f"torchscript {checksum[:16]}"
+        self.frechet = "FID" if standard else f"Frechet distance in features of {path.name}"
+        self.kernel = "KID" if standard else f"kernel distance in features of {path.name}"
+        try:
+            with warnings.catch_warnings():  # TorchScript is deprecated, and this file is what FID is defined by
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.network = torch.jit.load(path, map_location="cpu").eval()
+        except (RuntimeError, ValueError) as error:
+            raise FileError(f"{path} is no TorchScript ({str(error).splitlines()[0]})") from None
+        self.path = path
+
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        try:
+            found = self.network(colour, return_features=True)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            said = str(error).strip().splitlines()[-1]
+            raise FileError(
+                f"{self.path} does not take images {list(colour.shape)} with return_features ({said})"
+            ) from None
+        if not isinstance(found, Tensor) or found.shape[:1] != images.shape[:1] or found.ndim != 2:
+            raise FileError(f"{self.path} gives no features [b, d]")
+        return found
+
+
+class DigitsClassifier(nn.Module):
+    """Two convolutions and a hidden layer of 64, the features; the ten classes are read off them linearly."""
+
+    name = f"digits classifier {VERSION}"
+    shape: tuple[int, int, int] | None = (1, 8, 8)
+    frechet = "Frechet distance (digits classifier)"
+    kernel = "kernel distance (digits classifier)"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),  # 8x8
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),  # 4x4
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, WIDTH),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(WIDTH, 10)
+
+    def forward(self, images: UInt8[Tensor, "b 1 8 8"]) -> Float[Tensor, "b d"]:
+        return self.body(to_float(images))
+
+    def classify(self, images: UInt8[Tensor, "b 1 8 8"]) -> Int64[Tensor, " b"]:
+        """The likeliest class of each."""
+        return self.head(self(images)).argmax(1)
+
+
+Features: TypeAlias = Inception | DigitsClassifier
+"""A network from images uint8 [b, c, h, w] to features [b, d]."""
+
+
+def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
+    """The classifier trained on the digits' training split, from the cache (runs/cache) if it is there. Seconds; the
+    same weights each time on the same machine.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    cache = CACHE if cache is None else cache
+    path = cache / f"digits-classifier-{VERSION}.pt"
+    network = DigitsClassifier()
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True))
+    except Exception:  # missing, damaged or of another version: all torch's own kinds
+        network = train_digits_classifier()
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            torch.save(network.state_dict(), file)
+    return network.eval().requires_grad_(False)
+
+
+def train_digits_classifier(steps: int = STEPS, seed: int = 0) -> DigitsClassifier:
+    """Cross-entropy, Adam, a learning rate that falls linearly to 0; on one thread, which is quickest for so small
+    tensors, and gives the same bits however many there are."""
+    data = digits("train")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            network = DigitsClassifier()
+        optimiser = torch.optim.Adam(network.parameters(), LR)
+        for step in range(steps):
+            optimiser.param_groups[0]["lr"] = LR * (1 - step / steps)
+            images, labels = data.batch(batch_indices(seed, step, BATCH, len(data)))
+            assert labels is not None
+            loss = F.cross_entropy(network.head(network(images)), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    finally:
+        torch.set_num_threads(threads)
+    return network
+
+
+def digits(split: str) -> Images:
+    """scikit-learn's digits; see `sources.digits`."""
+    from images.datasets import sources
+
+    return Images.of(sources.digits(split).items)
+
+
+@torch.no_grad()
+def extract(
+    network: Features,
+    images: UInt8[Tensor, "n c h w"] | OnDisk,
+    batch: int = 250,
+    device: str = "cpu",
+    watch: Callable[[range], Iterable[int]] = iter,
+) -> Float[Tensor, "n d"]:
+    """The features of all images, on the CPU.
+
+    Args:
+        watch: given the range of the batches' first images, gives them on; for a bar of progress.
+
+    Raises:
+        ValueError: images of another shape than the network takes.
+    """
+    shape = tuple(images.shape[1:])
+    if network.shape is not None and shape != network.shape:
+        raise ValueError(f"{network.name}: images must be {list(network.shape)}; given {list(shape)}")
+    found = []
+    for first in watch(range(0, images.shape[0], batch)):
+        pixels = images[torch.arange(first, min(first + batch, images.shape[0]))]
+        found.append(network(pixels.to(device)).float().cpu())
+    return torch.cat(found)

@@ -1,0 +1,287 @@
+"""What a step of training costs, without taking it: the trainer itself runs on tensors that have no values.
+
+FLOPs are those of convolutions, matrix products and attention, a multiplication and an addition being two. Memory is
+what PyTorch allocates for tensors: not the context of the device, not the workspaces of its libraries, not what the
+allocator loses between blocks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._prims_common import suggest_memory_format
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import (
+    conv_flop_count,
+    flop_registry,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+    shape_wrapper,
+)
+
+from images.denoisers.adm import ADM
+from images.denoisers.blocks import channels_last
+from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
+from images.denoisers.published import PUBLISHED
+from images.denoisers.small import Denoiser
+from images.denoisers.song import SongConfig, SongUNet
+from images.generators import families as networks
+from images.recipes import Recipe
+from images.training.trainer import Images, Labels, Trainer
+from images.training.update import Update
+from theory.levels import Level
+from theory.regularity import EpsModel
+
+
+class Cost(NamedTuple):
+    """Of a call: FLOPs, and the most bytes that it holds at once beyond those that were held before."""
+
+    flops: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of a recipe, on one process with `batch` images at once.
+
+    generator, discriminator, score: parameters.
+    moments: bytes of the optimisers.
+    d, d_penalised, g, g_path, g_scored: steps of the two networks without and with what does not act at every step:
+        penalties; path lengths alone; the score term and path lengths.
+    """
+
+    batch: int
+    generator: int
+    discriminator: int
+    score: int
+    moments: int
+    d: Cost
+    d_penalised: Cost
+    g: Cost
+    g_path: Cost
+    g_scored: Cost
+
+
+@cache
+def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
+    """The costs of a step with `batch` images at once, in bfloat16 where autocast has it (low), or float32.
+
+    Raises:
+        ValueError: the coupling has no score term; there are no networks of this shape.
+    """
+    if coupling == "none":
+        raise ValueError("a plan is for a coupling with a score term: paper or decoupled; given none")
+    recipe = dataclasses.replace(recipe, batch=batch, images=max(recipe.images, batch), micro=0)
+    recipe = dataclasses.replace(recipe, penalty_every=2, every=2, path_every=3)  # step 0 has all, step 1 none of these
+    with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
+        network = network_of(recipe)
+    score = Unchecked(score_of(recipe, network))  # schedules have values
+    with mode, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # deepcopy does, for no harm
+        trainer = Probe(recipe, coupling, score, low)
+        known = list(trainer.tensors())
+        trainer.at = 1
+        d, g = measured(trainer.d_step, known), measured(trainer.g_step, known)
+        trainer.at = 3
+        g_path = measured(trainer.g_step, known) if recipe.path_weight else g
+        trainer.at = 0
+        d_penalised, g_scored = measured(trainer.d_step, known), measured(trainer.g_step, known)
+        moments = 2 * size(chain(trainer.g.parameters(), trainer.d.parameters())) + size(trainer.update.moments)
+    sizes = count(trainer.g), count(trainer.d), count(network)
+    return Costs(batch, *sizes, moments, d, d_penalised, g, g_path, g_scored)
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def size(tensors: Iterable[Tensor]) -> int:
+    """Bytes."""
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+# The score model of each recipe
+
+SCORES = {"imagenet64": "adm-imagenet64", "imagenet128": "adm-imagenet128", "lsun-bedroom": "adm-bedroom256"}
+
+
+def network_of(recipe: Recipe) -> Network:
+    """The network of the score model that the recipe is for, with random parameters: EDM's SongUNet for CIFAR10,
+    guided-diffusion's ADM for ImageNet and LSUN, the small SongUNets of digits and photos."""
+    if recipe.recipe in SCORES:
+        return ADM(PUBLISHED[SCORES[recipe.recipe]].config)
+    return SongUNet(SongConfig()) if recipe.recipe.startswith("cifar10") else Denoiser.of(recipe).network()
+
+
+def score_of(recipe: Recipe, network: Network) -> Score:
+    """The score model, frozen."""
+    network.eval().requires_grad_(False)
+    schedule = PUBLISHED[SCORES[recipe.recipe]].schedule if recipe.recipe in SCORES else None
+    return EDMScore(network) if schedule is None else DDPMScore(network, schedule)
+
+
+class Unchecked:
+    """A score model that does not look at the values of levels and labels."""
+
+    def __init__(self, score: Score):
+        self.score, self.network = score, score.network
+
+    def of(self, labels: Labels | None = None) -> EpsModel:
+        def eps_model(x_t: Tensor, level: Level) -> Tensor:
+            nsr = torch.as_tensor(level.nsr, dtype=torch.float64).expand(len(x_t))
+            return self.score.eps(x_t, nsr, labels)[:, : x_t.shape[1]]
+
+        return eps_model
+
+
+# The trainer without values
+
+
+class Probe(Trainer):
+    """The trainer with numbers from nowhere: every image and draw is made up, and its optimisers do not move."""
+
+    score: Unchecked
+
+    def __init__(self, recipe: Recipe, coupling: str, score: Unchecked, low: bool):
+        super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=networks.augment(recipe))
+        self.low, self.p = low, 0.5  # augmentation is at work
+        self.update = Still(list(self.g.parameters()), recipe)
+        self.d_optimizer = StillOptimizer(self.d.parameters())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """What it holds between steps."""
+        for module in (self.g, self.d, self.average, self.score.score):
+            yield from module.parameters()
+            yield from module.buffers()
+        yield from self.update.moments
+
+    def real(self, part: slice) -> tuple[Images, Labels | None]:
+        recipe, n = self.recipe, part.stop - part.start
+        images = torch.empty(n, recipe.channels, recipe.resolution, recipe.resolution)
+        labels = torch.empty(n, dtype=torch.long) if recipe.classes else None
+        return images.to(memory_format=torch.channels_last), labels
+
+    def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
+        return torch.empty(part.stop - part.start, *shape)
+
+    def now(self, ends: tuple[float, float]) -> float:
+        return max(ends)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.low else nullcontext()
+
+
+def pair(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    """The recipe's networks in channels-last order, to which `.to` does nothing: it does not work without values."""
+    made = networks.make(recipe)
+    for network in made:
+        channels_last(network)
+        network.to = lambda *_, network=network, **__: network  # type: ignore[method-assign]
+    return made
+
+
+class NoData:
+    def __len__(self) -> int:
+        return 1
+
+    def take(self, which: Tensor) -> tuple[Images, Labels | None]:
+        raise NotImplementedError
+
+
+class Still(Update):
+    def step(self, *given: Any) -> None: ...
+
+
+class StillOptimizer(torch.optim.Adam):
+    def step(self, closure: Any = None) -> Any: ...
+
+
+# Measuring
+
+
+def measured(call: Callable[[], object], known: Iterable[Tensor]) -> Cost:
+    """The cost of a call. Under FakeTensorMode nothing is computed or allocated; `known` are tensors held before."""
+    with Meter(known) as meter:
+        call()
+    return Cost(meter.flops, meter.peak)
+
+
+class Meter(TorchDispatchMode):
+    """Counts FLOPs, and follows the bytes of all storages from where an operation returns them until nobody holds them.
+
+    (PyTorch's FlopCounterMode cannot watch gradients of gradients; its formulas are used here.)
+    """
+
+    def __init__(self, known: Iterable[Tensor] = ()):
+        super().__init__()
+        self.flops = self.held = self.peak = 0
+        self.known: dict[int, Any] = {tensor.untyped_storage()._cdata: None for tensor in known}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func._overloadpacket in FORMULAS:
+            self.flops += FORMULAS[func._overloadpacket](*args, **kwargs, out_val=out)
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self.see(leaf.untyped_storage())
+        if func._overloadpacket in (aten.convolution, aten.convolution_backward):
+            self.peak = max(self.peak, self.held + reordered(*args))
+        return out
+
+    def see(self, storage: torch.UntypedStorage) -> None:
+        key, n = storage._cdata, storage.nbytes()
+        if key not in self.known:
+            self.known[key] = weakref.ref(storage, partial(self.gone, key, n))
+            self.held += n
+            self.peak = max(self.peak, self.held)
+
+    def gone(self, key: int, n: int, _: Any) -> None:
+        del self.known[key]
+        self.held -= n
+
+
+def reordered(*args: Any) -> int:
+    """Bytes of the copies that a convolution makes, while it runs, of tensors that are not in the order it works in:
+    channels last if its image or its weight is. (A double backward convolves transposed images.)"""
+    tensors = [arg for arg in args[:3] if isinstance(arg, Tensor) and arg.ndim == 4]
+    image, weight = tensors[-2:]  # behind the gradient, if there is one
+    last = torch.channels_last in (suggest_memory_format(image), suggest_memory_format(weight))
+    order = torch.channels_last if last else torch.contiguous_format
+    return sum(tensor.nbytes for tensor in tensors if not tensor.is_contiguous(memory_format=order))
+
+
+def conv_backward(grad: Any, x: Any, weight: Any, *rest: Any, out_shape: Any) -> int:
+    """Each of the two gradients costs what the convolution did."""
+    _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, mask = rest
+    return conv_flop_count(x, weight, grad, transposed=transposed) * (bool(mask[0]) + bool(mask[1]))
+
+
+def attention(q: Any, k: Any, v: Any, *rest: Any, out_shape: Any, **named: Any) -> int:
+    return sdpa_flop_count(q, k, v)
+
+
+def attention_backward(grad: Any, q: Any, k: Any, v: Any, *rest: Any, out_shape: Any, **named: Any) -> int:
+    return sdpa_backward_flop_count(grad, q, k, v)
+
+
+aten = torch.ops.aten
+FORMULAS: dict[Any, Callable[..., int]] = flop_registry | {
+    aten.convolution_backward: shape_wrapper(conv_backward),
+    aten._scaled_dot_product_flash_attention_for_cpu: shape_wrapper(attention),
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: shape_wrapper(attention_backward),
+}
+"""PyTorch's, with some that it lacks, attention on a CPU, and one that is wrong in 2.13: it takes the gradient of a
+grouped convolution in the weight for as many times too dear as there are groups."""

@@ -1,0 +1,285 @@
+"""The trainer against plain autograd and Adam; what its random numbers and its resumption depend on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from images.bench.peers import randomise
+from images.datasets.dataset import batch_flips, batch_indices
+from images.denoisers.precondition import EDMScore
+from images.denoisers.song import SongConfig, SongUNet
+from images.draws import LATENT_D, LATENT_G, SCORE, draw
+from images.generators.small import SmallDiscriminator, SmallGenerator
+from images.recipes import DIGITS, OFFERED, READINGS, Recipe, interval
+from images.training.parallel import World
+from images.training.trainer import Trainer
+from theory.common.errors import Diverged, OutOfMemory
+from theory.common.seeds import generator
+from theory.levels import Level, index_interval
+
+TINY = dataclasses.replace(
+    DIGITS, width=4, latent=4, batch=8, images=800, burn_in=400, ema=40, every=2, penalty_every=2, gamma=(0.5, 0.1),
+    lr=(1e-3, 1e-4), beta1=0.0, beta2=(0.9, 0.99), weight=0.5, decoupled_weight=0.5, clip=0.05,
+)  # fmt: skip
+
+
+class Noise:
+    """Images of noise, in float64."""
+
+    def __init__(self, n: int = 30, recipe: Recipe = TINY):
+        g = generator(5, 99)
+        self.x = torch.rand(n, recipe.channels, recipe.resolution, recipe.resolution, generator=g).double() * 2 - 1
+        self.labels = torch.arange(n) % recipe.classes
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.x[which], self.labels[which]
+
+
+def networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    g = SmallGenerator(recipe.latent, recipe.classes, recipe.channels, recipe.width)
+    return g.double(), SmallDiscriminator(recipe.classes, recipe.channels, recipe.width).double()
+
+
+def score_model() -> EDMScore:
+    network = SongUNet(SongConfig(8, 1, 1, width=8, multipliers=(1,), blocks=1, attention=(), classes=10))
+    network = randomise(network).double()  # type: ignore[assignment]
+    return EDMScore(network).requires_grad_(False).eval()
+
+
+def trainer(coupling: str = "paper", recipe: Recipe = TINY, **options) -> Trainer:
+    return Trainer(recipe, coupling, 3, networks, Noise(), score_model(), **options)
+
+
+def parameters(network: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def reference(recipe: Recipe, coupling: str, steps: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """The same training, written out: G, D and the average after so many steps."""
+    t = trainer(coupling, recipe)
+    parts: list[Any] = [copy.deepcopy(part) for part in (t.g, t.d, t.average, t.data, t.score)]
+    g, d, average, data, score = parts
+    whole = slice(0, recipe.batch)
+    g_adam, d_adam = (torch.optim.Adam(part.parameters(), lr=1.0, betas=(0.0, 0.9), eps=1e-8) for part in (g, d))
+    moments = [torch.zeros_like(p) for p in g.parameters()]
+    for step in range(steps):
+        c = 0.5 * (1 + math.cos(math.pi * min(1, step * recipe.batch / recipe.burn_in)))
+        lr, gamma, beta2 = (b + (a - b) * c for a, b in (recipe.lr, recipe.gamma, recipe.beta2))
+        for adam in (g_adam, d_adam):
+            adam.param_groups[0].update(lr=lr, betas=(0.0, beta2))
+        x, y = data.take(batch_indices(3, step, recipe.batch, len(data)))
+        # discriminator
+        fake = g(draw(torch.randn, (recipe.latent,), 3, LATENT_D, step, whole).double(), y).detach()
+        x.requires_grad_()
+        fake.requires_grad_()
+        real_logits, fake_logits = d(x, y), d(fake, y)
+        if recipe.loss == "relativistic":
+            loss = torch.log1p(torch.exp(fake_logits - real_logits)).mean()
+        else:
+            loss = -(torch.sigmoid(real_logits).log() + (1 - torch.sigmoid(fake_logits)).log()).mean()
+        if step % recipe.penalty_every == 0:
+            for images, logits in ((x, real_logits), (fake, fake_logits))[: 2 if recipe.penalty == "r1+r2" else 1]:
+                (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+                loss = loss + recipe.penalty_every * gamma / 2 * slope.pow(2).sum((1, 2, 3)).mean()
+        d_adam.zero_grad()
+        loss.backward()
+        d_adam.step()
+        # generator
+        x = x.detach()
+        fake = g(draw(torch.randn, (recipe.latent,), 3, LATENT_G, step, whole).double(), y)
+        margin = d(fake, y) - d(x, y) if recipe.loss == "relativistic" else d(fake, y)
+        loss = torch.log1p(torch.exp(-margin)).mean()
+        if scored := coupling != "none" and step % recipe.every == 0:
+            eps = draw(torch.randn, (1, 8, 8), 3, SCORE, 2 * step, whole).double()
+            u = draw(torch.rand, (), 3, SCORE, 2 * step + 1, whole).double()
+            nsr = (recipe.low + (recipe.high - recipe.low) * u)[:, None, None, None]
+            found = score(fake + nsr * eps, Level(1.0, nsr[:, 0, 0, 0]), y)
+            term = F.mse_loss(found, eps)  # the mean over pixels too
+            if coupling == "paper":
+                loss = loss + recipe.weight * term
+            else:
+                apart = torch.autograd.grad(recipe.decoupled_weight * term, list(g.parameters()), retain_graph=True)
+        g_adam.zero_grad()
+        loss.backward()
+        g_adam.step()
+        if scored and coupling == "decoupled":
+            forget = recipe.momentum**recipe.every
+            for p, m, a in zip(g.parameters(), moments, apart, strict=True):
+                m.copy_(forget * m + (1 - forget) * a)
+                v = g_adam.state[p]["exp_avg_sq"] / (1 - beta2 ** (step + 1))
+                mean = m / (1 - forget ** (step // recipe.every + 1))
+                p.data -= lr * (mean / (v.sqrt() + 1e-8)).clamp(-recipe.clip, recipe.clip)
+        keep = 0.5 ** (recipe.batch / min(recipe.ema, (step + 1) * recipe.batch / 20))
+        for mean, now in zip(average.parameters(), g.parameters(), strict=True):
+            mean.copy_(keep * mean + (1 - keep) * now.detach())
+    return g, d, average
+
+
+@pytest.fixture(autouse=True)
+def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer computes images in float32; here they stay in float64, so that the reference is met exactly."""
+    monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
+    original = Trainer.draw
+    monkeypatch.setattr(Trainer, "draw", lambda self, *a: original(self, *a).double())
+
+
+@pytest.mark.parametrize(
+    ("coupling", "options"),
+    [
+        ("none", {}),
+        ("paper", {}),
+        ("decoupled", {}),
+        ("decoupled", {"loss": "non-saturating", "penalty": "r1"}),
+    ],
+)
+def test_it_does_what_autograd_and_adam_do(coupling: str, options: dict) -> None:
+    recipe = dataclasses.replace(TINY, **options)
+    ours = trainer(coupling, recipe)
+    for _ in range(5):
+        ours.step()
+    for found, wanted in zip((ours.g, ours.d, ours.average), reference(recipe, coupling, 5), strict=True):
+        torch.testing.assert_close(parameters(found), parameters(wanted), rtol=0, atol=1e-9)
+
+
+def test_the_reference_tells_couplings_apart() -> None:
+    """A control: what the test above compares differs by far more than its tolerance."""
+    found = [parameters(reference(TINY, coupling, 3)[0]) for coupling in ("none", "paper", "decoupled")]
+    assert min((found[i] - found[i - 1]).abs().max() for i in range(3)) > 1e-5
+
+
+def test_mirrored_images() -> None:
+    """Those that `batch_flips` names, in every part of the batch."""
+    ours, plain = trainer(recipe=dataclasses.replace(TINY, mirror=True)), trainer()
+    flips = batch_flips(3, 0, 8)
+    assert flips.any()
+    assert not flips.all()
+    for part in (slice(0, 8), slice(3, 8)):
+        x, mirrored = plain.real(part)[0], ours.real(part)[0]
+        for image, found, flip in zip(x, mirrored, flips[part], strict=True):
+            assert torch.equal(found, image.flip(-1) if flip else image)
+
+
+@pytest.mark.parametrize("coupling", ["paper", "decoupled"])
+def test_parts_of_a_batch_add_up(coupling: str) -> None:
+    whole, parts = trainer(coupling), trainer(coupling, dataclasses.replace(TINY, micro=3))
+    for _ in range(3):
+        whole.step()
+        parts.step()
+    torch.testing.assert_close(parameters(parts.g), parameters(whole.g), rtol=0, atol=1e-9)
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-9)
+
+
+def test_numbers_do_not_depend_on_who_draws_them() -> None:
+    whole = draw(torch.randn, (3,), 1, SCORE, 7, slice(0, 40))
+    parts = [draw(torch.randn, (3,), 1, SCORE, 7, slice(a, b)) for a, b in ((0, 5), (5, 32), (32, 40))]
+    assert torch.equal(torch.cat(parts), whole)
+    assert not torch.equal(draw(torch.randn, (3,), 1, SCORE, 8, slice(0, 40)), whole)
+    assert not torch.equal(draw(torch.randn, (3,), 2, SCORE, 7, slice(0, 40)), whole)
+
+
+@pytest.mark.parametrize("coupling", ["none", "decoupled"])
+def test_a_resumed_run_is_an_unbroken_one(coupling: str) -> None:
+    unbroken, first, second = (trainer(coupling) for _ in range(3))
+    for _ in range(5):
+        unbroken.step()
+    for _ in range(3):
+        first.step()
+    buffer = io.BytesIO()
+    torch.save(first.state(), buffer)
+    buffer.seek(0)
+    second.load(torch.load(buffer, weights_only=True))
+    for _ in range(2):
+        second.step()
+    for a, b in ((second.g, unbroken.g), (second.d, unbroken.d), (second.average, unbroken.average)):
+        assert torch.equal(parameters(a), parameters(b))
+    assert second.losses == unbroken.losses
+
+
+def test_arms_start_alike_and_see_the_same() -> None:
+    arms = [trainer(coupling) for coupling in ("none", "paper", "decoupled")]
+    assert all(torch.equal(parameters(arms[0].g), parameters(arm.g)) for arm in arms)
+    for arm in arms:
+        arm.d_step()
+    assert all(torch.equal(parameters(arms[0].d), parameters(arm.d)) for arm in arms)
+    assert not torch.equal(parameters(trainer().g), parameters(Trainer(TINY, "none", 4, networks, Noise()).g))
+
+
+def test_the_score_model_stays_as_it_is() -> None:
+    ours = trainer("decoupled")
+    assert isinstance(ours.score, EDMScore)
+    before = parameters(ours.score)
+    ours.step()
+    assert torch.equal(parameters(ours.score), before)
+
+
+def test_what_diverges_is_named() -> None:
+    ours = trainer("paper")
+    ours.g.out.bias.data.fill_(math.nan)
+    with pytest.raises(Diverged, match=r"paper, seed 3: d_loss is not finite after step 1"):
+        ours.step()
+
+
+def test_out_of_memory_names_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = trainer("paper")
+
+    def fails(*_) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ours, "score_term", fails)
+    with pytest.raises(OutOfMemory, match=r"out of memory in the score term, 8 images at once: lower --micro"):
+        ours.step()
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("generated", "out of memory in the discriminator's step, 8 images at once: lower --micro"),
+        ("augmented", "out of memory in the discriminator's step, 8 images at once"),
+        ("update", "out of memory in the generator's optimiser: lower --width"),
+    ],
+)
+def test_out_of_memory_anywhere_else(part: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = trainer("paper")
+
+    class Fails:
+        def __call__(self, *_: Any) -> None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+        step = __call__
+
+    monkeypatch.setattr(ours, part, Fails())
+    with pytest.raises(OutOfMemory, match=said):
+        ours.step()
+
+
+def test_networks_too_large_for_memory_are_named() -> None:
+    with pytest.raises(OutOfMemory, match="cpu ran out of memory in the networks: lower --width"):
+        trainer(recipe=dataclasses.replace(TINY, width=10**9))
+
+
+def test_unequal_shares_are_refused() -> None:
+    with pytest.raises(ValueError, match="batch must be a multiple of the 3 processes; given 8"):
+        trainer(world=World(0, 3))
+
+
+def test_readings_are_those_of_theory() -> None:
+    names = {"edm": "karras", "ddpm-linear": "ddpm-linear", "ddpm-cosine": "ddpm-cosine"}
+    for (reading, (t0, t1)), (low, high) in READINGS.items():
+        found = index_interval(names[reading], t0, t1)
+        assert (low, high) == pytest.approx((found.low, found.high), rel=1e-9)
+    assert all(set(readings) == {"edm", "ddpm"} for readings in OFFERED.values())
+    assert interval("cifar10", "ddpm")[0] / interval("cifar10", "edm")[0] == pytest.approx(28.4, abs=0.1)
+    with pytest.raises(ValueError, match="the paper gives no interval for digits"):
+        interval("digits", "edm")

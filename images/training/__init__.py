@@ -1,0 +1,1 @@
+"""Training of a generator on images with and without the score term."""

@@ -1,0 +1,75 @@
+"""A run's state on disk, written whole or not at all; the one before it is kept as well."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from images.recipes import FREE, differences
+from theory.common.errors import CheckpointError
+from theory.common.files import replacing
+
+FORMAT = "smart-verified images 1"
+
+
+def previous(path: Path) -> Path:
+    return path.with_suffix(".previous.pt")
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Writes the checkpoint; the last one becomes `previous(path)`.
+
+    Raises:
+        OSError: it cannot be written; the last one is then still there.
+    """
+    if path.exists():
+        link = path.with_name(f".{path.name}.{os.getpid()}.link")
+        os.link(path, link)  # so that both names are there at every moment
+        os.replace(link, previous(path))
+        link.unlink(missing_ok=True)  # still there where both were one file already, as after a kill between the two
+    with replacing(path) as file:
+        torch.save({"format": FORMAT} | content, file)
+
+
+def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The content of a checkpoint of this recipe; of the one before it where the file is damaged. Runs nothing in it.
+
+    Raises:
+        CheckpointError: both are damaged, or it is that of another recipe, resolution or number of classes.
+        OSError: it cannot be read.
+    """
+    try:
+        content = read(path)
+    except CheckpointError as error:
+        if not previous(path).exists():
+            raise
+        try:
+            content = read(previous(path))
+        except CheckpointError:
+            raise error from None
+    here = {name: value for name, value in recipe.items() if name not in FREE}
+    there = {name: value for name, value in content["recipe"].items() if name not in FREE}
+    if differing := differences(there, here):
+        raise CheckpointError(f"{path} is from another configuration: {'; '.join(differing)}")
+    return content
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Raises CheckpointError: the file is truncated, damaged, or no checkpoint of training."""
+    data = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
+            if damaged := archive.testzip():
+                raise ValueError(f"check sum of {damaged}")
+        content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever damage makes torch raise
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {why[:120]}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of images.train")
+    return content

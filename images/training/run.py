@@ -1,0 +1,157 @@
+"""One run: an arm with a seed, from its checkpoint or from the start to its end, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from images.draws import EVALUATE
+from images.generators.families import augment, make
+from images.recipes import Recipe, as_dict
+from images.training import checkpoint
+from images.training.inputs import real_images, score_model
+from images.training.parallel import World
+from images.training.trainer import Trainer
+from theory.common.errors import CheckpointError
+from theory.common.seeds import generator
+
+Record = tuple[int, str, float]  # (step, metric, value)
+FRAMES = 12  # of an interpolation
+SHOWN = 10  # images a class, or a row, of the grids
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process is told of a run."""
+
+    recipe: Recipe
+    coupling: str
+    seed: int
+    directory: Path
+    cache: Path
+    data: Path | None = None
+    score: Path | None = None
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        return f"{self.coupling}-{self.seed}"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.directory / self.name / "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its records, and its averaged generator's images [n, c, h, w] with their labels."""
+
+    job: Job
+    records: list[Record]
+    samples: np.ndarray
+    labels: np.ndarray | None
+    interpolation: np.ndarray  # [rows, FRAMES, c, h, w]
+    seconds: float = field(default=0.0, compare=False)
+
+
+def trainer_of(job: Job, world: World | None = None) -> Trainer:
+    """Raises ValueError, OSError: the data or the score model is not there, or does not fit the recipe."""
+    data = real_images(job.recipe, job.data, job.cache)
+    score = None
+    if job.coupling != "none":
+        score = score_model(job.recipe, data, job.score, job.cache, job.device)
+    recipe = job.recipe.arm(job.coupling)
+    return Trainer(recipe, job.coupling, job.seed, make, data, score, job.device, world, augment(recipe))
+
+
+def run(job: Job, world: World | None = None, report: Callable[[int], None] | None = None) -> Result:
+    """Trains to the recipe's end, from the checkpoint if there is one; saves as it goes.
+
+    Args:
+        report: told the number of steps after each.
+
+    Raises:
+        Diverged, OutOfMemory, CheckpointError, ValueError, OSError.
+    """
+    from images.metrics.during_training import measures  # what judges an image is loaded where one is judged
+
+    begin = cpu_seconds()
+    torch.set_num_threads(1)  # on a CPU sums depend on the number of threads, and bits must not
+    world = world or World()
+    trainer = trainer_of(job, world)
+    records: list[Record] = []
+    if job.checkpoint.exists():
+        content = checkpoint.load(job.checkpoint, as_dict(job.recipe))
+        if (content["coupling"], content["seed"]) != (job.coupling, job.seed):
+            raise CheckpointError(f"{job.checkpoint} is that of {describe(content)}, not of {job.name}")
+        trainer.load(content["trainer"])
+        records = [tuple(record) for record in content["records"]]
+        if report is not None:
+            report(trainer.at)
+    job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    recipe = job.recipe
+    judge = measures(recipe, job.cache)
+    while trainer.at < recipe.steps:
+        trainer.step()
+        last = trainer.at == recipe.steps
+        if trainer.at % recipe.evaluate_every == 0 or last:
+            records += [(trainer.at, name, value) for name, value in trainer.losses.items()]
+            if world.leads:
+                found = judge(*samples(trainer, judge.n), last)
+                records += [(trainer.at, name, value) for name, value in found.items()]
+        if (trainer.at % recipe.save_every == 0 or last) and world.leads:
+            save(job, trainer, records)
+        if report is not None:
+            report(trainer.at)
+    world.wait()
+    x, labels = samples(trainer, judge.n)
+    numbers = None if labels is None else labels.numpy()
+    return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), cpu_seconds() - begin)
+
+
+def save(job: Job, trainer: Trainer, records: list[Record]) -> None:
+    content = {
+        "recipe": as_dict(job.recipe),
+        "coupling": job.coupling,
+        "seed": job.seed,
+        "trainer": trainer.state(),
+        "records": [list(record) for record in records],
+    }
+    checkpoint.save(job.checkpoint, content)
+
+
+def samples(trainer: Trainer, n: int) -> tuple[Tensor, Tensor | None]:
+    """n images of the averaged generator, the classes in turn; the same latents at every call."""
+    recipe = trainer.recipe
+    z = torch.randn(n, recipe.latent, generator=generator(trainer.seed, EVALUATE))
+    labels = torch.arange(n) % recipe.classes if recipe.classes else None
+    return trainer.sample(z, labels), labels
+
+
+def interpolation(trainer: Trainer) -> Tensor:
+    """From one latent to another on the great circle, a class a row.   [rows, FRAMES, c, h, w]"""
+    recipe = trainer.recipe
+    rows = min(SHOWN, recipe.classes or 4)
+    first, last = torch.randn(2, rows, 1, recipe.latent, generator=generator(trainer.seed, EVALUATE, 1))
+    t = torch.linspace(0, torch.pi / 2, FRAMES)[:, None]
+    z = first * t.cos() + last * t.sin()  # [rows, FRAMES, latent]
+    labels = torch.arange(rows).repeat_interleave(FRAMES) if recipe.classes else None
+    x = trainer.sample(z.reshape(rows * FRAMES, -1), labels)
+    return x.view(rows, FRAMES, *x.shape[1:])
+
+
+def cpu_seconds() -> float:
+    """Of this process so far."""
+    spent = os.times()
+    return spent.user + spent.system
+
+
+def describe(content: dict[str, Any]) -> str:
+    return f"{content['coupling']}, seed {content['seed']}, step {content['trainer']['at']}"

@@ -1,0 +1,1 @@
+"""Digits of the exact distributions against what a user would otherwise write."""

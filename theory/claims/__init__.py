@@ -1,0 +1,1 @@
+"""The claims: statement, assumptions, check, controls and picture of each."""

@@ -1,0 +1,13 @@
+"""Every claim, in the order of the groups. The only module that imports them."""
+
+from __future__ import annotations
+
+from theory.claims import game, information, lazy, noise, other_divergences, saturation, squared_distance
+from theory.claims.claim import Claim
+
+GROUPS = (saturation, other_divergences, squared_distance, information, game, lazy, noise)
+
+
+def ledger() -> tuple[Claim, ...]:
+    """Every claim, in the order of the groups."""
+    return tuple(claim for group in GROUPS for claim in group.CLAIMS)

@@ -1,0 +1,490 @@
+"""The pictures of the claims: each draws, on one pair of axes, what its claim compares. Loads matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import seaborn
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from theory.claims.game import (
+    LOSSES,
+    adversarial_value,
+    curvature_of_sphere,
+    games,
+    mean_loss,
+    rate_of_noise,
+    spread,
+)
+from theory.claims.information import (
+    ATOMS,
+    LAWS,
+    detached_gradient,
+    expected_log_density,
+    gaussian_rule,
+    integrated_loss,
+    noise_entropy,
+    perturbations,
+)
+from theory.claims.lazy import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
+from theory.claims.noise import CENTRED, WIDE, WIDTH, critical_by_integral, gradient_sizes
+from theory.claims.other_divergences import (
+    adversarial_push,
+    atoms_of_segment,
+    blind,
+    mmd,
+    places,
+    random_pairs,
+    score_push,
+    shifted,
+    thick_cases,
+    weighted_mmd_squared,
+)
+from theory.claims.saturation import (
+    LOG2,
+    game_and_mass,
+    log_one_minus_discriminator,
+    mixed_carriers,
+    random_law,
+    reweighted,
+    sharp_bound,
+)
+from theory.claims.squared_distance import FACES, OFF, ON, points_around, push, score_without_alpha
+from theory.divergences import (
+    Carrier,
+    jensen_shannon,
+    on_common_measure,
+    optimal_discriminator,
+    value,
+    wasserstein,
+)
+from theory.equilibrium import Loss, equilibrium, total_variation
+from theory.levels import Level
+from theory.manifolds import Gaussians, Segment, Sphere, make
+from theory.regularity import eps_model_of, pointwise_loss, score_matching_loss
+
+COLOURS = seaborn.color_palette("colorblind")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1)))  # beside the colour, for print
+
+
+def value_of_the_game(axes: Axes) -> None:
+    """S1: V against 2 JSD - 2 log 2 for random pairs of laws; with D* and with the other way round."""
+    generator, carriers = torch.Generator().manual_seed(1), mixed_carriers()
+    pairs = [on_common_measure(*(random_law(carriers, generator) for _ in range(2))) for _ in range(60)]
+    predicted = [float(2 * jensen_shannon(*pair)) - 2 * LOG2 for pair in pairs]
+    found = [float(value(optimal_discriminator(p, q), p, q, mu)) for p, q, mu in pairs]
+    half = [float(value(0.5 + optimal_discriminator(p, q) / 2 - 0.25, p, q, mu)) for p, q, mu in pairs]
+    axes.plot([-2 * LOG2, 0], [-2 * LOG2, 0], color="0.6", label="equal")
+    axes.plot(predicted, found, "o", color=COLOURS[0], label="D = D* = p/(p+q)")
+    axes.plot(predicted, half, "x", color=COLOURS[1], label="D halfway from D* to 1/2")
+    axes.set(xlabel=r"$2\,JSD(P, Q) - 2\log 2$", ylabel="$V(D, Q)$", title="Random laws of atoms, curves and regions")
+
+
+def saturation(axes: Axes) -> None:
+    """S2: log(1 - D*) along rays through the circle."""
+    radius = torch.linspace(0, 2, 401, dtype=torch.float64)
+    for number, angle in enumerate((0.0, math.pi / 2, math.pi)):
+        x = radius[:, None] * torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+        on = x[200] / torch.linalg.vector_norm(x[200])
+        axes.plot(radius[radius != 1], log_one_minus_discriminator(x[radius != 1]), color=COLOURS[0])
+        found = log_one_minus_discriminator(on)[None]
+        axes.plot([1.0], found, "os^"[number], color=COLOURS[1], label=f"on the circle, angle {angle:.2f}")
+    axes.plot([], [], color=COLOURS[0], label="off it, on the same three rays: 0")
+    axes.set(xlabel="$|x|$", ylabel="$\\log(1 - D^*(x))$", title="Off the circle the generator feels nothing")
+
+
+def mass_off(axes: Axes) -> None:
+    """S3: V against m, for Q_on = P and for others."""
+    generator = torch.Generator().manual_seed(3)
+    curve, atoms = mixed_carriers()[1], Carrier(torch.ones(1, dtype=torch.float64))
+    off = {atoms: torch.ones(1, dtype=torch.float64)}
+    m = torch.linspace(0, 1, 101, dtype=torch.float64)
+    axes.plot(m, sharp_bound(m), color=COLOURS[0], label="B(m)")
+    for kind, style in (("$Q_{on} = P$", "o"), ("random $Q_{on}$", "x")):
+        found = []
+        for share in torch.linspace(0, 1, 21).tolist() * (1 if style == "o" else 4):
+            real = random_law([curve], generator)
+            on = real if style == "o" else reweighted(real, generator)
+            found.append([float(part) for part in game_and_mass(share, real, on, off)[::-1]])
+        axes.plot(*zip(*found, strict=True), style, color=COLOURS["ox".index(style)], label=kind)
+    axes.set(xlabel="m, the mass of Q off the manifold", ylabel="$V(D^*, Q)$", title="What mass off M costs at least")
+
+
+def blind_divergences(axes: Axes) -> None:
+    """S4: divergences as a half of Q's mass, an atom, moves away from the circle."""
+    arcs, atom = Carrier(torch.full((32,), math.pi / 16, dtype=torch.float64)), Carrier(torch.ones(1).double())
+    uniform = torch.full((32,), 1 / (2 * math.pi), dtype=torch.float64)
+    p, q, mu = on_common_measure({arcs: uniform}, {arcs: uniform / 2, atom: torch.full((1,), 0.5).double()})
+    distance = torch.linspace(0.01, 4, 40, dtype=torch.float64)
+    spots = [places(32, torch.tensor([[1 + d, 0.0]], dtype=torch.float64)) for d in distance.tolist()]
+    for number, name in enumerate(("Jensen-Shannon", "total variation", "squared Hellinger", "LSGAN", "hinge")):
+        axes.plot(
+            distance,
+            [float(blind(name)(p, q, mu, x)) for x in spots],
+            ls=STYLES[number],
+            color=COLOURS[number],
+            label=name,
+        )
+    found = [float(weighted_mmd_squared(p, q, mu, x)) for x in spots]
+    axes.plot(distance, found, color="black", lw=2, label="MMD$^2$, no f-divergence")
+    axes.set(
+        xlabel="distance of the atom to the circle",
+        ylabel="$D(P, Q)$",
+        ylim=(0, 1.5),
+        title="An atom of mass 1/2 moves away",
+    )
+
+
+def metrics(axes: Axes) -> None:
+    """S5: the slope in delta of three distances of a segment to itself, shifted."""
+    x, segment, nsr = atoms_of_segment(), Segment((0.0, -1.0), (0.0, 1.0)), 0.05
+    delta = torch.linspace(0.05, 3, 30, dtype=torch.float64)
+
+    def ell(x: Tensor, y: Tensor) -> Tensor:
+        return nsr**2 * pointwise_loss(segment, y[11:13], 1.0, nsr).mean()
+
+    for number, (name, distance) in enumerate((("$W_1$", wasserstein), ("MMD$^2$", mmd), (r"nsr$^2\,\ell$", ell))):
+        slopes = [float(shifted(distance, x, d)[1]) for d in delta.tolist()]
+        axes.plot(delta, slopes, ls=STYLES[number], color=COLOURS[number], label=name)
+    axes.set(xlabel=r"shift $\delta$", ylabel=r"slope in $\delta$", title="A segment against itself, shifted across")
+
+
+def thick(axes: Axes) -> None:
+    """S6: both pushes off a thick segment."""
+    distance = torch.linspace(0.02, 0.9, 12, dtype=torch.float64)
+    _, law, _ = thick_cases()[0]
+    x = torch.stack([distance, torch.zeros_like(distance)], -1)
+    axes.semilogy(
+        distance, adversarial_push(law, x), "o-", color=COLOURS[0], label=r"adversarial: $|\nabla\log(1 - D^*)|$"
+    )
+    axes.semilogy(distance, score_push(law, x), "s-", color=COLOURS[1], label=r"score: $|\nabla\ell|$")
+    axes.set(xlabel=r"distance to the core ($\tau = 0.1$)", ylabel="push", title="Off a thick segment")
+
+
+def non_saturating(axes: Axes) -> None:
+    """S7: both adversarial gradients where Q and P, noised, overlap less and less."""
+    real, nsr = Sphere(2), 0.1
+    radius = torch.linspace(1.0, 2.2, 60, dtype=torch.float64)
+    generated = Gaussians([(1.8, 0.0)], std=0.2)
+    x = torch.stack([radius, torch.zeros_like(radius)], -1).requires_grad_()
+    log_ratio = generated.log_density(x, 1.0, nsr) - real.log_density(x, 1.0, nsr)
+    for number, (name, loss) in enumerate(
+        (
+            (r"$|\nabla\log D^*|$, non-saturating", torch.nn.functional.logsigmoid(-log_ratio)),
+            (r"$|\nabla\log(1 - D^*)|$, saturating", torch.nn.functional.logsigmoid(log_ratio)),
+        )
+    ):
+        gradient = torch.autograd.grad(loss.sum(), x, retain_graph=True)[0]
+        axes.semilogy(radius, gradient.norm(dim=-1), ls=STYLES[number], color=COLOURS[number], label=name)
+    difference = generated.score(x, 1.0, nsr) - real.score(x, 1.0, nsr)
+    axes.semilogy(radius[20:], difference.norm(dim=-1)[20:].detach(), "k:", label=r"$|\nabla\log q - \nabla\log p|$")
+    axes.set(xlabel="$|x|$; P on the unit circle, Q at 1.8", ylabel="push", title="Noised laws that overlap a little")
+
+
+def general_position(axes: Axes) -> None:
+    """S8: how often two random circles of R^3 come near each other."""
+    eps = torch.logspace(-3, -0.5, 20, dtype=torch.float64)
+    for number, (name, planar) in enumerate((("in general position", False), ("in one plane: not so", True))):
+        distance, _ = random_pairs(4000, planar)
+        share = (distance[:, None] < eps).double().mean(0)
+        axes.loglog(eps, share.clamp(min=1e-5), "os"[number], color=COLOURS[number], label=name)
+    at = float((random_pairs(4000, False)[0] < 0.1).double().mean())
+    axes.loglog(eps, at * eps / 0.1, color=COLOURS[0], label=r"$\propto\varepsilon$")
+    axes.set(
+        xlabel=r"$\varepsilon$",
+        ylabel=r"share of pairs nearer than $\varepsilon$",
+        title="4000 pairs of circles in $R^3$",
+    )
+
+
+def tweedie(axes: Axes) -> None:
+    """P1: the loss of one noise against SNR |x - x0hat|^2, with the score and with a score without alpha."""
+    generator, alpha, sigma = torch.Generator().manual_seed(1), 0.8, 0.6
+    for number, name in enumerate(("points", "ring", "box", "two-moons")):
+        law = make(name)
+        x = points_around(law, generator)
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        y = alpha * x + sigma * noise
+        predicted = (alpha / sigma * (x - law.denoise(y, alpha, sigma))).square().sum(-1)
+        found = (-sigma * law.score(y, alpha, sigma) - noise).square().sum(-1)
+        axes.loglog(predicted, found, "os^d"[number], ms=4, color=COLOURS[number], label=name)
+        wrong = (-sigma * score_without_alpha(law, y, alpha, sigma) - noise).square().sum(-1)
+        axes.loglog(predicted, wrong, "x", ms=4, color="0.5", label="the score without alpha" if number == 0 else None)
+    axes.loglog([1e-8, 1e2], [1e-8, 1e2], color="0.6", lw=1, label="equal")
+    axes.set(
+        xlabel=r"SNR $\|x - \hat x_0(x_t)\|^2$",
+        ylabel=r"$\|\epsilon^*(x_t) - \epsilon\|^2$",
+        title="The loss is a distance",
+    )
+
+
+def pythagoras(axes: Axes) -> None:
+    """P2: ell - SNR dist^2 against nsr, for laws of dimension 0, 1 and 2."""
+    levels = torch.logspace(-2, -0.5, 7, dtype=torch.float64)
+    for number, case in enumerate((OFF[0], OFF[3], ON[0], ON[3], ON[4], ON[5])):
+        x, distance = case.points()[:1], case.distance()[:1]
+        ell = pointwise_loss(case.law, x.expand(7, -1), 1.0, levels)
+        rest = ell - distance**2 / levels**2
+        label = f"{case.name}, k = {case.k}"
+        axes.semilogx(levels, rest, "os^vd*"[number] + "-", ms=4, color=COLOURS[case.k], label=label)
+    axes.set(xlabel="nsr", ylabel=r"$\ell$ - SNR dist$^2$", ylim=(-1, 4), title="The loss reads off the dimension")
+
+
+def faces(axes: Axes) -> None:
+    """P2b: the same beyond the edges."""
+    levels = torch.logspace(-2, -0.5, 7, dtype=torch.float64)
+    for number, face in enumerate(face for face in FACES if face.law.dim == 2):
+        x = torch.tensor(face.x[:1], dtype=torch.float64)
+        square = (x - face.law.project(x)).square().sum(-1)
+        rest = pointwise_loss(face.law, x.expand(7, -1), 1.0, levels) - square / levels**2
+        label = f"{face.name}, 2k - f = {2 * face.k - face.f}"
+        axes.semilogx(levels, rest, "os^vd"[number] + "-", ms=4, color=COLOURS[number], label=label)
+    axes.set(xlabel="nsr", ylabel=r"$\ell$ - SNR dist$^2$", title="Beyond an edge, directions count twice")
+
+
+def persistent_push(axes: Axes) -> None:
+    """P3: nsr^2 / 2 times the push along a radius of the circle, towards larger radius."""
+    radius = torch.linspace(0.1, 1.9, 10, dtype=torch.float64)
+    x = torch.stack([radius, torch.zeros_like(radius)], -1)
+    axes.plot(radius, 1 - radius, color="0.6", lw=4, label="Proj(x) - x")
+    for number, nsr in enumerate((0.2, 0.4, 0.8)):
+        found = nsr**2 / 2 * push(Sphere(2), x, nsr)[:, 0]
+        axes.plot(radius, found, ls=STYLES[number], color=COLOURS[number], label=f"score, nsr {nsr}")
+    axes.plot(radius, torch.zeros_like(radius), ":", color=COLOURS[3], label="adversarial: 0 (S2)")
+    axes.set(xlabel="$|x|$", ylabel=r"nsr$^2$/2 $\cdot$ push outwards", title="The score term pushes to the circle")
+
+
+def kl_identity(axes: Axes) -> None:
+    """P4: KL(N(x, nsr^2 I) || P_t), by densities and by the integral of ell."""
+    levels = (0.2, 0.3, 0.5, 0.8, 1.3, 2.0)
+    for number, (name, law) in enumerate(LAWS[:3]):
+        x = torch.tensor(ATOMS[:1], dtype=torch.float64)[:, : law.dim]
+        by_density = [float(-expected_log_density(law, x, s) - noise_entropy(law.dim, s)) for s in levels]
+        axes.loglog(levels, by_density, color=COLOURS[number], label=name)
+        axes.loglog(
+            levels, [float(integrated_loss(law, x, s)) / 2 for s in levels], "os^"[number], color=COLOURS[number]
+        )
+    axes.plot([], [], "ko", label=r"$\frac{1}{2}\int\ell\;d\log$SNR")
+    axes.set(
+        xlabel="nsr",
+        ylabel=r"$KL(N(x, nsr^2 I)\,\|\,P_t)$",
+        title=f"Integrated, the loss is a divergence (x = {ATOMS[0][0]})",
+    )
+
+
+def detaching(axes: Axes) -> None:
+    """P5: the expected gradient between two points, detached and full."""
+    _, law = LAWS[0]
+    x, nsr = torch.linspace(-1.6, 1.6, 65, dtype=torch.float64)[:, None], 0.5
+    axes.plot(x, -push(law, x, nsr), "--", color=COLOURS[1], label=r"full: $\nabla\ell$")
+    y = x.clone().requires_grad_()
+    potential = torch.autograd.grad(-2 * expected_log_density(law, y, nsr).sum(), y)[0]
+    axes.plot(x, potential, color=COLOURS[0], label=r"$-2\nabla E\log p_t$")
+    axes.plot(x[::4], detached_gradient(law, x[::4], nsr), "o", color=COLOURS[0], label="detached")
+    axes.set(xlabel="x; points at -1 and 1, nsr 0.5", ylabel="expected gradient", title="Detached: another potential")
+
+
+def imperfect(axes: Axes) -> None:
+    """P6: the change of ell by wrong scores of growing size, and its bound."""
+    law, nsr, x = Sphere(2), 0.3, torch.tensor((0.8, 0.6), dtype=torch.float64)
+    nodes, weights = gaussian_rule(2)
+    level, points = Level.variance_exploding(nsr), x.expand(len(nodes), 2)
+    exact, x_t = eps_model_of(law), x + nsr * nodes
+    ell = weights @ score_matching_loss(points, exact, level, nodes)
+    sizes = torch.logspace(-2, 0.5, 12, dtype=torch.float64)
+    for number, (name, delta) in enumerate(perturbations(law, x, nsr).items()):
+        field = delta(x_t, level)
+        field = field / (weights @ field.square().sum(-1)).sqrt()
+        losses = torch.stack([weights @ (exact(x_t, level) + a * field - nodes).square().sum(-1) for a in sizes])
+        axes.loglog(sizes, (losses - ell).abs(), "os^d"[number], ms=5, color=COLOURS[number], label=name)
+    axes.loglog(sizes, 2 * sizes * ell.sqrt() + sizes**2, color="0.4", label="the bound")
+    axes.set(xlabel=r"$(E\|\delta\|^2)^{1/2}$", ylabel=r"$|\ell_\theta - \ell|$", title="On the circle, nsr 0.3")
+
+
+def linearity(axes: Axes) -> None:
+    """E1: the regularity and V along the segment from the real law to a point at argmin ell."""
+    found, share = games()[0], torch.linspace(0, 1, 41, dtype=torch.float64)
+    point = torch.nn.functional.one_hot(found.ell.argmin(), len(found.p)).double()
+    laws = [(1 - a) * found.p + a * point for a in share]
+    for number, (name, of) in enumerate(((r"$E_Q\,\ell$", mean_loss), ("$V(D^*, Q)$", adversarial_value))):
+        values = torch.stack([of(found, q) for q in laws])
+        axes.plot(
+            share, values - values[0], ls=STYLES[number], color=COLOURS[number], label=f"{name}, less its value at P"
+        )
+    axes.set(
+        xlabel="mass moved from P to a point at argmin $\\ell$",
+        ylabel="change",
+        title="Alone, the score term is content with a point",
+    )
+
+
+def rest_points(axes: Axes) -> None:
+    """E2: the masses of three points as lambda grows."""
+    found = games()[0]
+    lam = torch.linspace(0, 4, 81, dtype=torch.float64)
+    styles: dict[Loss, str] = {"saturating": "-", "non-saturating": "--"}
+    for loss, style in styles.items():
+        q = torch.stack([equilibrium(found.p, found.ell, value, loss) for value in lam.tolist()])
+        for cell in range(3):
+            label = rf"{loss}, $\ell$ = {found.ell[cell]:.2f}"
+            axes.plot(lam, q[:, cell], style, color=COLOURS[cell], label=label)
+    axes.set(xlabel=r"$\lambda$", ylabel="mass q at rest", title="Three points, weights 0.5, 0.3, 0.2")
+
+
+def bias(axes: Axes) -> None:
+    """E3: the bias at rest against lambda, and its first order."""
+    found, lam = games()[0], torch.logspace(-3, 0.5, 22, dtype=torch.float64)
+    for number, loss in enumerate(LOSSES):
+        values = [float(total_variation(found.p, equilibrium(found.p, found.ell, a, loss))) for a in lam.tolist()]
+        axes.loglog(lam, values, "os"[number], ms=4, color=COLOURS[number], label=loss)
+    axes.loglog(lam, lam * spread(found), color="0.4", label=r"$\lambda\,E_P|\ell - E_P\ell|$")
+    axes.set(xlabel=r"$\lambda$", ylabel="$TV(Q, P)$", title="Three points: the bias at rest")
+
+
+def curvature(axes: Axes) -> None:
+    """E3b: what curvature adds to the loss on circles and spheres."""
+    for number, (name, n, radii) in enumerate((("circles", 1, (0.5, 0.6, 0.8, 1.0, 2.0)), ("spheres", 2, (0.6, 1.0)))):
+        inverse = [radius**-2 for radius in radii]
+        poles = [radius * torch.eye(n + 1, dtype=torch.float64)[0] for radius in radii]
+        found = [float(rate_of_noise(Sphere(n + 1, r), x, n)) for r, x in zip(radii, poles, strict=True)]
+        axes.plot(inverse, found, "os"[number], color=COLOURS[number], label=f"{name}, n = {n}")
+        line = [0.0, 4.0]
+        axes.plot(
+            line, [curvature_of_sphere(n, 1.0) * u for u in line], color=COLOURS[number], label=r"$-n(2n-3)/2R^2$"
+        )
+    axes.set(
+        xlabel="$1/R^2$", ylabel=r"$(\ell - n)$ / nsr$^2$ on M", title="Curvature costs on curves and pays on surfaces"
+    )
+
+
+def averaging(axes: Axes) -> None:
+    """L1: the distance of two runs of SGD, lazy and not, against the step size."""
+    rates = (0.04, 0.02, 0.01, 0.005)
+    for number, k in enumerate((2, 4, 8)):
+        gaps = [float((descend(lr, 0.8, k) - descend(lr, 0.8 / k, 1)).norm()) for lr in rates]
+        axes.loglog(
+            rates, gaps, "os^"[number] + "-", color=COLOURS[number], label=rf"k = {k}: $\lambda$ against $\lambda/k$"
+        )
+    wrong = [float((descend(lr, 0.8, 4) - descend(lr, 0.8, 1)).norm()) for lr in rates]
+    axes.loglog(rates, wrong, "x--", color="0.4", label=r"k = 4: $\lambda$ against $\lambda$")
+    axes.set(
+        xlabel="step size", ylabel="distance of the parameters", title="SGD, the score gradient at every k-th step"
+    )
+
+
+def lazy(axes: Axes) -> None:
+    """L2: the mean score step at every eighth step, coupled and decoupled."""
+    order = [index for index in A.argsort().tolist() if G[index] == 1]
+    for number, (name, law) in enumerate((("coupled", coupled_law), ("decoupled", decoupled_law))):
+        steps = mean_steps(8, 0.99, name == "coupled")[1]
+        axes.loglog(A[order], steps[order], "os"[number], color=COLOURS[number], label=f"{name}: Adam")
+        axes.loglog(A[order], law(8)[1][order], ls=STYLES[number], color=COLOURS[number], label=f"{name}: law")
+    axes.set(xlabel="score gradient A / adversarial gradient g", ylabel="mean score step / lr", title="Every 8th step")
+
+
+def decoupled(axes: Axes) -> None:
+    """L3: drift and variance a step of the decoupled update against k, at weight k lambda every k-th step."""
+    every = (1, 2, 4, 8, 16)
+    moments = [noisy_moments(k, lam=0.3, noise=2.0, cycles=8) for k in every]
+    drift = [-float(mean) / (8 * k) for (mean, _), k in zip(moments, every, strict=True)]
+    variance = [float(part) / (8 * k) for (_, part), k in zip(moments, every, strict=True)]
+    axes.loglog(every, drift, "o", color=COLOURS[0], label="drift / lr")
+    axes.loglog(every, [1 + 0.3 / 0.5] * len(every), color=COLOURS[0], label=r"$1 + \lambda a/\sqrt{v}$")
+    axes.loglog(every, variance, "s", color=COLOURS[1], label="variance / lr$^2$")
+    law = [k * (0.3 * 2.0 / 0.5) ** 2 for k in every]
+    axes.loglog(every, law, "--", color=COLOURS[1], label=r"$k\lambda^2 b^2/v$")
+    axes.set(xlabel="k", ylabel="a step", title="Decoupled: k costs noise, not bias")
+
+
+def large_noise(axes: Axes) -> None:
+    """I1: where the push points, from the nearest point at small noise to the mean at large noise."""
+    levels = torch.logspace(-1.3, 1.3, 27).tolist()
+    for number, (name, law, place, mean, _) in enumerate(WIDE[1:]):
+        x = torch.tensor([place], dtype=torch.float64)
+        target = [float((x + s**2 / 2 * push(law, x, s))[0, 0]) for s in levels]
+        axes.semilogx(levels, target, ls=STYLES[number], color=COLOURS[number], label=f"{name}, x = {place[0]}")
+        axes.semilogx(levels[-1], mean[0], "o", color=COLOURS[number])
+        axes.semilogx(levels[0], law.project(x)[0], "s", color=COLOURS[number])
+    axes.plot([], [], "ks", label="Proj(x)")
+    axes.plot([], [], "ko", label="E[X]")
+    axes.set(xlabel="nsr", ylabel=r"x - nsr$^2$/2 $\nabla\ell(x)$", title="From the nearest point to the mean")
+
+
+def critical(axes: Axes) -> None:
+    """I2: nsr^2 ell along a radius of the circle, below, at and above the critical noise."""
+    radius = torch.linspace(0, 1.4, 22, dtype=torch.float64)
+    x = torch.stack([radius, torch.zeros_like(radius)], -1)
+    at = critical_by_integral(2)
+    for number, nsr in enumerate((0.4, 0.6, at, 0.9)):
+        loss = nsr**2 * pointwise_loss(Sphere(2), x, 1.0, nsr)
+        label = f"nsr {nsr:.3f}" + (", critical" if nsr == at else "")
+        axes.plot(radius, loss, ls=STYLES[number], color=COLOURS[number], label=label)
+        axes.plot(radius[loss.argmin()], loss.min(), "o", color=COLOURS[number])
+    axes.set(xlabel="$|x|$", ylabel=r"nsr$^2\,\ell$", title="The minimum leaves the circle for its centre")
+
+
+def tails(axes: Axes) -> None:
+    """I3: how often the gradient of one draw is longer than u, over x ~ Q around the centre of the circle."""
+    _, circle = CENTRED[1]
+    density = 1 / (2 * math.pi * WIDTH**2)
+    u = torch.logspace(1, 9, 81, dtype=torch.float64)
+    for number, nsr in enumerate((0.1, 0.03, 0.01)):
+        for detach, style in ((False, "-"), (True, ":")):
+            size, weights = gradient_sizes(circle, nsr, detach, 0.02, 7)
+            share = torch.stack([weights[size > at].sum() for at in u])
+            label = f"nsr {nsr}" + (", detached" if detach else ", full")
+            axes.loglog(u[share > 0], share[share > 0], style, color=COLOURS[number], label=label)
+    axes.loglog(u, math.pi * density / u, "k--", lw=1, label=r"$q\,\pi/u$")
+    axes.set(
+        xlabel="u", ylabel=r"$P(|\nabla| > u)$", ylim=(1e-9, 2), title="A power law between nsr$^{-2}$ and nsr$^{-4}$"
+    )
+
+
+PICTURES: dict[str, Callable[[Axes], None]] = {
+    "S1": value_of_the_game,
+    "S2": saturation,
+    "S3": mass_off,
+    "S4": blind_divergences,
+    "S5": metrics,
+    "S6": thick,
+    "S7": non_saturating,
+    "S8": general_position,
+    "P1": tweedie,
+    "P2": pythagoras,
+    "P2b": faces,
+    "P3": persistent_push,
+    "P4": kl_identity,
+    "P5": detaching,
+    "P6": imperfect,
+    "E1": linearity,
+    "E2": rest_points,
+    "E3": bias,
+    "E3b": curvature,
+    "L1": averaging,
+    "L2": lazy,
+    "L3": decoupled,
+    "I1": large_noise,
+    "I2": critical,
+    "I3": tails,
+}
+
+
+def draw(claim_id: str, path: Path) -> None:
+    """The picture of a claim in a file, whose suffix says in which format.
+
+    Raises:
+        KeyError: no such claim. ValueError: no such format. OSError: the file cannot be written.
+    """
+    picture = PICTURES[claim_id]
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot()
+        picture(axes)
+        axes.legend(frameon=False, fontsize=7)
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,1 @@
+"""What every room uses and no theorem needs: command lines, files, errors, provenance, statistics, seeds."""

@@ -1,0 +1,96 @@
+"""Checks of options and arguments. What is refused is named, with what was given and what is wanted. No torch here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+from numbers import Integral, Real
+
+
+def choose(value: str, choices: Iterable[str], what: str) -> str:
+    """The choice that value names, whatever its case.
+
+    Raises:
+        ValueError: there is none; names the choices and the nearest of them.
+    """
+    known = tuple(choices)
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be one of {', '.join(known)}; given {value!r}")
+    for choice in known:
+        if choice.casefold() == value.casefold():
+            return choice
+    raise ValueError(f"unknown {what} {value!r}: choose from {', '.join(known)}{suggestion(value, known)}")
+
+
+def suggestion(word: str, choices: Iterable[str]) -> str:
+    """ "; did you mean 'ring'?", or nothing where no choice is close."""
+    folded = {choice.casefold(): choice for choice in choices}
+    close = get_close_matches(str(word).casefold(), folded, n=1)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def whole(name: str, value: object, least: int = 0) -> int:
+    """value as an int.
+
+    Raises:
+        ValueError: it is no whole number (True is none), or is below least.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; given {value!r}")
+    return int(value)
+
+
+def real(name: str, value: object) -> float:
+    """value as a float.
+
+    Raises:
+        ValueError: it is no finite number (True is none).
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number; given {value!r}")
+    return float(value)
+
+
+def at_least(name: str, value: object, least: float) -> float:
+    """value as a float.
+
+    Raises:
+        ValueError: it is no finite number, or is below least.
+    """
+    if real(name, value) < least:
+        raise ValueError(f"{name} must be at least {least} and finite; given {value!r}")
+    return real(name, value)
+
+
+def positive(name: str, value: object) -> float:
+    """value as a float.
+
+    Raises:
+        ValueError: it is no finite number, or is not above 0.
+    """
+    if not real(name, value) > 0:
+        raise ValueError(f"{name} must be positive and finite; given {value!r}")
+    return real(name, value)
+
+
+def share(name: str, value: object) -> float:
+    """value as a float.
+
+    Raises:
+        ValueError: it does not lie in [0, 1).
+    """
+    if not 0 <= real(name, value) < 1:
+        raise ValueError(f"{name} must lie in [0, 1); given {value!r}")
+    return real(name, value)
+
+
+def flag(name: str, value: object) -> bool:
+    """value, if it is True or False.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; given {value!r}")
+    return value

@@ -1,0 +1,162 @@
+"""Command lines made from frozen dataclasses by tyro, with every complaint in one line.
+
+A command is `main(arguments) -> exit status`, ended by `sys.exit(run(main))`: 0 done, 2 bad usage, 1 anything else. No
+torch here: --help and bad usage answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TypeVar
+from unittest import mock
+
+import tyro
+
+from theory.common.errors import Failure, UsageError, out_of_memory
+
+Options = TypeVar("Options")
+EXTRAS = {  # what a missing module belongs to
+    "bokeh": "explore",
+    "tornado": "explore",
+    "dask": "cluster",
+    "distributed": "cluster",
+    "jupytext": "figures",
+    "nbconvert": "figures",
+    "ipykernel": "figures",
+    "markdown_it": "figures",
+    "PIL": "images",
+    "sklearn": "images",
+    "torchmetrics": "images",
+    "diffusers": "dev",
+    "mpmath": "dev",
+    "pytest": "dev",
+}
+
+
+def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
+    """The exit status of main(arguments), sys.argv's if None; what ends it early is one line of standard error.
+
+    A `Failure` has its own status; a system error, a lack of memory or of a package, a killed worker and Ctrl-C are 1.
+    What `noted` added to the exception stands behind the message. A reader that went away (`| head`) is no error.
+    Any other exception is a defect of ours, and keeps its traceback.
+    """
+    try:
+        status = main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        return 1
+    except Failure as error:
+        return complain(_with_notes(str(error), error), error.status)
+    except KeyboardInterrupt as error:
+        return complain(_with_notes("interrupted", error), 1)
+    except BrokenProcessPool as error:
+        return complain(_with_notes("a process was killed (out of memory?)", error), 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        return complain(f"{package} is not installed: pip install 'smart-verified[{EXTRAS[package]}]'", 1)
+    except OSError as error:
+        return complain(_with_notes(reason(error), error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return complain(_with_notes("out of memory", error), 1)
+
+
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """In the block, a ValueError or TypeError says what is wrong with the options: it becomes a UsageError."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if isinstance(error, Failure):
+            raise
+        raise UsageError(str(error)) from error
+
+
+@contextlib.contextmanager
+def noted(text: str) -> Iterator[None]:
+    """What ends the block early is told with this text behind it: what was saved, and how to go on."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(text)
+        raise
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "; ".join([message, *getattr(error, "__notes__", [])])
+
+
+def parse(kind: type[Options], arguments: Sequence[str] | None, prog: str, default: Options | None = None) -> Options:
+    """The options as a `kind`; --help prints and exits 0.
+
+    Raises:
+        UsageError: an unknown option, a missing or malformed value.
+    """
+    complaint = io.StringIO()
+    wide = mock.patch.dict(os.environ, {"COLUMNS": "1000"}) if "--help" not in _given(arguments) else nothing()
+    try:
+        with wide, contextlib.redirect_stderr(complaint):
+            if default is None:
+                return tyro.cli(kind, args=arguments, prog=prog)
+            return tyro.cli(kind, args=arguments, prog=prog, default=default)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise UsageError(f"{_in_one_line(complaint.getvalue())} (see {prog} --help)") from None
+
+
+nothing = contextlib.nullcontext
+
+
+def _given(arguments: Sequence[str] | None) -> Sequence[str]:
+    return sys.argv[1:] if arguments is None else arguments
+
+
+def _in_one_line(box: str) -> str:
+    """The message of tyro's box, and the first option that it suggests."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip("│| ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
+    title, *parts = re.split(r" *[─-]{9,} *", " ".join(lines))
+    first = parts[0] if parts and "╭" not in text else title  # where only ASCII can be printed, the title is a part
+    message = re.sub(r"^Error parsing \w+: (?!--)", "", first.strip().replace("Error parsing --", "--"))
+    suggested = re.search(r"Perhaps you meant.*?(--[\w.-]+)", text, re.DOTALL)
+    return message + (f"; did you mean {suggested.group(1)}?" if suggested else "")
+
+
+def complain(message: object, status: int) -> int:
+    """Says what went wrong as one line of standard error; gives the exit status back."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+def reason(error: OSError) -> str:
+    """What the system refused."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """The value given to an option, if any: '--option value' or '--option=value'."""
+    for i, argument in enumerate(arguments):
+        if argument == option and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(option + "="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def new_directory(name: str, parent: Path = Path("runs")) -> Path:
+    """parent/NAME, with a number behind it if that exists."""
+    candidates = (parent / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
+    return next(path for path in candidates if not path.exists())

@@ -1,0 +1,86 @@
+"""Files that are written whole or not at all, and read without executing anything in them. No torch until tensors."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from theory.common.errors import FileError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when the block ends well; else `path` stays as it was.
+
+    It is written beside `path` and then renamed: a reader sees the old bytes or the new ones.
+
+    Raises:
+        OSError: the disk is full, read-only, ...; it names `path`.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        if error.filename in (None, str(partial)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """The data as the file, whole or not at all; text in UTF-8.
+
+    Raises:
+        OSError: as `replacing`.
+    """
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """value as indented JSON; OSError as `replacing`."""
+    write(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_table(path: str | os.PathLike[str], table: pd.DataFrame, digits: int | None = None) -> None:
+    """The table as CSV without its index, numbers to `digits` significant digits; OSError as `replacing`."""
+    write(path, table.to_csv(index=False, float_format=None if digits is None else f"%.{digits}g"))
+
+
+def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError) -> Any:
+    """What torch.save wrote, on the CPU. Check sums are verified, and nothing in the file is executed.
+
+    Args:
+        what: of what kind the file should be, for the message: "checkpoint".
+        error: raised where it is not.
+
+    Raises:
+        FileError: the file is truncated, damaged or holds other things than tensors, numbers, text and containers.
+        OSError: it cannot be read.
+    """
+    import torch
+
+    data = Path(path).read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
+            if damaged := archive.testzip():
+                raise ValueError(f"check sum of {damaged}")
+        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as found:  # whatever damage makes torch raise
+        why = str(found).splitlines()[0] if str(found) else type(found).__name__
+        raise error(f"{path} is truncated, damaged or no {what}: {why[:120]}") from None

@@ -1,0 +1,32 @@
+"""Random numbers as functions of (seed, stream, where), and torch with one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def generator(seed: int, stream: int, *where: int) -> torch.Generator:
+    """The generator of (seed, stream, *where), e.g. of a step; other numbers give independent generators.
+
+    Zeros at the end of `where` do not count: (3, 1) and (3, 1, 0) are one generator.
+    """
+    state = np.random.SeedSequence((seed, stream, *where)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within the block, or the function that it decorates, torch uses one thread.
+
+    On a CPU sums depend on the number of threads, and on small tensors a second one costs more than it gives.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,151 @@
+"""The rest points of the game: the laws that they obey, and the lambda of a bias."""
+
+from __future__ import annotations
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from theory import equilibrium as module
+from theory.claims.game import Game, standard_deviation
+from theory.equilibrium import equilibrium, lambda_for_bias, total_variation
+from theory.levels import Interval
+from theory.manifolds import Embedded, Gaussians, Sphere
+
+LOSSES = ("saturating", "non-saturating")
+
+
+def test_the_examples_run():
+    found = doctest.testmod(module)
+    assert found.attempted >= 8
+    assert found.failed == 0
+
+
+@st.composite
+def games(draw):
+    """Masses, some of them 0, losses, some of them equal, and lambda."""
+    n = draw(st.integers(2, 12))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    p, ell = torch.rand(2, n, generator=generator, dtype=torch.float64)
+    p[: draw(st.integers(0, n - 1))] = 0
+    ell[-1] = ell[0]
+    return p / p.sum(), 3 * ell, draw(st.floats(0, 1) | st.floats(0, 50))
+
+
+@given(games(), st.sampled_from(LOSSES))
+def test_no_sample_gains_by_moving(game, loss):
+    """At rest the marginal loss is the least wherever Q has mass, and Q is a law."""
+    p, ell, lam = game
+    q = equilibrium(p, ell, lam, loss)
+    assert bool((q >= 0).all())
+    assert float(q.sum()) == pytest.approx(1, abs=1e-12)
+    odds = q / p.clamp(min=1e-300)  # q/p; log(1 - D*) = -log(1 + p/q), -log D* = log(1 + q/p)
+    adversarial = torch.where(q > 0, -torch.log1p(p / q.clamp(min=1e-300)), -math.inf * p)
+    if loss == "non-saturating":
+        adversarial = torch.where(p > 0, torch.log1p(odds), math.inf)
+    else:
+        adversarial = torch.where(p > 0, adversarial, 0)
+    marginal = adversarial + lam * ell
+    assert float((marginal[q > 1e-9] - marginal.min()).max()) < 1e-6
+
+
+@given(games(), st.sampled_from(LOSSES))
+def test_a_constant_in_ell_and_the_order_of_cells_do_not_matter(game, loss):
+    p, ell, lam = game
+    q = equilibrium(p, ell, lam, loss)
+    shifted = equilibrium(p, ell + 5, lam, loss)
+    assert float((q - shifted).abs().max()) < 1e-9
+    if (p > 0).all():
+        assert float((q - equilibrium(p.flip(0), ell.flip(0), lam, loss).flip(0)).abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_regularity_and_constant_ell_leave_the_real_law(loss):
+    p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    for ell, lam in ((torch.tensor([3.0, 1.0, 2.0]), 0.0), (torch.ones(3), 7.0)):
+        assert float((equilibrium(p, ell.double(), lam, loss) - p).abs().max()) < 1e-12
+
+
+def test_mass_leaves_the_manifold_at_the_lambda_of_e2():
+    p = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
+    ell = torch.tensor([1.0, 1.0, 0.25], dtype=torch.float64)
+    critical = math.log(2) / 0.75
+    assert float(equilibrium(p, ell, 0.999 * critical)[2]) == 0
+    assert 0 < float(equilibrium(p, ell, 1.001 * critical)[2]) < 0.01
+    assert float(equilibrium(p, ell, 1.001 * critical, "non-saturating")[2]) == 0
+
+
+TWO = Gaussians([(-1.0,), (1.0,)], weights=(0.8, 0.2))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lambda_for_bias_gives_that_bias(loss):
+    interval, tv = Interval(0.7, 0.8), 0.1
+    lam = lambda_for_bias(TWO, interval, tv, loss)
+    share = float((TWO.sample(128, torch.Generator().manual_seed(0), torch.float64) < 0).double().mean())
+    p = torch.tensor([share, 1 - share], dtype=torch.float64)
+    places = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    levels = torch.linspace(0.7, 0.8, 41, dtype=torch.float64)
+    ell = torch.stack([module.pointwise_estimate(TWO, places, 1.0, float(s)).value for s in levels]).mean(0)
+    assert float(total_variation(p, equilibrium(p, ell, lam, loss))) == pytest.approx(tv, rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lambda_for_bias_takes_the_two_nodes_of_gauss_and_legendre(loss):
+    """To all digits, on a long interval where two nodes are not the mean."""
+    interval, tv = Interval(0.3, 0.9), 0.1
+    lam = lambda_for_bias(TWO, interval, tv, loss)
+    x = TWO.sample(128, torch.Generator().manual_seed(0), torch.float64)
+    nodes, _ = np.polynomial.legendre.leggauss(2)
+    ell = torch.stack([module.pointwise_estimate(TWO, x, 1.0, float(0.6 + 0.3 * node)).value for node in nodes]).mean(0)
+    p = torch.full((128,), 1 / 128, dtype=torch.float64)
+    assert float(total_variation(p, equilibrium(p, ell, lam, loss))) == pytest.approx(tv, rel=1e-8)
+
+
+def test_lambda_for_bias_is_infinite_where_no_lambda_biases():
+    assert lambda_for_bias(Sphere(2), Interval(0.1, 0.2), 0.1, samples=4) == math.inf
+    assert lambda_for_bias(TWO, Interval(0.7, 0.8), 0.9) == math.inf  # all mass at the heavier point is less
+
+
+def test_above_three_dimensions_the_noise_of_ell_is_told_from_a_bias():
+    """ell is a Monte Carlo mean there: that of a circle varies by its error, that of two points by more."""
+    in_four = torch.eye(4, 2, dtype=torch.float64).tolist()
+    assert lambda_for_bias(Embedded(Sphere(2), in_four), Interval(0.1, 0.2), 0.1, samples=8) == math.inf
+    flat = lambda_for_bias(TWO, Interval(0.7, 0.8), 0.1)
+    thrown_in = Embedded(TWO, torch.eye(4, 1, dtype=torch.float64).tolist())
+    assert lambda_for_bias(thrown_in, Interval(0.7, 0.8), 0.1) == pytest.approx(flat, rel=0.3)
+
+
+HALF = torch.tensor([0.5, 0.5], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p": HALF * 2}, r"p must hold masses >= 0 that sum to one; given \[1.0, 1.0\], sum 2.0"),
+        ({"p": torch.tensor([1.5, -0.5])}, "p must hold masses >= 0"),
+        ({"ell": torch.tensor([1.0])}, r"ell must be finite and of p's shape, \(2,\); given \[1.0\]"),
+        ({"ell": torch.tensor([1.0, math.nan])}, "ell must be finite"),
+        ({"lam": -1.0}, r"lam must lie in \[0, inf\); given -1.0"),
+        ({"loss": "hinge"}, "loss must be 'saturating' or 'non-saturating'; given 'hinge'"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        equilibrium(**{"p": HALF, "ell": HALF, "lam": 1.0} | change)
+
+
+def test_bad_bias():
+    for tv in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"tv must lie in \(0, 1\)"):
+            lambda_for_bias(TWO, Interval(0.7, 0.8), tv)
+
+
+def test_the_standard_deviation_of_ell_is_that_over_p():
+    game = Game("", torch.tensor([0.25, 0.75, 0.0]), torch.tensor([1.0, 3.0, 99.0]))
+    assert float(standard_deviation(game)) == pytest.approx(0.75**0.5)

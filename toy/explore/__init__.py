@@ -1,0 +1,1 @@
+"""An interactive page: the gradients on one generated sample."""

@@ -1,0 +1,40 @@
+"""The pieces of a run that go to processes, and what comes back. No torch here: the parent reads these too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from theory.common.errors import Diverged, Stopped
+from toy.config import Config
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm on one stack of seeds."""
+
+    config: Config
+    arm: str
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """The name of the job in the checkpoint."""
+        return f"{self.arm} {self.seeds[0]}-{self.seeds[-1]}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: its records, final samples [seed, n, d] where it finished, and why it ended early."""
+
+    job: Job
+    records: list[tuple[int, str, list[float]]]  # (step, metric, a value a seed)
+    samples: np.ndarray | None = None
+    picture: dict[str, np.ndarray] = field(default_factory=dict)
+    failure: Diverged | Stopped | OSError | None = None
+
+
+def jobs_of(config: Config) -> list[Job]:
+    """Every arm on every stack of seeds, the arms in turn so that processes share them evenly."""
+    return [Job(config, arm, seeds) for seeds in config.seed_groups() for arm in config.arms]

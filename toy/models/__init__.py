@@ -1,0 +1,1 @@
+"""Networks of many seeds at once, with the backward pass written out."""

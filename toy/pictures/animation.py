@@ -1,0 +1,184 @@
+"""A film of training: each arm's samples and what its discriminator pulls at them with, beside the score term's pull.
+
+Above: samples (grey: real ones); below: the discriminator's pull now. Right: the score term's pull, which no training
+changes where the score is the exact one. No torch here, as in `run_figure`; `toy.jobs.film` trains what is drawn.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.animation import FFMpegWriter, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from PIL import Image
+
+from theory.common import files
+from toy.pictures.run_figure import (
+    ARM_COLOURS,
+    ARM_LABELS,
+    NOTE_COLOUR,
+    OFF_COLOUR,
+    REAL_COLOUR,
+    STRENGTHS,
+    VISIBLE,
+    off_manifold,
+    strengths,
+)
+
+RATE, HOLD = 8, 16  # frames a second; frames that the last one stays
+SIDE, GAP, TOP, DPI = 2.6, 0.12, 0.75, 80  # inches: of a picture, between them, above them
+COLOURS = 128  # of a .gif
+
+
+class Film(NamedTuple):
+    """What is drawn, in the plane of the law. `shares` are the measured off-manifold shares of all samples."""
+
+    steps: Int[np.ndarray, " frame"]
+    samples: Mapping[str, Float[np.ndarray, "frame n 2"]]  # by arm
+    shares: Mapping[str, Float[np.ndarray, " frame"]]
+    real: Float[np.ndarray, "m 2"]
+    points: Float[np.ndarray, "p 2"]  # a regular grid, over which
+    adversarial: Mapping[str, Float[np.ndarray, "frame p 2"]]  # the discriminator's pull, by arm
+    score: Float[np.ndarray, "p 2"]  # and the score term's
+
+
+def check_path(path: Path) -> None:
+    """Raises:
+    ValueError: no file that can be written, .gif, or .mp4 where ffmpeg is found.
+    """
+    if path.suffix not in (".gif", ".mp4"):
+        raise ValueError(f"the film must be a .gif or .mp4; given {path}")
+    if path.suffix == ".mp4" and shutil.which("ffmpeg") is None:
+        raise ValueError(f"an .mp4 needs ffmpeg, which is not installed: write a .gif in the place of {path}")
+    if not path.parent.is_dir():
+        raise ValueError(f"the film's directory does not exist: {path.parent}")
+
+
+def animate(film: Film, path: Path) -> None:
+    """Writes the film to a .gif or .mp4, whole or not at all.
+
+    Raises:
+        ValueError: as `check_path`. OSError: it cannot be written.
+    """
+    check_path(path)
+    figure, update = _draw(film)
+    frames = [*range(len(film.steps)), *[len(film.steps) - 1] * HOLD]
+    with tempfile.TemporaryDirectory() as directory:
+        made = Path(directory) / path.name
+        writer = FFMpegWriter(fps=RATE) if path.suffix == ".mp4" else Gif(fps=RATE)
+        with writer.saving(figure, str(made), DPI):
+            for frame in frames:
+                update(frame)
+                writer.grab_frame()
+        files.write(path, made.read_bytes())
+
+
+class Gif(PillowWriter):
+    """Pillow's frames in one palette: with one of each frame's own the arms' colours would drift."""
+
+    _frames: list[Image.Image]
+
+    def finish(self) -> None:
+        palette = palette_of(self._frames[len(self._frames) // 4])
+        self._frames = [f.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for f in self._frames]
+        super().finish()
+
+
+def palette_of(frame: Image.Image) -> Image.Image:
+    """An image of one pixel with the palette: the colours that mean something, and the frame's others by median cut."""
+    kept = [*("white", "black", REAL_COLOUR, NOTE_COLOUR, *ARM_COLOURS.values()), *STRENGTHS(np.linspace(0, 1, 48))]
+    cut = frame.convert("RGB").quantize(COLOURS - len(kept), Image.Quantize.MEDIANCUT).getpalette() or []
+    image = Image.new("P", (1, 1))
+    image.putpalette([round(255 * part) for colour in kept for part in to_rgb(colour)] + cut)
+    return image
+
+
+def _draw(film: Film) -> tuple[Figure, Callable[[int], None]]:
+    """The figure, and what makes it show a frame."""
+    arms = list(film.samples)
+    width, height = (len(arms) + 1) * (SIDE + GAP) + 0.75, TOP + 2 * SIDE + 0.7
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.set_layout_engine("none")
+    FigureCanvasAgg(figure)
+
+    def place(column: float, row: float, wide: float = SIDE) -> Axes:
+        low = height - TOP - SIDE - row * (SIDE + 0.55)
+        return figure.add_axes(((GAP + column * (SIDE + GAP)) / width, low / height, wide / width, SIDE / height))
+
+    head = figure.text(0.5, 1 - 0.2 / height, "", ha="center", va="center", size=14, weight="bold")
+    colours = strengths(np.concatenate([film.score, *(part for field in film.adversarial.values() for part in field)]))
+    parts = [_samples(place(column, 0), film, arm) for column, arm in enumerate(arms)]
+    for column, arm in enumerate(arms):
+        title = "its discriminator's pull"
+        parts.append(_pulls(place(column, 1), film, film.adversarial[arm], colours, title))
+    fixed = _pulls(place(len(arms), 0.5), film, film.score[None], colours, "the score term's pull")
+    bar = place(len(arms) + 1, 0.5, 0.12)
+    figure.colorbar(ScalarMappable(colours, STRENGTHS), cax=bar, extend="min")
+    bar.yaxis.set_major_locator(LogLocator(numticks=6))
+    bar.tick_params(labelsize=8)
+    fixed(0)
+
+    def update(frame: int) -> None:
+        head.set_text(f"step {film.steps[frame]} of {film.steps[-1]}")
+        for part in parts:
+            part(frame)
+
+    return figure, update
+
+
+def _panel(panel: Axes, film: Film, title: str, colour: str) -> None:
+    (left, low), (right, high) = film.points.min(0), film.points.max(0)
+    panel.set(xlim=(left, right), ylim=(low, high), xticks=[], yticks=[], aspect="equal")
+    panel.set_title(title, size=10, weight="bold", color=colour, pad=4)
+
+
+def _samples(panel: Axes, film: Film, arm: str) -> Callable[[int], None]:
+    """An arm's samples: coloured on the manifold, black off it."""
+    _panel(panel, film, ARM_LABELS[arm], ARM_COLOURS[arm])
+    panel.plot(*film.real.T, ".", color=REAL_COLOUR, ms=4, mew=0)
+    on, off = (panel.plot([], [], ".", color=c, ms=4, mew=0)[0] for c in (ARM_COLOURS[arm], OFF_COLOUR))
+    note = panel.text(0.5, -0.03, "", size=10, ha="center", va="top", color=NOTE_COLOUR, transform=panel.transAxes)
+
+    def update(frame: int) -> None:
+        x, share = film.samples[arm][frame], float(film.shares[arm][frame])
+        black = off_manifold(x, film.real, share)
+        on.set_data(*x[~black].T)
+        off.set_data(*x[black].T)
+        note.set_text(f"off the manifold: {100 * share:.0f} %")
+
+    return update
+
+
+def _pulls(
+    panel: Axes, film: Film, field: Float[np.ndarray, "frame p 2"], colours: LogNorm, title: str
+) -> Callable[[int], None]:
+    """A field: colour is strength, arrow is direction, no arrow where it is below VISIBLE of the strongest."""
+    _panel(panel, film, title, "black")
+    x, y = (np.unique(film.points[:, i].round(6)) for i in (0, 1))
+    order = np.lexsort(film.points.round(6).T)
+    mesh = panel.pcolormesh(x, y, np.ones((len(y), len(x))), norm=colours, cmap=STRENGTHS)
+    panel.plot(*film.real.T, ".", color="#808080", ms=2, mew=0)
+    unit = np.ones(len(film.points))
+    arrows = panel.quiver(
+        *film.points.T, unit, unit, pivot="mid", angles="xy", scale=len(x) * 1.2, width=0.006, headwidth=4
+    )
+
+    def update(frame: int) -> None:
+        norm = np.linalg.norm(field[frame], axis=1)
+        mesh.set_array(np.maximum(norm, colours.vmin or 0)[order].reshape(len(y), len(x)))
+        weak = norm <= VISIBLE * (colours.vmax or 1)
+        direction = field[frame] / np.where(weak, 1, norm)[:, None]
+        arrows.set_UVC(*np.ma.masked_array(direction, np.stack([weak, weak], 1)).T)
+
+    return update

@@ -1,0 +1,117 @@
+"""Finished jobs on disk, one small file each, under a hash of everything that decides them.
+
+Their numbers are those of the last step. Only the process that was started by the user writes here: workers need no
+shared disk, one that is killed leaves nothing half done, and what was done twice is stored once. A job that diverges
+is finished too, and stored; one that crashes is not.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from theory.common import files
+from toy.config import ARMS, as_dict
+from toy.sweep.design import Task
+
+VERSION = 1
+"""Of the training: raise it when the same configuration comes to train to other numbers, and no stored job of before
+is used again. Not a hash of the source, which would forget hours of work for a renamed variable; that it is not
+forgotten is the matter of test_cells.py, which trains every option for a few steps and compares with stored numbers."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: the last value of each metric for each seed, or why there is none."""
+
+    values: dict[str, list[float]]
+    seconds: float
+    """Processor time, evaluation included."""
+    failure: str | None = None
+    crashed: bool = False
+    """It failed in another way than by diverging: that is a defect, not a result."""
+
+
+def description(task: Task) -> dict[str, Any]:
+    """Everything that decides the outcome, and nothing that does not: of the arms' options only those of this one."""
+    job = task.job
+    config = as_dict(job.config)
+    options = {arm: config.pop(arm.replace("-", "_")) for arm in ARMS}
+    for name in ("arms", "seeds", "first_seed", "eval_every"):
+        del config[name]
+    return {
+        "version": VERSION,
+        "arm": job.arm,
+        "options": options[job.arm],
+        "seeds": list(job.seeds),
+        "measure": task.measure and [task.measure, source(task.measure)],
+        "config": config,
+    }
+
+
+def key(task: Task) -> str:
+    """The hash of its description."""
+    return digest(description(task))
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@lru_cache
+def source(measure: str) -> str:
+    """The hash of a function's code ("module:function"), without importing it; comments and spaces do not count.
+
+    Raises:
+        ValueError: there is no such function.
+    """
+    module, _, name = measure.partition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is not None and spec.origin is not None:
+        for node in ast.parse(Path(spec.origin).read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                return digest(ast.dump(node))
+    raise ValueError(f"measure must be module:function, a function of a module; given {measure!r}")
+
+
+class Cache:
+    """The outcomes in a directory."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+
+    def get(self, key: str) -> Outcome | None:
+        """The outcome stored under a key; None where there is none that can be read."""
+        try:
+            return Outcome(**json.loads(self._path(key).read_text())["outcome"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, task: Task, outcome: Outcome) -> None:
+        """Stores an outcome whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = {"task": description(task), "outcome": asdict(outcome)}
+        files.write(self._path(key(task)), (json.dumps(content) + "\n").encode())
+
+    def _path(self, key: str) -> Path:
+        return self.directory / f"{key}.json"
+
+    def seconds(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """The descriptions of all jobs that did not diverge, and what they took."""
+        for path in sorted(self.directory.glob("*.json")):
+            try:
+                content = json.loads(path.read_text())
+                if content["outcome"]["failure"] is None:
+                    yield content["task"], content["outcome"]["seconds"]
+            except (ValueError, KeyError, TypeError):
+                continue

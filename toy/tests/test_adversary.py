@@ -1,0 +1,144 @@
+"""A discriminator's step against autograd: every game with every control, with and without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from theory.common.seeds import generator
+from toy.config import CONTROLS, LOSSES, Config
+from toy.models.spectral import SpectralNetwork
+from toy.training.discriminator import Adversary
+from toy.training.draws import TRAIN_EXTRA, Extra, Extras
+from toy.training.games import GAMES
+from toy.training.penalties import PENALTIES
+
+SEEDS, BATCH, DIM = (0, 1), 6, 3
+CONFIG = Config(width=8, layers=2, batch=BATCH, gamma=0.7)
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def adversary(labels: int = 0, **changes) -> Adversary:
+    found = Adversary(dataclasses.replace(CONFIG, **changes), DIM, labels, len(SEEDS), 1e-3, lambda _: None)
+    found.initialise([generator(seed, 0) for seed in SEEDS])
+    return found
+
+
+def data(labels: int = 0) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    return torch.randn(2, BATCH, DIM + labels, generator=g), torch.randn(2, BATCH, DIM + labels, generator=g) + 1
+
+
+def logit(theta: Tensor, found: Adversary, x: Tensor) -> Tensor:
+    """The network at other parameters, with autograd."""
+    weights, biases = found.network.views(theta)
+    for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        x = torch.baddbmm(b, x, w)
+        x = x if layer == len(weights) - 1 else leaky_relu(x, 0.2)
+    return x
+
+
+def losses(real: Tensor, fake: Tensor, name: str) -> Tensor:
+    """The discriminator's losses once more, by their names in the literature."""
+    log_sigmoid = torch.nn.functional.logsigmoid
+    return (
+        {
+            "saturating": -log_sigmoid(real) - log_sigmoid(-fake),
+            "non-saturating": -log_sigmoid(real) - log_sigmoid(-fake),
+            "hinge": (1 - real).clamp(min=0) + (1 + fake).clamp(min=0),
+            "least-squares": ((real - 1).square() + fake.square()) / 2,
+            "wasserstein": fake - real,
+            "relativistic": -log_sigmoid(real - fake),
+        }[name]
+        .sum(0)
+        .mean()
+    )
+
+
+def penalties(theta: Tensor, found: Adversary, real: Tensor, fake: Tensor, extra: Extra) -> Tensor:
+    def slopes(x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(logit(theta, found, x).sum(), x, create_graph=True)[0][..., :DIM].norm(dim=-1)
+
+    control, gamma = found.config.control, found.config.gamma
+    if control == "gradient-penalty":
+        assert extra.u is not None
+        return gamma * (slopes(extra.u * real + (1 - extra.u) * fake) - 1).square().mean(1).sum()
+    on_real = gamma / 2 * slopes(real).square().mean(1).sum() if control in ("r1", "r1-r2") else 0
+    on_fake = gamma / 2 * slopes(fake).square().mean(1).sum() if control in ("r2", "r1-r2") else 0
+    return torch.as_tensor(on_real + on_fake)
+
+
+def test_names() -> None:
+    """What the command line lists is what there is."""
+    assert list(GAMES) == list(LOSSES)
+    assert set(CONTROLS) == {*PENALTIES, "none", "spectral", "instance-noise"}
+
+
+@pytest.mark.parametrize("labels", [0, 2])
+@pytest.mark.parametrize("control", [name for name in CONTROLS if name not in ("spectral", "instance-noise")])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient(loss: str, control: str, labels: int) -> None:
+    found, (real, fake) = adversary(labels, loss=loss, control=control), data(labels)
+    theta = found.network.theta.clone().requires_grad_()
+    extra = Extras(control, SEEDS, TRAIN_EXTRA, BATCH, DIM, 1)(3)[0]
+    if extra.u is not None:
+        extra = Extra(u=extra.u.double())
+    found.step(real, fake, extra, 1.0)
+    objective = losses(logit(theta, found, real), logit(theta, found, fake), loss)
+    wanted = torch.autograd.grad(objective + penalties(theta, found, real, fake, extra), theta)[0]
+    torch.testing.assert_close(found.grad, wanted, rtol=1e-8, atol=1e-11)
+    assert not torch.equal(found.network.theta, theta)
+
+
+def test_spectral_steps_the_raw_weights() -> None:
+    found, (real, fake) = adversary(control="spectral"), data()
+    assert isinstance(found.network, SpectralNetwork)
+    before = found.network.raw.clone()
+    for _ in range(200):
+        found.step(real, fake, Extra(), 1e-6)
+    sizes = [torch.linalg.matrix_norm(w, 2) for w in found.network.weights]
+    torch.testing.assert_close(torch.stack(sizes), torch.ones(3, 2), rtol=1e-2, atol=0)
+    assert not torch.equal(found.network.raw, before)
+
+
+def test_instance_noise_blurs_and_fades() -> None:
+    """The discriminator sees x + gamma decay noise, the label without; the generator's gradient is taken there."""
+    found, (real, fake) = adversary(2, control="instance-noise"), data(2)
+    noise = torch.ones(2, 2 * BATCH, DIM)
+    seen = found.noised(real, noise, 0.5)
+    torch.testing.assert_close(seen[..., :DIM] - real[..., :DIM], torch.full((2, BATCH, DIM), 0.35))
+    torch.testing.assert_close(seen[..., DIM:], real[..., DIM:])
+    there = found.gradient(fake, real, noise, 0.5)
+    torch.testing.assert_close(there, found.gradient(found.noised(fake, noise, 0.5), real, None, 1.0))
+    assert not torch.allclose(there, found.gradient(fake, real, None, 1.0))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_generators_gradient(loss: str) -> None:
+    found, (real, fake) = adversary(2, loss=loss), data(2)
+    x = fake.clone().requires_grad_()
+    on_fake, on_real = logit(found.network.theta, found, x), logit(found.network.theta, found, real)
+    log_sigmoid = torch.nn.functional.logsigmoid
+    loss_of_x = {
+        "saturating": log_sigmoid(-on_fake),
+        "non-saturating": -log_sigmoid(on_fake),
+        "hinge": -on_fake,
+        "least-squares": (on_fake - 1).square() / 2,
+        "wasserstein": -on_fake,
+        "relativistic": -log_sigmoid(on_fake - on_real),
+    }[loss].sum()
+    wanted = torch.autograd.grad(loss_of_x, x)[0][..., :DIM]
+    torch.testing.assert_close(found.gradient(fake, real, None, 1.0), wanted, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,139 @@
+"""Verdicts on tables whose truth is known, and Holm's correction against its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toy import metrics
+from toy.sweep.design import JUDGED
+from toy.sweep.verdicts import COLUMNS, holm, verdicts
+
+SEEDS = 16
+
+
+def table(arms: dict[str, np.ndarray], metric: str = "mean_distance", cell: str = "c") -> pd.DataFrame:
+    rows = [(cell, a, s, metric, v) for a, values in arms.items() for s, v in enumerate(values)]
+    return pd.DataFrame(rows, columns=["cell", "arm", "seed", "metric", "value"])
+
+
+def noise(seed: int, count: int = SEEDS) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=count)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shift", "wanted"),
+    [
+        ("mean_distance", -0.5, "helps"),
+        ("mean_distance", 0.5, "hurts"),
+        ("coverage", 0.5, "helps"),
+        ("coverage", -0.5, "hurts"),
+        ("coverage", 0.0, "undecided"),
+    ],
+)
+def test_direction(metric: str, shift: float, wanted: str) -> None:
+    """Arms that differ by a shift and a little noise of their own."""
+    base = 3 + noise(0)
+    found = verdicts(table({"gan": base, "new": base + shift + 0.1 * noise(1)}, metric), "gan", JUDGED)
+    assert list(found.columns) == list(COLUMNS)
+    (row,) = found.itertuples()
+    assert row.verdict == wanted
+    assert row.low < row.difference < row.high
+    assert row.difference == pytest.approx(row.mean - row.baseline_mean)
+    assert row.ratio == pytest.approx(row.mean / row.baseline_mean)
+
+
+def test_directions_are_those_of_the_metrics() -> None:
+    assert {name: metrics.METRICS[name].better for name in JUDGED} == JUDGED
+
+
+def test_corrected_over_the_whole_table() -> None:
+    """What is clear alone need not be clear among a hundred; the 16 seeds' least p still is."""
+    base = noise(0)
+    weak = base + 0.6 * np.abs(noise(1)) * np.where(np.arange(SEEDS) < 3, -0.4, 1)  # 13 of 16 seeds rise
+    alone = verdicts(table({"gan": base, "weak": weak}), "gan", JUDGED)
+    assert alone.verdict.tolist() == ["hurts"]
+    many = {"gan": base, "weak": weak, "strong": base - 1} | {f"null {i}": base + noise(2 + i) for i in range(98)}
+    among = verdicts(table(many), "gan", JUDGED).set_index("arm")
+    assert among.verdict["weak"] == "undecided"
+    assert among.p["weak"] == alone.p[0]
+    assert among.verdict["strong"] == "helps"
+
+
+def test_error_rate_over_a_table() -> None:
+    """Without differences a table has a verdict with probability at most .05.
+
+    200 tables of 10 comparisons: more than 22 with a verdict has probability below .0003 at .05 (binomial).
+    """
+    wrong = 0
+    for i in range(200):
+        values = np.random.default_rng(i).normal(size=(11, SEEDS))
+        arms = {"gan": values[0]} | {f"arm {j}": v for j, v in enumerate(values[1:])}
+        wrong += (verdicts(table(arms), "gan", JUDGED).verdict != "undecided").any()
+    assert wrong <= 22
+
+
+def test_paired_over_seeds() -> None:
+    """Differences far below the spread over seeds are seen; the order of rows does not matter."""
+    base = 100 * noise(0)
+    frame = table({"gan": base, "new": base - 0.1 - 0.01 * np.abs(noise(1))})
+    first = verdicts(frame, "gan", JUDGED)
+    assert first.verdict.tolist() == ["helps"]
+    mixed = frame.sample(frac=1, random_state=0).sort_values("arm", kind="stable")
+    pd.testing.assert_frame_equal(verdicts(mixed, "gan", JUDGED), first)
+
+
+def test_order_and_what_is_left_out() -> None:
+    """By cell, arm and metric; a cell that lost its baseline has no verdict, a metric that is not judged neither."""
+    frame = pd.concat(
+        [
+            table({"gan": noise(0), "b": noise(1), "a": noise(2)}, metric, cell)
+            for metric in ("w2", "coverage", "mean_distance")
+            for cell in ("z", "y")
+        ]
+    )
+    frame = frame[~((frame.cell == "y") & (frame.arm == "gan"))]
+    found = verdicts(frame, "gan", JUDGED)
+    wanted = [("z", arm, metric) for arm in ("b", "a") for metric in ("mean_distance", "coverage")]
+    assert list(found[["cell", "arm", "metric"]].itertuples(index=False, name=None)) == wanted
+
+
+def test_different_seeds() -> None:
+    with pytest.raises(ValueError, match="new and gan must have the same seeds; in c, mean_distance they do not"):
+        verdicts(table({"gan": noise(0), "new": noise(1)[:-1]}), "gan", JUDGED)
+
+
+def test_equal_arms_and_a_baseline_of_zero() -> None:
+    """No difference is undecided; a ratio to 0 is not a number."""
+    zero = np.zeros(SEEDS)
+    found = verdicts(table({"gan": zero, "same": zero, "more": zero + 1}), "gan", JUDGED)
+    assert found.verdict.tolist() == ["undecided", "hurts"]
+    assert found.p_holm.tolist()[0] == 1
+    assert found.ratio.isna().all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holm(seed: int) -> None:
+    """The corrected p of i is the least level at which Holm's step-down rejects i."""
+    p = np.random.default_rng(seed).uniform(size=6) ** 3
+    corrected = holm(p)
+
+    def rejected(level: float) -> set[int]:
+        found: set[int] = set()
+        for step, i in enumerate(np.argsort(p)):
+            if p[i] > level / (len(p) - step):
+                break
+            found.add(int(i))
+        return found
+
+    for i, value in enumerate(corrected):
+        if value < 1:
+            assert i in rejected(value * (1 + 1e-9))
+        assert i not in rejected(value * (1 - 1e-9))
+    assert (corrected >= p).all()
+
+
+def test_holm_by_hand() -> None:
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([])).shape == (0,)

@@ -1,0 +1,1 @@
+"""One training step: games, regularisers, the score term, the update."""

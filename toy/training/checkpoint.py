@@ -1,0 +1,59 @@
+"""One file with the configuration and the states of all jobs of a run, which processes update one at a time."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from theory.common import files
+from theory.common.errors import CheckpointError
+from toy.config import Config, as_dict, differences
+
+State = dict[str, Any]  # tensors, numbers, strings, and lists, tuples and dicts of them
+
+
+def save(path: Path, config: Config, key: str, state: State) -> None:
+    """Puts one job's state into the file, beside those of the other jobs.
+
+    Raises:
+        OSError: the file cannot be written; it is then as it was. CheckpointError: as `load`.
+    """
+    with FileLock(lock_of(path)):
+        jobs = load(path, config) if path.exists() else {}
+        buffer = io.BytesIO()
+        torch.save({"config": as_dict(config), "jobs": {**jobs, key: state}}, buffer)
+        files.write(path, buffer.getvalue())
+
+
+def load(path: Path, config: Config) -> dict[str, State]:
+    """The states by job. Nothing in the file is executed.
+
+    Raises:
+        CheckpointError: the file is truncated, damaged, no checkpoint, or that of another configuration.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
+            if damaged := archive.testzip():
+                raise ValueError(f"check sum of {damaged}")
+        content = torch.load(io.BytesIO(data), weights_only=True)
+    except Exception as error:  # whatever damage makes torch raise
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {why[:120]}") from None
+    parts = content if isinstance(content, dict) else {}
+    if set(parts) != {"config", "jobs"} or not all(isinstance(part, dict) for part in parts.values()):
+        raise CheckpointError(f"{path} is no checkpoint of a run of toy.run")
+    if differing := differences(content["config"], as_dict(config)):
+        raise CheckpointError(f"{path} is from another configuration: {'; '.join(differing)}")
+    return content["jobs"]
+
+
+def lock_of(path: Path) -> Path:
+    """The empty file that is locked while the checkpoint is replaced."""
+    return path.with_name(f".{path.name}.lock")

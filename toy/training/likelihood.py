@@ -1,0 +1,176 @@
+"""Maximum likelihood training of many seeds at once, VAE or flow, with the score matching regularity.
+
+One step of an arm, for the loss L of one batch (negative ELBO or log likelihood) and samples x = g(z), z ~ N(0, I):
+
+    g_main  = dL/dtheta
+    g_score = J^T d/dx lambda k mean_b ||eps*(x_t) - eps||^2,  J = dx/dtheta, at every k-th step (see term.py)
+    gan:              g_main moves theta: the plain VAE or flow, the arm without the term
+    smart:            g_main + g_score does
+    smart-decoupled:  g_main does, and g_score beside it (see update.py)
+
+The score term is the GAN's, on the generator's own samples and not on reconstructions: the part of a VAE that it moves
+is the decoder. There is no discriminator, and nothing that stands for it: `loss`, `control`, `gamma`, `start` and all
+of d_steps, d_ahead and d_lr have no effect, and `latent` has none on a flow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.common.errors import Diverged
+from theory.common.seeds import generator
+from theory.manifolds import Law, make
+from toy.config import Config
+from toy.metrics import Reference, evaluate
+from toy.models.flow import Flow
+from toy.models.vae import VAE
+from toy.training.draws import EVALUATE, INIT, TRAIN, Noise
+from toy.training.score_term import ScoreTerm
+from toy.training.update import Update
+
+Record = dict[str, Float[Tensor, " seed"]]  # metric -> a value a seed
+
+
+def model_of(config: Config, dim: int, seeds: int) -> VAE | Flow:
+    """The untrained generators of a configuration.
+
+    Raises:
+        ValueError: the configuration's generator is neither vae nor flow.
+    """
+    hidden = [config.width] * config.layers
+    if config.generator == "vae":
+        return VAE(dim, config.latent, hidden, seeds)
+    if config.generator == "flow":
+        return Flow(dim, hidden, seeds)
+    raise ValueError(f"a generator trained by likelihood is vae or flow; given {config.generator}")
+
+
+class LikelihoodTrainer:
+    """One arm on a stack of seeds. `step()` is one step; `state()` and `load()` continue it bit for bit."""
+
+    def __init__(self, config: Config, arm: str, seeds: Sequence[int]):
+        self.config, self.arm, self.seeds, self.options = config, arm, tuple(seeds), config.arm(arm)
+        self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.options.weight)
+        self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
+        for model in (self.model, self.average):
+            model.initialise([generator(seed, INIT) for seed in self.seeds])
+        self.update = Update(self.model.theta, self.model.views, config, self.options.lr)
+        # a step's first latent is the noise of its likelihood, the second the z of its samples
+        self.noise = Noise(self.law, self.seeds, TRAIN, config.batch, self.model.latent, 1)
+        self.at = 0
+
+    def train_ahead(self) -> None:
+        """Nothing: there is no discriminator to be ahead."""
+
+    def step(self) -> None:
+        """One step of every seed.
+
+        Raises:
+            Diverged: the loss or the score term's gradient is NaN or infinite.
+        """
+        draws, theta = self.noise(self.at), self.model.theta
+        loss = self.model.loss(draws.real[0], draws.latent[0])
+        self.must_be_finite(loss, "loss")
+        self.update.main.copy_(torch.autograd.grad(loss.sum(), theta)[0])
+        scored = self.term.acts(self.at)
+        if scored:
+            x = self.model.sample(draws.latent[1])
+            self.term.train_along(x.detach(), draws.u, draws.eps)
+            score = self.score_term_gradient(x.detach(), draws.u, draws.eps) / self.config.batch
+            score = self.term.strength(self.at, None, score) * score
+            (pulled,) = torch.autograd.grad(x, theta, score)
+            if self.arm == "smart":
+                self.update.main.add_(pulled)
+                scored = False
+            else:
+                self.update.score.copy_(pulled)
+        with torch.no_grad():
+            self.update.step(self.at, self.decay, scored)
+            self.average.theta.lerp_(theta, 1 - self.config.ema)
+        self.at += 1
+
+    @property
+    def decay(self) -> float:
+        """The cosine that the learning rate follows."""
+        return 0.5 * (1 + math.cos(math.pi * self.at / self.config.steps))
+
+    def score_term_gradient(
+        self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]
+    ) -> Float[Tensor, "s b d"]:
+        """d w ||eps*(x_t) - eps||^2 / dx of each sample, without lambda.
+
+        Raises:
+            Diverged: it is not finite.
+        """
+        gradient = self.term.gradient(x, u, eps)
+        self.must_be_finite(gradient.sum((1, 2)), "gradient of the score term")
+        return gradient
+
+    def must_be_finite(self, values: Float[Tensor, " s"], what: str) -> None:
+        """Raises Diverged at the first seed whose value is not finite."""
+        for seed, value in zip(self.seeds, values.tolist(), strict=True):  # a tenth of the time of torch.isfinite
+            if not math.isfinite(value):
+                raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
+
+    @torch.no_grad()
+    def generate(self, latent: Float[Tensor, "s n k"]) -> Float[Tensor, "s n d"]:
+        return self.model.sample(latent)
+
+    @torch.no_grad()
+    def sample(self) -> Float[Tensor, "s n d"]:
+        """Samples of the averaged generator, from latents that are each seed's own."""
+        return self.average.sample(self.normal(self.config.samples, 0))
+
+    def normal(self, count: int, index: int) -> Float[Tensor, "s n k"]:
+        """Draws of N(0, I) in the latent space for evaluations, each seed's own."""
+        shape = (count, self.model.latent)
+        return torch.stack([torch.randn(shape, generator=generator(seed, EVALUATE, index)) for seed in self.seeds])
+
+    def gradient_norms(self) -> Record:
+        """The norm of the score term's gradient at a typical sample (the median of a batch), without lambda. A
+        likelihood has no gradient at the samples to compare with."""
+        draws = self.noise(self.at)
+        x = self.generate(draws.latent[1])
+        return {"score_gradient": self.score_term_gradient(x, draws.u, draws.eps).norm(dim=-1).median(1).values}
+
+    @torch.no_grad()
+    def evaluate(self, reference: Reference) -> Record:
+        """All metrics now, the exact W2 at the end only; and `negative_log_likelihood` of fresh real samples in nats:
+        of a flow that of the dequantised samples, of a VAE its upper bound, the negative ELBO.
+
+        Raises:
+            Diverged: the samples are so far away that their squared norms are not finite, or the loss is not.
+        """
+        samples = self.sample()
+        self.must_be_finite(samples.square().sum((1, 2)), "squared norm of the samples")
+        noise = self.normal(reference.sample.shape[1], 1)
+        loss = self.average.loss(reference.sample, noise)
+        self.must_be_finite(loss, "loss of fresh samples")
+        found = evaluate(self.law, samples, reference, exact_w2=self.at == self.config.steps)
+        return found | {"negative_log_likelihood": loss}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides the steps to come; random numbers are functions of (seed, step)."""
+        return {
+            "at": self.at,
+            "theta": self.model.theta.detach().clone(),
+            "average": self.average.theta.detach().clone(),
+            "update": self.update.state(),
+            "term": self.term.state(),
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Continues from `state()`."""
+        self.at = state["at"]
+        self.model.theta.copy_(state["theta"])
+        self.average.theta.copy_(state["average"])
+        self.update.load(state["update"])
+        self.term.load(state["term"])

@@ -1,0 +1,70 @@
+"""The generator's own score, trained along with it: what distribution matching subtracts.
+
+Score distillation moves samples by eps_real(x_t) - eps; its potential keeps the mutual information I_Q(X; X_t) of claim
+P4, which diversity pays for, and collapses modes. With the score of the generated law in the place of eps,
+
+    E grad = 2 (alpha / sigma) (eps_real(x_t) - eps_own(x_t)),
+
+it is the gradient of a reverse KL of the noised laws, which is at rest where they agree (claim P5). eps_own is learned
+by denoising score matching on what the generator makes now. Sources: Wang et al. 2023 (variational score
+distillation), Yin et al. 2024 (distribution matching distillation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.common.seeds import generator
+from toy.config import Config
+from toy.models.networks import Network
+from toy.training.denoiser import Preconditioning
+from toy.training.draws import INIT
+
+LR = 5e-3  # constant: it follows a generator that moves
+SIGMA_DATA = 1.0  # of the catalogue's order; the generated law's own is not known ahead, and changes
+
+
+class OwnScore:
+    """One small score model a seed, of the law's dimension and the other networks' widths, in EDM preconditioning."""
+
+    def __init__(self, dim: int, seeds: Sequence[int], config: Config):
+        self.precondition = Preconditioning(SIGMA_DATA)
+        self.network = Network([dim + 1, *[config.width] * config.layers, dim], len(seeds))
+        self.network.initialise([generator(seed, INIT, 1) for seed in seeds])
+        self.adam = torch.optim.Adam([self.network.theta], LR, (config.beta1, config.beta2), fused=True)
+        self.network.theta.grad = torch.zeros_like(self.network.theta)
+        self.gradient = self.network.views(self.network.theta.grad)
+
+    def train_step(
+        self, fake: Float[Tensor, "s b d"], nsr: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]
+    ) -> Float[Tensor, " s"]:
+        """One Adam step on mean_b ||F - target||^2, EDM's weighting of denoising score matching; the loss, before it.
+
+        With F the network's output, dL/dF = 2 (F - target) / B.
+        """
+        x_t = fake + nsr[..., None] * eps
+        hidden = self.network.forward(self.precondition.inputs(x_t, nsr))
+        residual = hidden[-1] - self.precondition.target(eps, x_t, nsr)
+        deltas = self.network.deltas(hidden, residual * (2 / residual.shape[1]))
+        self.network.parameter_gradient(hidden, deltas, self.gradient)
+        self.adam.step()
+        return residual.square().sum(-1).mean(1)
+
+    def eps(self, x_t: Float[Tensor, "s b d"], nsr: Float[Tensor, "s b"]) -> Float[Tensor, "s b d"]:
+        """eps_own(x_t) at alpha = 1: -nsr times the score of the generated law, noised; no gradient runs through."""
+        return self.precondition.eps(self.network(self.precondition.inputs(x_t, nsr)), x_t, nsr)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides the steps to come."""
+        adam = {name: value.clone() for name, value in self.adam.state[self.network.theta].items()}
+        return {"theta": self.network.theta.clone(), "adam": adam}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continues from `state()`."""
+        self.network.theta.copy_(state["theta"])
+        self.adam.state[self.network.theta] = {name: value.clone() for name, value in state["adam"].items()}

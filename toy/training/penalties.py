@@ -1,0 +1,95 @@
+"""Gradient penalties of the discriminator, differentiated by hand.
+
+With g_b the gradient of the logit at the b-th sample, a penalty is the mean of a function of ||g_b||, and for theta
+
+    d penalty / d theta = sum_b d/dtheta <v_b, grad_x logit(x_b)>,   v_b = d penalty / d g_b  held fixed.
+
+Between its kinks the network is linear in x, so that <v, grad_x logit> is the output of its tangent pass along v:
+u_0 = v, u_l = lrelu'(a_l) (u_{l-1} W_l). The gradient is u_{l-1}^T delta_l in W_l, with the deltas of the logit
+itself; biases do not enter. Tests compare with autograd's double backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from toy.models.networks import SLOPE, Network, leaky_relu_backward
+
+Hidden: TypeAlias = list[Float[Tensor, "s b _"]]
+
+
+def zero_centred(d: Network, hidden: Hidden, gamma: float, event: int | None = None) -> Float[Tensor, " p"]:
+    """The gradient in theta of gamma/2 mean_b ||g_b||^2 over the rows of hidden = d.forward(x), as theta laid out.
+
+    g_b is the gradient in the first `event` coordinates of x, all of them by default.
+    Source: Mescheder, Geiger, Nowozin 2018, eq. 9 (R1: x real) and eq. 10 (R2: x fake).
+    """
+    deltas, g = logit_gradient(d, hidden, event)
+    return along(d, hidden, deltas, g * (gamma / g.shape[1]))
+
+
+def one_centred(d: Network, hidden: Hidden, gamma: float, event: int | None = None) -> Float[Tensor, " p"]:
+    """The gradient in theta of gamma mean_b (||g_b|| - 1)^2, as `zero_centred`; where g_b = 0 it takes none.
+
+    Source: Gulrajani et al. 2017, eq. 3, at x = u real + (1 - u) fake.
+    """
+    deltas, g = logit_gradient(d, hidden, event)
+    return along(d, hidden, deltas, (g - normalize(g, dim=-1)) * (2 * gamma / g.shape[1]))
+
+
+def logit_gradient(d: Network, hidden: Hidden, event: int | None) -> tuple[list[Tensor], Float[Tensor, "s b i"]]:
+    """The deltas of the logit itself, and its gradient in x, zero beyond the first `event` coordinates."""
+    deltas = d.deltas(hidden, torch.ones_like(hidden[-1]))
+    g = d.input_gradient(deltas)
+    if event is not None:
+        g[..., event:] = 0
+    return deltas, g
+
+
+def along(d: Network, hidden: Hidden, deltas: list[Tensor], v: Float[Tensor, "s b i"]) -> Float[Tensor, " p"]:
+    """d/dtheta sum_b <v_b, grad_x logit(x_b)>, v held fixed: one tangent pass."""
+    gradient = torch.zeros_like(d.theta)
+    weights, _ = d.views(gradient)
+    for layer, (delta, out) in enumerate(zip(deltas, weights, strict=True)):
+        torch.bmm(v.mT, delta, out=out)
+        if layer < len(weights) - 1:
+            v = leaky_relu_backward(torch.bmm(v, d.weights[layer]), hidden[layer + 1], SLOPE, True)
+    return gradient
+
+
+def real(hidden: Hidden) -> Hidden:
+    """The first half of the rows."""
+    return [h[:, : h.shape[1] // 2] for h in hidden]
+
+
+def fake(hidden: Hidden) -> Hidden:
+    """The second half of the rows."""
+    return [h[:, h.shape[1] // 2 :] for h in hidden]
+
+
+def between(d: Network, hidden: Hidden, u: Float[Tensor, "s b 1"]) -> Hidden:
+    """d.forward(u real + (1 - u) fake)."""
+    return d.forward(torch.lerp(fake(hidden)[0], real(hidden)[0], u))
+
+
+# (d, hidden, gamma, u, event) -> the gradient in d.theta, from hidden = d.forward([real, fake]), as many rows of each.
+# event: how many leading coordinates of d's input are the sample (a label may follow), None for all of them.
+# u [s b 1]: uniform in [0, 1]; the others take None as well.
+Penalty: TypeAlias = Callable[..., Float[Tensor, " p"]]
+
+PENALTIES: dict[str, Penalty] = {
+    # gamma/2 E ||grad D(real)||^2
+    "r1": lambda d, hidden, gamma, u, event: zero_centred(d, real(hidden), gamma, event),
+    # gamma/2 E ||grad D(fake)||^2
+    "r2": lambda d, hidden, gamma, u, event: zero_centred(d, fake(hidden), gamma, event),
+    # gamma/2 (E ||grad D(real)||^2 + E ||grad D(fake)||^2): two means over half of the rows each, twice that over all
+    "r1-r2": lambda d, hidden, gamma, u, event: zero_centred(d, hidden, 2 * gamma, event),
+    # gamma E (||grad D(u real + (1 - u) fake)|| - 1)^2
+    "gradient-penalty": lambda d, hidden, gamma, u, event: one_centred(d, between(d, hidden, u), gamma, event),
+}

@@ -1,0 +1,103 @@
+"""Whose score regularises: score models eps_theta(x_t, level), exact, learned, or wrong by a known amount.
+
+How wrong a model is near the data and off it is measured by `score_error`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.levels import Interval, Level
+from theory.manifolds import Law
+from theory.manifolds.law import at_unit_alpha
+from theory.regularity import EpsModel, eps_model_of
+from toy.config import Config
+from toy.training.denoiser import cached_denoiser
+
+WAVES = 64  # of the random field
+LENGTH = 0.5  # its correlation length, in units of x: half the radius of the ring
+FIELD_SEED = 0  # one field for every seed of a run, as one pretrained model would serve them all
+DRAWS = 4096
+
+
+def eps_model(config: Config, law: Law) -> EpsModel:
+    """The score model that `config.score` names, (x_t [..., d], level) -> eps [..., d], differentiable once.
+
+    - analytic: eps*(x_t), exact.
+    - learned: a `Denoiser` trained for score_steps steps on samples of the law, from the cache if it is there.
+    - perturbed: eps*(x_t) + score_error f(x_t / alpha), f the `RandomField` of FIELD_SEED, scaled so that
+      E||f||^2 = d over x ~ P and nsr uniform on the interval: the error there is score_error^2 d (claim P6).
+
+    Raises:
+        OSError: the cache of learned ones cannot be read or written.
+    """
+    interval = Interval(config.low, config.high)
+    makers: dict[str, Callable[[], EpsModel]] = {
+        "analytic": lambda: eps_model_of(law),
+        "learned": lambda: cached_denoiser(law, config.score_steps, interval),
+        "perturbed": lambda: perturbed(law, interval, config.score_error),
+    }
+    return makers[config.score]()
+
+
+class RandomField:
+    """f(y) = sqrt(2/m) sum_k a_k cos(<w_k, y> + b_k), a smooth random vector field on R^d.   [..., d] -> [..., d]
+
+    With a_k ~ N(0, I_d), w_k ~ N(0, I / length^2), b_k uniform, the components are independent, stationary, of mean 0
+    and covariance E f_j(y) f_j(y') = exp(-||y - y'||^2 / (2 length^2)): of variance 1. Source: Rahimi, Recht 2007.
+    """
+
+    def __init__(self, dim: int, generator: torch.Generator, length: float = LENGTH, waves: int = WAVES):
+        self.frequencies = torch.randn(dim, waves, generator=generator) / length
+        self.phases = 2 * math.pi * torch.rand(waves, generator=generator)
+        self.amplitudes = torch.randn(waves, dim, generator=generator) * math.sqrt(2 / waves)
+
+    def __call__(self, y: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        frequencies, phases, amplitudes = (part.to(y) for part in (self.frequencies, self.phases, self.amplitudes))
+        return torch.cos(y @ frequencies + phases) @ amplitudes
+
+
+def perturbed(law: Law, interval: Interval, error: float) -> EpsModel:
+    """eps*(x_t) + error f(x_t / alpha), E||f||^2 = d over noised samples of the law."""
+    exact = eps_model_of(law)
+    generator = torch.Generator().manual_seed(FIELD_SEED)
+    field = RandomField(law.dim, generator)
+    x_t, _ = noised(law, interval, generator)
+    scale = error / float(field(x_t).square().mean().sqrt())
+
+    def model(x_t: Float[Tensor, "*n d"], level: Level) -> Float[Tensor, "*n d"]:
+        y, _, _ = at_unit_alpha(law.dim, x_t, level.alpha, level.sigma)
+        return exact(x_t, level) + scale * field(y)
+
+    return model
+
+
+def noised(
+    law: Law, interval: Interval, generator: torch.Generator, away: float = 0.0, n: int = DRAWS
+) -> tuple[Float[Tensor, "n d"], Level]:
+    """x_t = x + away v + nsr eps and its level: x ~ P, v uniform on the unit sphere, nsr uniform on the interval."""
+    x = law.sample(n, generator)
+    direction = torch.randn(n, law.dim, generator=generator)
+    nsr = interval.sample(n, generator)
+    eps = torch.randn(n, law.dim, generator=generator)
+    x_t = x + away * direction / direction.norm(dim=-1, keepdim=True) + nsr[:, None] * eps
+    return x_t, Level.variance_exploding(nsr)
+
+
+@torch.no_grad()
+def score_error(
+    model: EpsModel, law: Law, interval: Interval, away: float = 0.0, n: int = DRAWS, seed: int = 0
+) -> float:
+    """E||eps_theta - eps*||^2 / E||eps*||^2, which is 0 for the exact score and 1 for a model that is 0.
+
+    The mean is over `noised` samples of the law that were moved by `away` (in units of x) in a random direction: 0 is
+    where a score model is trained, and a generator that starts off the manifold asks it elsewhere.
+    """
+    x_t, level = noised(law, interval, torch.Generator().manual_seed(seed), away, n)
+    exact = eps_model_of(law)(x_t, level)
+    return float((model(x_t, level) - exact).square().sum() / exact.square().sum())

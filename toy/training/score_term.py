@@ -1,0 +1,139 @@
+"""The score term of a generator's loss: its gradient at the samples, and its weight at a step.
+
+    L_score = lambda_t k mean_b w_b ||eps_theta(x_t) - eps||^2,   x_t = x + nsr eps,  x = g(z),
+
+with nsr uniform on an interval; the weighting w is 1 (eps) or nsr^2 (x0: the squared distance to the refinement). What
+runs through the score model is `term`: full, the paper's; detached, score distillation (claim P5); matching, that with
+the generator's own score in the place of eps, which takes the mutual information of claim P4 away (distribution
+matching distillation). lambda is fixed, annealed to 0 along a cosine, or found: `ratio`, such that the mean score
+gradient is `weight` times as long as the mean adversarial one; `budget`, the largest lambda whose predicted bias is
+a total variation of `weight` (claim E3).
+
+`max_push` bounds the gradient at one sample by max_push times the median of its batch. The push of P2 grows like the
+distance: between modes, where a continuous generator must have some samples, it is so strong that these few decide the
+step of all. Where all samples are far off, the median is too, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from theory.equilibrium import lambda_for_bias
+from theory.levels import Interval, Level
+from theory.manifolds import Law, make
+from theory.regularity import score_matching_loss
+from toy.config import Config
+from toy.training.classes import Classes
+from toy.training.own_score import OwnScore
+from toy.training.score_models import eps_model
+
+LARGEST = 10.0  # of a budget's lambda: where the bias is 0 at every lambda, or small at all that are of use
+
+
+class ScoreTerm:
+    """The term of one stack of seeds. Its gradient is unweighted, so that arms can be compared."""
+
+    def __init__(self, config: Config, law: Law, seeds: Sequence[int], weight: float, classes: Classes | None = None):
+        self.config, self.classes = config, classes
+        self.interval = Interval(config.low, config.high)
+        laws = [law] if classes is None else classes.laws
+        self.models = [eps_model(config, part) for part in laws]
+        self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
+        self.weight = weight
+        if weight and config.weight_rule == "budget":
+            self.weight = budget(config.manifold, config.dim, config.thickness, config.low, config.high, weight)
+
+    def acts(self, at: int) -> bool:
+        """Whether the term acts at a generator step: every k-th."""
+        return bool(self.weight) and at % self.config.every == 0
+
+    def strength(
+        self, at: int, adversarial: Float[Tensor, "s b d"] | None, score: Float[Tensor, "s b d"]
+    ) -> float | Float[Tensor, "s 1 1"]:
+        """lambda_t k; under `ratio` a value a seed, from the two gradients at the samples."""
+        config = self.config
+        strength = self.weight * (config.every if config.scale_by_every else 1)
+        if config.warm_up:
+            strength *= min(1.0, at / config.warm_up)
+        if config.weight_rule == "annealed":
+            strength *= 0.5 * (1 + math.cos(math.pi * at / config.steps))
+        if config.weight_rule == "ratio" and adversarial is not None:
+            long, short = (part.norm(dim=-1).mean(1)[:, None, None] for part in (adversarial, score))
+            return strength * long / short.clamp(min=1e-30)
+        return strength
+
+    def gradient(
+        self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"], label: int | None = None
+    ) -> Float[Tensor, "s b d"]:
+        """d/dx of each sample's w ||eps_theta(x_t) - eps||^2, unweighted by lambda.
+
+        Args:
+            u: uniform numbers that choose the noise levels.
+            label: the class of all samples; None for the layout of `Classes`.
+        """
+        nsr = self.interval.nsr(u)
+        if self.own is not None:
+            gradient = self._matching(x, nsr, eps, label)
+        else:
+            x = x.detach().requires_grad_()
+            losses = torch.cat(
+                [
+                    score_matching_loss(
+                        x[:, part],
+                        model,
+                        Level.variance_exploding(nsr[:, part]),
+                        eps[:, part],
+                        detach=self.config.term == "detached",
+                    )
+                    for model, part in self._parts(x.shape[1], label)
+                ],
+                1,
+            )
+            gradient = torch.autograd.grad(losses.sum(), x)[0]
+        if self.config.max_push is not None:
+            lengths = gradient.norm(dim=-1, keepdim=True)
+            longest = self.config.max_push * lengths.median(1, keepdim=True).values
+            gradient = gradient * (longest / lengths.clamp(min=1e-30)).clamp(max=1)
+        return gradient * nsr.square()[..., None] if self.config.weighting == "x0" else gradient
+
+    def _matching(self, x: Tensor, nsr: Tensor, eps: Tensor, label: int | None) -> Tensor:
+        """2 (eps_theta(x_t) - eps_own(x_t)) / nsr: detached, with the generator's own score in the place of eps."""
+        assert self.own is not None
+        x_t = x + nsr[..., None] * eps
+        with torch.no_grad():
+            parts = self._parts(x.shape[1], label)
+            real = [model(x_t[:, part], Level.variance_exploding(nsr[:, part])) for model, part in parts]
+        return 2 * (torch.cat(real, 1) - self.own.eps(x_t, nsr)) / nsr[..., None]
+
+    def _parts(self, count: int, label: int | None) -> list[tuple[Any, slice]]:
+        """The score models, each with the samples that are its own."""
+        if self.classes is None or label is not None:
+            return [(self.models[label or 0], slice(None))]
+        return list(zip(self.models, self.classes.parts(count), strict=True))
+
+    def train_along(self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]) -> None:
+        """One step of the generator's own score, where there is one; with the noise of other samples of the batch, so
+        that it is not fitted to the very noise that it is asked for."""
+        if self.own is not None and self.weight:
+            self.own.train_step(x, self.interval.nsr(u.roll(1, 1)), eps.roll(1, 1))
+
+    def state(self) -> dict[str, Any]:
+        return {} if self.own is None else self.own.state()
+
+    def load(self, state: dict[str, Any]) -> None:
+        if self.own is not None:
+            self.own.load(state)
+
+
+@lru_cache
+def budget(manifold: str, dim: int | None, thickness: float, low: float, high: float, tv: float) -> float:
+    """The largest lambda, up to LARGEST, at which the predicted rest point is within a total variation of tv."""
+    law = make(manifold, dim=dim, thickness=thickness)
+    return min(LARGEST, lambda_for_bias(law, Interval(low, high), tv))
