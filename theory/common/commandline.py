@@ -11,14 +11,16 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 from unittest import mock
 
 import tyro
 
+from theory.common.checks import choose
 from theory.common.errors import Failure, UsageError, out_of_memory
 
 Options = TypeVar("Options")
@@ -71,6 +73,41 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         if not out_of_memory(error):
             raise
         return complain(_with_notes("out of memory", error), 1)
+
+
+def dispatch(room: str, commands: Mapping[str, tuple[str, str]], arguments: Sequence[str]) -> int:
+    """The exit status of the room's command that the first argument names; the rest of the arguments is passed on.
+
+    Without arguments, and for --help, the commands are listed and the status is 0. Only the module of the command
+    that runs is imported. `toy/__main__.py` is, but for its table:
+
+        def main(arguments: list[str]) -> int:
+            return dispatch("toy", COMMANDS, arguments)
+
+        def script() -> int:  # the console script smart-toy
+            return run(main)
+
+        if __name__ == "__main__":
+            sys.exit(script())
+
+    Args:
+        room: toy, images: the commands are `python -m ROOM NAME` and `smart-ROOM NAME`.
+        commands: name -> (module with a main(arguments), what it does in one line).
+
+    Raises:
+        UsageError: no such command; names the commands and the nearest of them.
+    """
+    script = Path(sys.argv[0]).name
+    prog = script if script == f"smart-{room}" else f"python -m {room}"
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, commands))
+        print(f"usage: {prog} COMMAND [OPTIONS]\n")
+        print("\n".join(f"  {name:{width}}  {line}" for name, (_, line) in commands.items()))
+        print(f"\n{prog} COMMAND --help lists the options of one.")
+        return 0
+    with usage():
+        name = choose(arguments[0], commands, "command")
+    return import_module(commands[name][0]).main(list(arguments[1:]))
 
 
 @contextlib.contextmanager
