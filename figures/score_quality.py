@@ -26,10 +26,11 @@ import torch
 from matplotlib.lines import Line2D
 
 from figures.tools import results, style
-from theory.claims.information import gaussian_rule, perturbations
+from theory.claims.information import perturbations
 from theory.common.statistics import interval
 from theory.levels import Interval, Level
 from theory.manifolds import Sphere, make
+from theory.quadrature import gaussian_rule
 from theory.regularity import EpsModel, eps_model_of, score_matching_loss
 from toy.sweep.experiments import SPACE
 from toy.training.denoiser import cached_denoiser

@@ -31,6 +31,8 @@ class Options:
     """Write the ledger with every number that was compared to this file."""
     explain: str | None = None
     """Check this claim and print its statement, assumptions, source, tolerance and numbers."""
+    proof: bool = False
+    """With --explain: print the claim's proof, too."""
     plot: Path | None = None
     """With --explain: draw the claim's picture to this file (png, pdf or svg)."""
 
@@ -68,16 +70,27 @@ def run(options: Options) -> int:
     for name in wanted:
         known(name, tuple(claims))
     if options.plot is not None and options.explain is not None:
-        from theory.claims.pictures import draw
+        from theory.claims.drawing import draw
 
-        draw(options.explain, options.plot)
+        draw(claims[options.explain], options.plot)
 
     verdicts = judge_all([claims[name] for name in wanted], quiet=options.explain is not None)
     if options.explain is not None:
         print(explanation(verdicts[0]))
+        if options.proof:
+            print("\n" + proof_of(verdicts[0].claim))
     if options.json is not None:
         write_json(verdicts, options.json)
     return 0 if all(verdict.outcome == "holds" for verdict in verdicts) else 1
+
+
+PROOFS = Path(__file__).parent / "claims" / "proofs"
+
+
+def proof_of(claim: Claim) -> str:
+    """The text of its proof, or that there is none."""
+    path = PROOFS / f"{claim.id}.md"
+    return path.read_text().strip() if path.exists() else f"{claim.id} is checked, not proven."
 
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -163,7 +176,7 @@ def write_json(verdicts: list[Verdict], path: Path) -> None:
             "title": verdict.claim.title,
             "statement": verdict.claim.statement,
             "assumptions": list(verdict.claim.assumptions),
-            "source": verdict.claim.source,
+            "source": dataclasses.asdict(verdict.claim.source),
             "tolerance": verdict.claim.tolerance,
             "why": verdict.claim.why,
             "verdict": verdict.outcome,

@@ -11,7 +11,6 @@ the one function that theory checks, toy trains with and images scales; `pointwi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -21,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from theory.levels import Level, Scalars
 from theory.manifolds.law import Law, as_level, check_points
+from theory.quadrature import gaussian_rule
 
 EpsModel: TypeAlias = Callable[[Tensor, Level], Tensor]  # (x_t, level) -> an estimate of eps, of x_t's shape
 
@@ -150,7 +150,7 @@ def _quadrature(law: Law, x: Tensor, alpha: Tensor, sigma: Tensor) -> Estimate:
     """ell by finer and finer rules, until one changes little.   [n, d] -> [n], [n]"""
     last: Tensor | None = None
     for steps in RULES[law.dim]:
-        eps, weights = (part.to(x.device) for part in _gaussian_rule(steps, law.dim))
+        eps, weights = (part.to(x.device) for part in gaussian_rule(law.dim, steps))
         value = _mean_over(law, x, alpha, sigma, eps, weights).value
         if last is not None:
             change = (value - last).detach().abs()
@@ -179,16 +179,6 @@ def _mean_over(law: Law, x: Tensor, alpha: Tensor, sigma: Tensor, eps: Tensor, w
         parts = [checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in chunks]
     values, errors = zip(*parts, strict=True)
     return Estimate(torch.cat(values), torch.cat(errors))
-
-
-@lru_cache
-def _gaussian_rule(steps: int, dim: int) -> tuple[Float[Tensor, "m d"], Float[Tensor, " m"]]:
-    """Nodes and weights of E f(eps), eps ~ N(0, I_d): a grid, less the nodes below 1e-20 in weight."""
-    axis = torch.linspace(-8.5, 8.5, steps + 1, dtype=torch.float64)
-    eps = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
-    weights = torch.exp(-eps.square().sum(-1) / 2)
-    weights = weights / weights.sum()
-    return eps[weights > 1e-20], weights[weights > 1e-20]
 
 
 def _over_events(value: Scalars, event_dims: int) -> Scalars:

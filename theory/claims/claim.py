@@ -13,11 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Numbers: TypeAlias = Float[Tensor, "..."] | float
 
@@ -47,6 +50,23 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a statement comes from.
+
+    Attributes:
+        kind: "paper" (the paper claims it), "in print" (somebody else's), or "ours" (looked for and not found in
+            print). The wording is this project's in each case: the texts of the paper's theorems were not at hand.
+        reference: the number of the paper's claim, the publication, or what the statement rests on.
+    """
+
+    kind: Literal["paper", "in print", "ours"]
+    reference: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reference}" if self.reference else self.kind
+
+
+@dataclass(frozen=True)
 class Claim:
     """A statement that can fail.
 
@@ -55,12 +75,13 @@ class Claim:
         title: what it says, in a line.
         statement: what it says, in full.
         assumptions: under which it is claimed.
-        source: the number of the claim in the paper, or "ours". The statements themselves are always ours: the texts
-            of the paper's theorems were not at hand.
+        source: the paper, a publication, or "ours".
         tolerance: the largest error of a comparison that still counts as agreement.
         why: the reason for that tolerance.
         check: yields the comparisons; its defaults are the statement, its arguments are what controls change.
         controls: near-misses, at least one.
+        proven: whether theory/claims/proofs/ has a proof; False is printed as "checked, not proven".
+        picture: draws on a pair of axes what the claim compares; loads matplotlib itself if it needs more than them.
 
     Raises:
         ValueError: no control, or a tolerance outside (0, inf).
@@ -70,11 +91,13 @@ class Claim:
     title: str
     statement: str
     assumptions: tuple[str, ...]
-    source: str
+    source: Source
     tolerance: float
     why: str
     check: Checker = field(repr=False)
     controls: tuple[Control, ...]
+    proven: bool = True
+    picture: Callable[[Axes], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.controls:

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare, compare_at_least
+from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_at_least
 from theory.divergences import optimal_discriminator, value
 from theory.equilibrium import Loss, equilibrium, total_variation
 from theory.manifolds import Box, Embedded, Gaussians, Law, Mixture, Sphere, make
+from theory.quadrature import richardson
 from theory.regularity import pointwise_loss
 
 
@@ -98,7 +99,7 @@ E1 = Claim(
         "in the regularity asks for diversity, and alone it is no divergence."
     ),
     assumptions=("The exact score of P, which does not depend on Q.",),
-    source="ours",
+    source=Source("ours", "linearity of a mean"),
     tolerance=1e-9,
     why="Sums of tens of terms in float64; the replicator dynamics comes to rest.",
     check=check_linear,
@@ -156,7 +157,7 @@ E2 = Claim(
         "Optimal discriminator at every step; Q can be any law on the cells. Compared with replicator dynamics, which "
         "sees only the loss of a sample.",
     ),
-    source="ours",
+    source=Source("ours", "calculus of variations"),
     tolerance=1e-9,
     why="The dynamics is linear near rest and 1000 steps leave 1e-14 where no cell is close to being dropped.",
     check=check_equilibrium,
@@ -191,11 +192,6 @@ def check_bias(rate: Callable[[Game], Tensor] = spread, order: float = 2.0) -> I
                 yield compare(what, richardson(orders, order=1), order)
 
 
-def richardson(values: Tensor, order: int) -> Tensor:
-    """The limit of values whose argument is halved each time: the error of that order cancels in the last two."""
-    return (2**order * values[-1] - values[-2]) / (2**order - 1)
-
-
 E3 = Claim(
     id="E3",
     title="The bias is TV(Q, P) = lambda E_P|ell - E_P ell| + O(lambda^2), for both losses",
@@ -205,7 +201,7 @@ E3 = Claim(
         "lambda of a bias that one allows."
     ),
     assumptions=("As E2, with lambda so small that no mass is dropped or leaves M.",),
-    source="ours",
+    source=Source("ours", "first order of E2"),
     tolerance=2e-3,
     why=(
         "lambda is 0.02, 0.01 and 0.005; rate and order are extrapolated to 0, which leaves O(lambda^2) of each. The "
@@ -278,7 +274,7 @@ E3B = Claim(
         "others, and there favours heavier ones. (The conjecture, heavier and less curved, holds for curves.)"
     ),
     assumptions=("x lies on M, away from edges; nsr is small against the distance of the parts, where it says so.",),
-    source="ours; the density term is Vincent 2011 read pointwise",
+    source=Source("ours", "the density term is Vincent 2011 read pointwise"),
     tolerance=5e-3,
     why=(
         "The rates are extrapolated from nsr 0.04 and 0.02, which leaves O(nsr^4), 5e-4 at R = 1/2; the first "

@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare, compare_at_least
+from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_at_least
 from theory.levels import Level
 from theory.manifolds import Box, Gaussians, Law, Mixture, Sphere
+from theory.quadrature import gaussian_rule, legendre
 from theory.regularity import EpsModel, eps_model_of, pointwise_loss, score_matching_loss
-
-Rule: TypeAlias = tuple[Float[Tensor, "m d"], Float[Tensor, " m"]]
-
-
-@lru_cache
-def gaussian_rule(dim: int) -> Rule:
-    """Nodes and weights of E f(eps), eps ~ N(0, I_d): the trapezoidal rule on [-8.5, 8.5]^d."""
-    axis = torch.linspace(-8.5, 8.5, {1: 257, 2: 97}[dim], dtype=torch.float64)
-    eps = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
-    weights = torch.exp(-eps.square().sum(-1) / 2)
-    return eps, weights / weights.sum()
-
-
-def legendre(low: float, high: float, count: int) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Nodes and weights of the integral over [low, high], by Gauss and Legendre."""
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    half = (high - low) / 2
-    return torch.from_numpy(low + half * (1 + nodes)), torch.from_numpy(half * weights)
-
 
 # P4
 
@@ -109,7 +89,7 @@ P4 = Claim(
         "P has second moments. Checked at nsr 0.4: the left sides are integrals over the space of x_t, the right side "
         "passes by no density at all.",
     ),
-    source="ours (Verdu 2010, mismatched estimation)",
+    source=Source("in print", "Verdu 2010, mismatched estimation; pointwise Kong, Brekelmans, Ver Steeg 2023"),
     tolerance=1e-7,
     why=(
         "The integral over log SNR starts at -23, which leaves out less than 1e-9; its 36 Gauss-Legendre nodes "
@@ -203,7 +183,7 @@ P5 = Claim(
         "As P4. Q is three atoms of equal mass; its gradient is that with respect to where they are, times three.",
         "The gradients of the library's own loss, `score_matching_loss(..., detach=True)`; its scale is stated there.",
     ),
-    source="ours (Poole et al. 2023 and Wang et al. 2023 detach; the potentials by P4)",
+    source=Source("in print", "Poole et al. 2023 and Wang et al. 2023 detach; the potentials by P4"),
     tolerance=1e-7,
     why="Both sides are quadrature of analytic functions, converged to 1e-10; errors are relative to 1 + the gradient.",
     check=check_detached,
@@ -279,7 +259,7 @@ P6 = Claim(
         "E||delta(x_t)||^2 is finite. Nothing is asked of how delta arose: the fields are a constant, waves, a wrong "
         "scale, one aligned with the residual, and a score learned from 4000 samples.",
     ),
-    source="ours (Cauchy and Schwarz)",
+    source=Source("ours", "Cauchy and Schwarz"),
     tolerance=1e-9,
     why="The inequality holds for the weights of a quadrature rule as it does for the law: only rounding is left.",
     check=check_imperfect,

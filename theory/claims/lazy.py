@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare
-from theory.claims.game import richardson
+from theory.claims.claim import Claim, Comparison, Control, Source, compare
+from theory.quadrature import richardson
 
 Field: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -62,7 +62,7 @@ L1 = Claim(
         "distance is O(step size)."
     ),
     assumptions=("Both gradients are smooth functions of the parameters. The optimisers are torch's.",),
-    source="ours (averaging)",
+    source=Source("ours", "averaging"),
     tolerance=0.02,
     why="Step sizes 0.02, 0.01, 0.005, extrapolated; what is left is of second order in 8 of them.",
     check=check_sgd,
@@ -145,7 +145,7 @@ L2 = Claim(
         "For A >> g the score's is 1/sqrt(k) whatever lambda is, and the adversarial is suppressed to sqrt(k) g/A."
     ),
     assumptions=("(1 - beta2) k -> 0, no noise. At beta2 = 0.99, k = 8 the law is met to 2 %, which is checked too.",),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=5e-3,
     why="Relative; beta2 is 0.99 and 0.995, extrapolated: what is left is of order ((1 - beta2) k)^2, 1e-4 here.",
     check=check_adam,
@@ -198,7 +198,7 @@ L3 = Claim(
         "Steady g, beta1 = 0; no clip (a clip c of the normalised score gradient binds once k lambda |a| > c sqrt(v)).",
         "The noise is +-1, and all sequences of signs are run: mean and variance are exact.",
     ),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=5e-3,
     why="v_adv = g^2 at every step for steady g, so that all is exact to rounding; the tolerance is that of L2.",
     check=check_decoupled,

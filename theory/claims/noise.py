@@ -13,13 +13,12 @@ from scipy import integrate, special
 from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare, compare_at_least
-from theory.claims.game import richardson
-from theory.claims.information import Rule, gaussian_rule
+from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_at_least
 from theory.claims.squared_distance import push
 from theory.critical_noise import critical_nsr, curvature_at
 from theory.levels import Level
 from theory.manifolds import Box, Gaussians, Law, Mixture, Sphere
+from theory.quadrature import Rule, gaussian_rule, richardson
 from theory.regularity import eps_model_of, pointwise_loss, score_matching_loss
 
 # I1
@@ -66,7 +65,7 @@ I1 = Claim(
         "-grad ell(x) = 2 SNR (E[X] - x) (1 + O(SNR)): whatever the support, the push is to the mean."
     ),
     assumptions=("P has a bounded support.",),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=2e-3,
     why="Extrapolated from nsr 20 and 40, which leaves O(nsr^-4) times moments of the law, 2e-4 here.",
     check=check_large_noise,
@@ -174,7 +173,7 @@ I2 = Claim(
         "noise of the law, `critical_nsr`; levels above it pull off the manifold with a weight of their own."
     ),
     assumptions=("The radius is 1; all is proportional to it. The largest noise at which the centre repels.",),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=1e-3,
     why=(
         "Three digits are claimed. The root of the Hessian of ell (quadrature over eps, autograd) and that of a single "
@@ -190,12 +189,7 @@ I2 = Claim(
 
 # I3
 
-
-def line_rule() -> Rule:
-    """8193 nodes on a line: x0hat between two points turns within nsr / 8 of a standard deviation."""
-    eps = torch.linspace(-8.5, 8.5, 8193, dtype=torch.float64)[:, None]
-    weights = torch.exp(-eps[:, 0].square() / 2)
-    return eps, weights / weights.sum()
+STEPS = 8192  # on a line: x0hat between two points turns within nsr / 8 of a standard deviation
 
 
 def one_sample_moments(law: Law, x: Float[Tensor, " d"], nsr: float, detach: bool, rule: Rule) -> tuple[Tensor, Tensor]:
@@ -213,7 +207,7 @@ def one_sample_moments(law: Law, x: Float[Tensor, " d"], nsr: float, detach: boo
 def check_noise(powers: tuple[int, int, int, int]) -> Iterator[Comparison]:
     edge_full, edge_detached, off_full, off_detached = powers
     levels = (0.05, 0.025)
-    zero, rule = torch.zeros(1, dtype=torch.float64), line_rule()
+    zero, rule = torch.zeros(1, dtype=torch.float64), gaussian_rule(1, STEPS)
     full = [one_sample_moments(TWO_POINTS, zero, s, False, rule) for s in levels]
     variance = torch.stack([v * s**edge_full for (v, _), s in zip(full, levels, strict=True)])
     kurtosis = torch.stack([k * s for (_, k), s in zip(full, levels, strict=True)])
@@ -361,7 +355,7 @@ I3 = Claim(
         "The exact score; one eps a sample; the gradients of `score_matching_loss`, at alpha = 1.",
         "Over Q: Q = N(0, 1/4 I), by quadrature over x_t and x given x_t. At each nsr |grad| <= const nsr^-4.",
     ),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=5e-3,
     why=(
         "Extrapolated from two levels; what is left is of the order nsr^2 to nsr^4 of the next terms, below 2e-3. "

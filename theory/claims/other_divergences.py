@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare, compare_at_least, compare_exactly
+from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_at_least, compare_exactly
 from theory.claims.saturation import mixture
 from theory.divergences import (
     F_DIVERGENCES,
@@ -104,7 +104,7 @@ S4 = Claim(
         "total variation 1/2, LSGAN 1, hinge 1. LSGAN and hinge agree with the value of their games."
     ),
     assumptions=("As S1 and S2; f(t) is taken at t = p/q, so that Neyman's is (1-t)^2/t.",),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=1e-12,
     why="Finite sums of order 1 in float64. Infinite values must be infinite.",
     check=check_every_divergence,
@@ -168,7 +168,7 @@ S5 = Claim(
         "2 SNR delta."
     ),
     assumptions=("P = Q on a segment of length 2, shifted at a right angle; h = 0.5, delta from 1 to 3, nsr 0.05.",),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=1e-6,
     why="W1 is an exact assignment; the kernel of a shift across factorises, so that the fits are exact to rounding.",
     check=check_metrics,
@@ -229,7 +229,7 @@ S6 = Claim(
         "at nsr = tau."
     ),
     assumptions=("tau 0.1, distances 5 tau to 9 tau, Q of constant density there; nsr = tau for the score.",),
-    source="ours",
+    source=Source("ours", ""),
     tolerance=0.02,
     why=(
         "Both are exact off a segment. Off the circle exponents are fitted beside a power of the radius, and curvature "
@@ -281,7 +281,7 @@ S7 = Claim(
         "For an exact manifold the loss is infinite off it and has no gradient."
     ),
     assumptions=("D* is optimal; both laws are noised at nsr 0.1, and Q lies mostly off P.",),
-    source="ours (Arjovsky and Bottou 2017 for the saturating part)",
+    source=Source("in print", "Arjovsky and Bottou 2017 for the saturating part"),
     tolerance=1e-9,
     why="Two routes to one gradient in float64, relative to 1 + its length.",
     check=check_non_saturating,
@@ -400,7 +400,7 @@ S8 = Claim(
         "points. In either case P and a fresh generator are mutually singular, and m = 1 in S3."
     ),
     assumptions=("Circles (k = 1) of random place, size and plane: in R^3 (2k < d) and in R^2 (d = 2k).",),
-    source="ours (transversality; Arjovsky and Bottou 2017)",
+    source=Source("in print", "Arjovsky and Bottou 2017; transversality"),
     tolerance=4.5,
     why=(
         "In standard errors of the exponent, from 100000 independent pairs; counts are exact, 0 or inf. A true "

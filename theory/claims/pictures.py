@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
-import matplotlib
-import seaborn
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
+from theory.claims.drawing import COLOURS, STYLES
 from theory.claims.game import (
     LOSSES,
     adversarial_value,
@@ -27,7 +24,6 @@ from theory.claims.information import (
     LAWS,
     detached_gradient,
     expected_log_density,
-    gaussian_rule,
     integrated_loss,
     noise_entropy,
     perturbations,
@@ -67,10 +63,8 @@ from theory.divergences import (
 from theory.equilibrium import Loss, equilibrium, total_variation
 from theory.levels import Level
 from theory.manifolds import Gaussians, Segment, Sphere, make
+from theory.quadrature import gaussian_rule
 from theory.regularity import eps_model_of, pointwise_loss, score_matching_loss
-
-COLOURS = seaborn.color_palette("colorblind")
-STYLES = ("-", "--", "-.", ":", (0, (5, 1)))  # beside the colour, for print
 
 
 def value_of_the_game(axes: Axes) -> None:
@@ -473,18 +467,3 @@ PICTURES: dict[str, Callable[[Axes], None]] = {
     "I2": critical,
     "I3": tails,
 }
-
-
-def draw(claim_id: str, path: Path) -> None:
-    """The picture of a claim in a file, whose suffix says in which format.
-
-    Raises:
-        KeyError: no such claim. ValueError: no such format. OSError: the file cannot be written.
-    """
-    picture = PICTURES[claim_id]
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.add_subplot()
-        picture(axes)
-        axes.legend(frameon=False, fontsize=7)
-        figure.savefig(path, dpi=150)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare, compare_at_least, compare_exactly
+from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_at_least, compare_exactly
 from theory.divergences import (
     Carrier,
     Measure,
@@ -76,7 +76,7 @@ S1 = Claim(
         "also where P and Q have parts singular to each other."
     ),
     assumptions=("Finite representations: laws are piecewise constant on the cells of their carriers.",),
-    source="ours (Goodfellow et al. 2014, with singular parts)",
+    source=Source("in print", "Goodfellow et al. 2014, with singular parts"),
     tolerance=1e-12,
     why="An identity of finite sums of some hundred terms of order 1 in float64: rounding is below 1e-14 a term.",
     check=check_value,
@@ -175,7 +175,7 @@ S2 = Claim(
         "The gradient: x lies in the complement of the closed support, an open set on which D* = 0. (Singular is not "
         "enough there: an atom of Q on a curve that carries P is singular to P, and D* has no gradient at it.)",
     ),
-    source="paper claim 1 (saturation)",
+    source=Source("paper", "claim 1 (saturation)"),
     tolerance=1e-12,
     why="V: finite sums of order 1 in float64. The gradient is compared exactly: any number but 0 counts as inf.",
     check=check_saturation,
@@ -226,7 +226,7 @@ S3 = Claim(
         "JSD_s being the Jensen-Shannon divergence with weights s, 1-s. At m = 1 the bound is the constant 0."
     ),
     assumptions=("Q = (1-m) Q_on + m Q_off, Q_on absolutely continuous with respect to P, Q_off singular to it.",),
-    source="ours",
+    source=Source("in print", "Lin 1991"),
     tolerance=1e-12,
     why="Identities of finite sums of some hundred terms of order 1 in float64.",
     check=check_loss_of_mass,

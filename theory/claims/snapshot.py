@@ -122,7 +122,7 @@ def described(claim: Claim) -> dict[str, str | float]:
     return {
         "claim": claim.id,
         "title": claim.title,
-        "source": claim.source,
+        "source": str(claim.source),
         "tolerance": claim.tolerance,
         "controls": len(claim.controls),
     }

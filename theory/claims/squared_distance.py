@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.claims.claim import Claim, Comparison, Control, compare, compare_exactly
+from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_exactly
 from theory.claims.saturation import adversarial_gradient
 from theory.levels import Level, Scalars
 from theory.manifolds import Embedded, make, names
@@ -19,6 +19,7 @@ from theory.manifolds.box import Box, Segment
 from theory.manifolds.gaussians import Gaussians
 from theory.manifolds.law import Law
 from theory.manifolds.sphere import Sphere
+from theory.quadrature import richardson
 from theory.regularity import pointwise_loss, score_matching_loss
 
 # P1
@@ -82,7 +83,7 @@ P1 = Claim(
         "Every law of the catalogue, plain and thickened in a larger space; nsr 0.02, 0.2 and 2, variance preserving; "
         "points on the manifold and off it. The gradient of log p_t is taken by autograd, not from x0hat.",
     ),
-    source="ours (Tweedie's formula); paper claim 2 speaks of the refined sample",
+    source=Source("in print", "Tweedie's formula; the paper's claim 2 speaks of the refined sample"),
     tolerance=1e-9,
     why=(
         "The catalogue is exact to 1e-10 relative. Errors are relative to 1 + the size of what is compared; the loss "
@@ -144,7 +145,7 @@ def check_pythagoras(
             pointwise_loss(case.law, case.points(), 1.0, nsr) - snr(nsr) * case.distance().square()
             for nsr in (0.02, 0.01)
         ]
-        limit = (4 * rest[1] - rest[0]) / 3  # Richardson: the term in nsr^2 cancels
+        limit = richardson(torch.stack(rest), order=2)
         yield compare(f"{case.name}: ell - SNR dist^2 as nsr -> 0", limit, case.k + shift)
         coarse, fine = ((value - case.k - shift).abs() for value in rest)
         seen = coarse > 1e-5  # elsewhere the remainder is of higher order than can be told from rounding
@@ -162,7 +163,7 @@ P2 = Claim(
         "The ends of M: a point on it whose tangent cone is a cone of dimension k still reads k (homogeneity makes it "
         "exact, at the end of a segment too), but a point beyond the end of a segment reads 2, not 1 (P2b).",
     ),
-    source="paper claim 2 (the loss is a squared distance); the law and its k are ours",
+    source=Source("paper", "claim 2 (the loss is a squared distance); the law and its k are ours"),
     tolerance=0.01,
     why=(
         "nsr is 0.02 and 0.01. The limit is extrapolated, which leaves O(nsr^4), below 1e-5. The fitted order is off "
@@ -214,7 +215,7 @@ def count_beyond(face: Face) -> Float[Tensor, " n"]:
     x = torch.tensor(face.x, dtype=torch.float64)
     square = (x - face.law.project(x)).square().sum(-1)
     rest = [pointwise_loss(face.law, x, 1.0, nsr) - square / nsr**2 for nsr in (0.02, 0.01)]
-    return (4 * rest[1] - rest[0]) / 3
+    return richardson(torch.stack(rest), order=2)
 
 
 def check_faces(law: Callable[[int, int], int] = face_law, faces: Sequence[Face] = FACES) -> Iterator[Comparison]:
@@ -238,7 +239,7 @@ P2B = Claim(
         "P has a positive smooth density up to the face. On the boundary of the normal cone (beside a segment's end, "
         "at a right angle) those directions count once, as inside M.",
     ),
-    source="ours; it corrects a control of P2, which took the end itself to break the dimension law",
+    source=Source("ours", "it corrects a control of P2, which took the end itself to break the dimension law"),
     tolerance=1e-2,
     why="nsr is 0.02 and 0.01, extrapolated: what is left is O(nsr^4 / dist^4), 1e-4 here; a wrong count is off by 1.",
     check=check_faces,
@@ -281,7 +282,7 @@ P3 = Claim(
     assumptions=(
         "As P2; nsr = 0.02, well below the reach, and further from the edges of Voronoi cells than the noise reaches.",
     ),
-    source="paper claim 2 (persistent push)",
+    source=Source("paper", "claim 2 (persistent push)"),
     tolerance=1e-4,
     why=(
         "By P2 the push is grad(SNR dist^2) (1 + O(nsr^4 / dist)), 1e-5 here; between points the rest is the Gaussian "

@@ -28,10 +28,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.manifolds.box import as_point, legendre
+from theory.manifolds.box import as_point
 from theory.manifolds.combinators import Mixture
 from theory.manifolds.law import JointLaw, check_points
 from theory.manifolds.posterior import Anchored
+from theory.quadrature import legendre
 
 NODES, CUT = 44, 41.0  # mass below exp(-0.7 CUT) = 3e-13 of the peak may be left out
 
@@ -60,7 +61,7 @@ def _window(u1: Tensor, u2: Tensor, scale: Tensor, half: float) -> _Window:
     reach = 2 * CUT / (slope + torch.sqrt(slope.square() + 2 * CUT * curvature))
     reach = torch.where(kappa * (1 + torch.cos(beyond)) > CUT, reach, inf)
 
-    nodes, weights = (torch.as_tensor(part, dtype=u1.dtype, device=u1.device) for part in legendre(NODES))
+    nodes, weights = (torch.as_tensor(part, dtype=u1.dtype, device=u1.device) for part in legendre(0.0, 1.0, NODES))
     low = torch.tan(-torch.minimum(c, reach) / 4)
     width = torch.tan(torch.minimum(half - c, reach) / 4) - low
     tau = low[..., None] + width[..., None] * nodes  # tan(delta / 4)

@@ -15,26 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import inf, isfinite, log, pi
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from theory.manifolds.law import JointLaw, check_points
 from theory.manifolds.posterior import Anchored
+from theory.quadrature import legendre
 
 # nodes, and the exponent beyond which mass is left out: exp(-37) is float64's rounding unit, exp(-17) float32's
 RULE = {torch.float64: (44, 41.0), torch.float32: (20, 20.0)}
-
-
-@lru_cache
-def legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss and Legendre on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    return (1 + nodes) / 2, weights / 2
 
 
 def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,7 +35,7 @@ def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]
     gap is the distance to the interval, in units of s.
     """
     count, cut = RULE[y.dtype]
-    nodes, weights = (torch.as_tensor(part, dtype=y.dtype, device=y.device) for part in legendre(count))
+    nodes, weights = (torch.as_tensor(part, dtype=y.dtype, device=y.device) for part in legendre(0.0, 1.0, count))
     negative = y < 0  # not y.abs(), which has no slope at 0
     u = torch.where(negative, -y, y)
     a, b, h = half / s, (u - half) / s, half / s * (u / s)

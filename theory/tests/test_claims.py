@@ -22,6 +22,7 @@ from theory.claims.claim import (
     Claim,
     Comparison,
     Control,
+    Source,
     compare,
     compare_at_least,
     compare_exactly,
@@ -129,7 +130,7 @@ def a_claim(errors: dict[str, float]) -> Claim:
         title="a claim about nothing",
         statement="0 = 0",
         assumptions=(),
-        source="ours",
+        source=Source("ours", ""),
         tolerance=0.5,
         why="any",
         check=lambda which="statement": [compare(which, errors[which], 0.0)],
@@ -215,7 +216,7 @@ def test_the_ledger_in_a_file_and_on_a_terminal(monkeypatch, capsys, tmp_path):
         "title": "a claim about nothing",
         "statement": "0 = 0",
         "assumptions": ["none"],
-        "source": "ours",
+        "source": {"kind": "ours", "reference": ""},
         "tolerance": 0.5,
         "why": "any",
         "verdict": "fails",
@@ -249,9 +250,9 @@ def test_the_ledger_in_a_file_and_on_a_terminal(monkeypatch, capsys, tmp_path):
 
 def test_a_claim_that_nothing_could_fail_is_no_claim():
     with pytest.raises(ValueError, match="claim X1 needs at least one control"):
-        Claim("X1", "", "", (), "ours", 1.0, "", lambda: [], ())
+        Claim("X1", "", "", (), Source("ours", ""), 1.0, "", lambda: [], ())
     with pytest.raises(ValueError, match="the tolerance of claim X1 must lie"):
-        Claim("X1", "", "", (), "ours", 0.0, "", lambda: [], (Control("", {}),))
+        Claim("X1", "", "", (), Source("ours", ""), 0.0, "", lambda: [], (Control("", {}),))
 
 
 def test_comparisons_report_the_worst_element_and_the_means():

@@ -15,6 +15,7 @@ from scipy.stats import chi2
 from theory import regularity
 from theory.levels import Level
 from theory.manifolds import Gaussians, Sphere, make, names
+from theory.quadrature import gaussian_rule
 from theory.regularity import eps_model_of, pointwise_estimate, pointwise_loss, score_matching_loss
 
 CIRCLE = Sphere(2)
@@ -102,7 +103,7 @@ def test_both_gradients_have_the_same_limit_off_the_manifold():
 def test_the_detached_gradient_descends_the_expected_log_density(nsr):
     """P5: its mean is grad_x of -2 E log p_t(alpha x + sigma eps); both means over the same quadrature."""
     level = Level.variance_preserving(nsr)
-    eps, weights = regularity._gaussian_rule(48, 2)
+    eps, weights = gaussian_rule(2, 48)
     x = torch.tensor([0.9, 0.7], dtype=torch.float64, requires_grad=True)
     losses = score_matching_loss(x.expand_as(eps), eps_model_of(CIRCLE), level, eps, detach=True)
     (mean,) = torch.autograd.grad(weights @ losses, x)
@@ -226,7 +227,7 @@ def test_the_rules_halve_the_step_up_to_those_documented():
     assert {dim: steps[-1] for dim, steps in regularity.RULES.items()} == {1: 1024, 2: 192, 3: 80}
     assert {dim: steps[0] for dim, steps in regularity.RULES.items()} == {1: 32, 2: 24, 3: 20}
     assert all(b == 2 * a for steps in regularity.RULES.values() for a, b in pairwise(steps))
-    nodes, weights = regularity._gaussian_rule(32, 1)
+    nodes, weights = gaussian_rule(1, 32)
     assert nodes.diff(dim=0).flatten().tolist() == pytest.approx([17 / 32] * (len(nodes) - 1))
     assert 0 in nodes.flatten().tolist()
     assert float(weights.sum()) == pytest.approx(1, abs=1e-15)
