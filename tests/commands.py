@@ -15,7 +15,7 @@ from toy.run import main
 
 TINY = shlex.split(
     "--seeds 2 --width 16 --layers 1 --steps 40 --d-ahead 5 --batch 16 --samples 64 --eval-every 10 "
-    "--arms gan smart-decoupled"
+    "--arms gan decoupled"
 )
 
 

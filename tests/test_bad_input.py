@@ -19,12 +19,12 @@ OPTIONS = {
     "--score analytical": "unknown score 'analytical': choose from analytic, .*did you mean 'analytic'",
     "--preset helthy": "unknown preset 'helthy': choose from saturated, healthy, lazy; did you mean 'healthy'",
     "--preset=lzy": "unknown preset 'lzy': .*did you mean 'lazy'",
-    "--arms gan smrt": "unknown arm 'smrt': choose from gan, smart, smart-decoupled; did you mean 'smart'",
+    "--arms gan smrt": "unknown arm 'smrt': choose from gan, smart, decoupled; did you mean 'smart'",
     "--arms gan gan": "arms must name one or more different arms",
     "--arms": "arms must name one or more different arms",
     "--loss saturatin": "unknown loss 'saturatin': choose from saturating, .*did you mean 'saturating'",
     "--seedz 3": "Unrecognized options: --seedz, 3; did you mean --seeds",
-    "--smart.wieght 3": "--smart.wieght.*did you mean --smart.weight",
+    "--summed.wieght 3": "--summed.wieght.*did you mean --summed.weight",
     "extra": "extra",
     "--seeds": "Missing value for argument '--seeds'",
     "--seeds two": "--seeds: .*'two'",
@@ -37,8 +37,8 @@ OPTIONS = {
     "--low -0.1": "low must be positive and finite; given -0.1",
     "--low 0.3 --high 0.2": "the interval needs low <= high; given low=0.3, high=0.2",
     "--high inf": "high must be positive and finite; given inf",
-    "--smart.weight -1": "smart.weight must be at least 0 and finite; given -1.0",
-    "--smart-decoupled.weight nan": "smart-decoupled.weight must be at least 0 and finite; given nan",
+    "--summed.weight -1": "smart.weight must be at least 0 and finite; given -1.0",
+    "--decoupled.weight nan": "decoupled.weight must be at least 0 and finite; given nan",
     "--gan.weight 1": "gan.weight must be 0",
     "--gan.lr 0": "gan.lr must be positive and finite; given 0.0",
     "--d-lr -1": "d_lr must be positive and finite; given -1.0",
@@ -47,7 +47,7 @@ OPTIONS = {
     "--dim 1": "dim must be at least 2, the dimension of ring; given 1",
     "--processes 0": "processes must be at least 1; given 0",
     "--resume": "--resume needs --out",
-    "--control r1r2": "unknown control 'r1r2': choose from none, r1, r2, r1-r2, .*did you mean 'r1-r2'",
+    "--regulariser r1r2": "unknown control 'r1r2': choose from none, r1, r2, r1-r2, .*did you mean 'r1-r2'",
     "--term ful": "unknown term 'ful': choose from full, detached, matching; did you mean 'full'",
     "--weighting x": "unknown weighting 'x': choose from eps, x0",
     "--weight-rule auto": "unknown weight_rule 'auto': choose from fixed, annealed, ratio, budget",
@@ -63,16 +63,16 @@ OPTIONS = {
     "--conditional --manifold 8-ring --term matching": "conditional needs the score of each class; term matching",
     "--conditional --generator vae": "conditional is for generator gan; given generator vae",
     "--generator flow --weight-rule ratio": "ratio needs an adversarial gradient; given generator flow",
-    "--weight-rule budget --smart.weight 2": r"smart.weight is a total variation in \[0, 1\) under budget; given 2.0",
+    "--weight-rule budget --summed.weight 2": r"smart.weight is a total variation in \[0, 1\) under budget; given 2.0",
     "--weight-rule budget --term matching": "weight_rule budget needs term full; given matching",
     "--weight-rule budget --loss hinge": "weight_rule budget needs loss saturating or non-saturating; given hinge",
     "--weight-rule budget --generator vae": "weight_rule budget needs generator gan; given vae",
     "--generator vae --loss hinge": "loss has no effect: generator vae is trained without a discriminator; given hinge",
     "--generator flow --d-steps 1": "d_steps has no effect: generator flow is trained without a discriminator; given 1",
     "--generator flow --latent 3": "latent has no effect: a flow's z has the dimension of the law; given 3",
-    "--preset healthy --generator vae --control none": "control has no effect: generator vae",
-    "--control spectral --gamma 2": "gamma has no effect: control spectral has no strength; given 2.0",
-    "--arms gan smart --momentum 0.5": "momentum has no effect: no arm is decoupled; given 0.5",
+    "--preset healthy --generator vae --regulariser none": "control has no effect: generator vae",
+    "--regulariser spectral --gamma 2": "gamma has no effect: control spectral has no strength; given 2.0",
+    "--arms gan summed --momentum 0.5": "momentum has no effect: no arm is decoupled; given 0.5",
     "--optimizer sgd --clip 1": "clip has no effect: sgd has no second moment to divide by; given 1.0",
     "--no-scale-by-every": "scale_by_every has no effect: the score term acts at every step; given False",
     "--score-steps 10": "score_steps has no effect: score analytic is not trained; given 10",
@@ -171,8 +171,8 @@ def test_nothing_to_resume(run: Command, tmp_path: Path) -> None:
     ("options", "named"),
     [
         ("--steps 41", "steps is 40 there, 41 here"),
-        ("--smart-decoupled.weight 0.2", "smart_decoupled.weight is 0.1 there, 0.2 here"),
-        ("--arms gan", r"arms is \['gan', 'smart-decoupled'\] there, \['gan'\] here"),
+        ("--decoupled.weight 0.2", "decoupled.weight is 0.1 there, 0.2 here"),
+        ("--arms gan", r"arms is \['gan', 'decoupled'\] there, \['gan'\] here"),
         ("--manifold two-moons --seeds 3", "manifold is ring there, two-moons here; seeds is 2 there, 3 here"),
         ("--preset lazy", "dim is None there, 32 here; .*every is 1 there, 8 here"),
     ],
@@ -202,7 +202,7 @@ def test_damaged_config(damage: str, run: Command, tmp_path: Path) -> None:
         ("seeds", "8"),
         ("gan", 3),
         ("arms", None),
-        ("smart", {"lr": 1, "x": 1}),
+        ("summed", {"lr": 1, "x": 1}),
         ("loss", 3),
         ("low", None),
         ("gamma", -1),
@@ -227,7 +227,7 @@ def foreign(kind: str, whole: bytes) -> bytes:
         "empty": b"",
         "text": b"not a checkpoint\n",
         "code": pickle.dumps(Evil()),
-        "damaged": whole.replace(b"smart-decoupled 0-1", b"smart-decoupled 0-2"),
+        "damaged": whole.replace(b"decoupled 0-1", b"decoupled 0-2"),
     }[kind]
 
 
@@ -323,7 +323,7 @@ def test_read_only_directory(run: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["--gan.lr 1e20", "--gan.lr 1e20 --eval-every 1", "--gan.lr 1e10 --control r1 --gamma 1e30"]
+    "options", ["--gan.lr 1e20", "--gan.lr 1e20 --eval-every 1", "--gan.lr 1e10 --regulariser r1 --gamma 1e30"]
 )
 def test_divergence(options: str, run: Command, tmp_path: Path) -> None:
     said = run.refuses(1, *TINY, "--out", tmp_path / "run", *options.split())
@@ -336,8 +336,8 @@ def test_divergence(options: str, run: Command, tmp_path: Path) -> None:
 
 
 def test_divergence_of_the_score_term(run: Command, tmp_path: Path) -> None:
-    said = run.refuses(1, *TINY, "--out", tmp_path, "--arms", "smart", "--smart.lr", "1e30", "--loss", "saturating")
-    assert "no longer finite: arm smart, seed 0, step " in said
+    said = run.refuses(1, *TINY, "--out", tmp_path, "--arms", "summed", "--summed.lr", "1e30", "--loss", "saturating")
+    assert "no longer finite: arm summed, seed 0, step " in said
 
 
 def test_divergence_in_a_process_of_its_own(tmp_path: Path) -> None:

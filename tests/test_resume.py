@@ -157,7 +157,7 @@ def test_killed_while_and_between_saving(unbroken: Path, tmp_path: Path) -> None
     left = STEPS // 25 - 2  # saves of the first job, which begins with one
     ended = python("-c", KILLED, "renaming", left + 3, "--out", directory, "--resume", "--processes", "1")
     assert ended.status == -signal.SIGKILL, ended
-    assert progress(directory) == {"gan 0-1": STEPS, "smart-decoupled 0-1": 50}
+    assert progress(directory) == {"gan 0-1": STEPS, "decoupled 0-1": 50}
     assert any(name.endswith(".partial") for name in contents(directory))
     assert_resumes(directory, unbroken)
 
@@ -167,8 +167,8 @@ STATEFUL = {
     "flow": "--generator flow",
     "conditional": "--conditional --manifold 8-ring --d-ahead 5",
     "own score": "--term matching --d-ahead 5",
-    "spectral": "--control spectral --d-ahead 5",
-    "noise of the control": "--control instance-noise --gamma 0.2 --d-ahead 5",
+    "spectral": "--regulariser spectral --d-ahead 5",
+    "noise of the control": "--regulariser instance-noise --gamma 0.2 --d-ahead 5",
     "every k-th step, SGD": "--every 3 --warm-up 30 --optimizer sgd --equal-length --d-ahead 5",
 }
 
@@ -177,7 +177,7 @@ STATEFUL = {
 def test_every_state_is_kept(options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in mid-training, between two draws of random numbers, and continued."""
     directory, whole = tmp_path / "run", tmp_path / "whole"
-    small = "--arms smart-decoupled --seeds 2 --width 8 --layers 1 --batch 16 --samples 32 --steps 40 --eval-every 10"
+    small = "--arms decoupled --seeds 2 --width 8 --layers 1 --batch 16 --samples 32 --steps 40 --eval-every 10"
     arguments = ["--processes", "1", *small.split(), *options.split()]
     assert main([*arguments, "--out", str(whole)]) == 0
 
@@ -191,7 +191,7 @@ def test_every_state_is_kept(options: str, tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(Board, "tell", stop_at_20)
         assert main([*arguments, "--out", str(directory)]) == 1
-    assert progress(directory) == {"smart-decoupled 0-1": 20}
+    assert progress(directory) == {"decoupled 0-1": 20}
     assert_resumes(directory, whole)
 
 

@@ -22,7 +22,7 @@ from toy.metrics import METRICS
 from toy.pictures.terminal import name as name_of
 from toy.run import options_of
 
-ARMS = ["gan", "smart-decoupled"]
+ARMS = ["gan", "decoupled"]
 NORMS = ["adversarial_gradient", "score_gradient"]
 
 
@@ -35,7 +35,7 @@ def test_config(finished: Path) -> None:
     stored = json.loads((finished / "config.json").read_text())
     assert (stored["seeds"], stored["steps"], stored["arms"]) == (2, 40, ARMS)
     assert set(stored) == set(Config.__dataclass_fields__)
-    assert stored["smart_decoupled"] == vars(PRESETS["saturated"].smart_decoupled)
+    assert stored["decoupled"] == vars(PRESETS["saturated"].decoupled)
 
 
 def test_metrics(finished: Path) -> None:
@@ -70,9 +70,9 @@ def test_summary(finished: Path) -> None:
             assert entry["low"] <= entry["mean"] * (1 + 1e-9)
             assert entry["high"] >= entry["mean"] * (1 - 1e-9)
     for metric, entry in summary["comparisons"].items():
-        assert set(entry["smart-decoupled - gan"]) == {"difference", "low", "high", "p"}
+        assert set(entry["decoupled - gan"]) == {"difference", "low", "high", "p"}
         means = [summary["arms"][arm][metric]["mean"] for arm in ARMS]
-        assert entry["smart-decoupled - gan"]["difference"] == pytest.approx(means[1] - means[0], abs=1e-12)
+        assert entry["decoupled - gan"]["difference"] == pytest.approx(means[1] - means[0], abs=1e-12)
 
 
 def test_samples(finished: Path) -> None:
@@ -91,7 +91,7 @@ def test_figure_and_checkpoint(finished: Path) -> None:
         assert image.format == "PNG"
         assert min(image.size) > 500
     content = torch.load(finished / "checkpoint.pt", weights_only=True)
-    assert set(content["jobs"]) == {"gan 0-1", "smart-decoupled 0-1"}
+    assert set(content["jobs"]) == {"gan 0-1", "decoupled 0-1"}
     assert all(state["trainer"]["at"] == 40 for state in content["jobs"].values())
 
 
@@ -105,7 +105,7 @@ def test_through_a_pipe_over_two_processes(finished: Path, tmp_path: Path) -> No
     means, gains = (numbers(line) for line in ended.out.splitlines() if line.strip().startswith("mean distance"))
     wanted = [summary["arms"][arm]["mean_distance"][key] for arm in ARMS for key in ("mean", "low", "high")]
     assert means == pytest.approx(wanted, abs=5.1e-4)
-    gain = summary["comparisons"]["mean_distance"]["smart-decoupled - gan"]
+    gain = summary["comparisons"]["mean_distance"]["decoupled - gan"]
     assert gains == pytest.approx([gain[key] for key in ("difference", "low", "high", "p")], abs=5.1e-4)
     assert same_results(finished, tmp_path / "run")
     for name in ("config.json", "summary.json", "figure.png"):
@@ -120,13 +120,13 @@ def numbers(line: str) -> list[float]:
 
 def test_one_seed_one_arm_another_law(run: Command, tmp_path: Path) -> None:
     """Where there is no interval and nothing to compare."""
-    options = ["--seeds", "1", "--first-seed", "5", "--arms", "smart", "--manifold", "two-moons", "--dim", "3"]
+    options = ["--seeds", "1", "--first-seed", "5", "--arms", "summed", "--manifold", "two-moons", "--dim", "3"]
     ended = run(*TINY, *options, "--steps", "10", "--out", tmp_path)
     assert (ended.status, ended.err) == (0, "")
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["arms"]["smart"]["w2"]["low"] is None
+    assert summary["arms"]["summed"]["w2"]["low"] is None
     (shown,) = (numbers(line) for line in ended.out.splitlines() if line.startswith("w2"))
-    assert shown == pytest.approx([summary["arms"]["smart"]["w2"]["mean"]], abs=5.1e-4)
+    assert shown == pytest.approx([summary["arms"]["summed"]["w2"]["mean"]], abs=5.1e-4)
 
 
 def test_without_out_each_run_gets_a_directory(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,14 +148,14 @@ EVERYTHING = {
     "--generator vae --weighting x0": "negative_log_likelihood",
     "--generator vae --term matching --optimizer sgd": "negative_log_likelihood",
     "--generator flow --weight-rule annealed --score perturbed": "negative_log_likelihood",
-    "--conditional --manifold 8-ring --control gradient-penalty --loss wasserstein --term detached": "wrong_class",
+    "--conditional --manifold 8-ring --regulariser gradient-penalty --loss wasserstein --term detached": "wrong_class",
     "--conditional --manifold two-moons --score learned --score-steps 3": "wrong_class",
-    "--loss hinge --control spectral --weighting x0 --every 2 --warm-up 2 --dim 3": "",
-    "--loss least-squares --control r2 --gamma 0.1 --term detached --score perturbed --score-error 0.5": "",
-    "--loss relativistic --control r1-r2 --term matching --weight-rule annealed": "",
-    "--loss non-saturating --control instance-noise --gamma 0.2 --weight-rule ratio --optimizer sgd": "",
-    "--loss saturating --control r1 --manifold weighted --weight-rule budget --max-norm 1 --max-push 3": "",
-    "--control none --equal-length --score learned --score-steps 3 --every 2 --no-scale-by-every --thickness 0.1": "",
+    "--loss hinge --regulariser spectral --weighting x0 --every 2 --warm-up 2 --dim 3": "",
+    "--loss least-squares --regulariser r2 --gamma 0.1 --term detached --score perturbed --score-error 0.5": "",
+    "--loss relativistic --regulariser r1-r2 --term matching --weight-rule annealed": "",
+    "--loss non-saturating --regulariser instance-noise --gamma 0.2 --weight-rule ratio --optimizer sgd": "",
+    "--loss saturating --regulariser r1 --manifold weighted --weight-rule budget --max-norm 1 --max-push 3": "",
+    "--regulariser none --equal-length --score learned --score-steps 3 --every 2 --no-scale-by-every --thickness 0.1": "",
 }
 FEW = shlex.split("--steps 4 --eval-every 2 --samples 32")
 

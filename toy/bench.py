@@ -37,14 +37,14 @@ SEEDS, BATCH, ROUNDS = 16, 128, 9
 # What adds no second backward pass: its share of the processor is measured. Of the rest, what a step costs.
 PLAIN: dict[str, dict[str, Any]] = {
     **{loss: {"loss": loss} for loss in LOSSES},
-    "spectral": {"control": "spectral"},
-    "instance-noise": {"control": "instance-noise", "gamma": 0.1},
+    "spectral": {"regulariser": "spectral"},
+    "instance-noise": {"regulariser": "instance-noise", "gamma": 0.1},
 }
 COSTLY: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: ("gan", {"control": name}) for name in ("r1", "r2", "r1-r2", "gradient-penalty")},
-    **{f"term {name}": ("smart", {"term": name}) for name in ("full", "detached", "matching")},
-    "term full, every 8th step": ("smart", {"every": 8}),
-    "term full, decoupled": ("smart-decoupled", {}),
+    **{name: ("gan", {"regulariser": name}) for name in ("r1", "r2", "r1-r2", "gradient-penalty")},
+    **{f"term {name}": ("summed", {"term": name}) for name in ("full", "detached", "matching")},
+    "term full, every 8th step": ("summed", {"every": 8}),
+    "term full, decoupled": ("decoupled", {}),
     **{f"generator {name}": ("gan", {"generator": name}) for name in ("vae", "flow")},
 }
 
@@ -216,7 +216,7 @@ def reached(preset: str) -> dict[str, Any]:
         cost = whole_process("-m", "toy.run", "--preset", preset, "--out", directory, "--overwrite")
         summary = json.loads((Path(directory) / "summary.json").read_text())
     found: dict[str, Any] = dict(cost)
-    for arm in ("smart", "smart-decoupled"):
+    for arm in ("summed", "decoupled"):
         entry: dict[str, Any] = {}
         for metric in ("off_manifold", "mean_distance"):
             over = ratio(*(summary["arms"][name][metric]["per_seed"] for name in (arm, "gan")))

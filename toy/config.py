@@ -1,19 +1,21 @@
-"""What a run is: every number that decides its result, and nothing else.
+"""The configuration of a run: every number that decides its result, and nothing else.
 
-No torch here: `--help` answers at once. A configuration is complete, so two runs with equal ones give equal bits
-(on one kind of machine), whatever the number of processes.
+Two runs of one configuration give equal bits on one kind of processor, whatever the number of processes. No torch
+here: `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
 
-from theory.common.checks import at_least, choose, positive
+from theory.common.checks import at_least, choose, flag, positive, share, whole
+from theory.common.colours import COUPLINGS
 
 # name -> what it is, in one line: the command line's help is made of these
 MANIFOLDS = {
@@ -42,10 +44,10 @@ LOSSES = {
     "non-saturating": "the generator minimises -log D(fake)",
     "hinge": "the discriminator minimises max(0, 1 -+ D), the generator -D(fake)",
     "least-squares": "squared distances of the logits to 1 (real) and 0 (fake)",
-    "wasserstein": "D(fake) - D(real), to be used with --control gradient-penalty",
+    "wasserstein": "D(fake) - D(real), to be used with --regulariser gradient-penalty",
     "relativistic": "softplus(D(fake) - D(real)), the R3GAN game",
 }
-CONTROLS = {
+REGULARISERS = {
     "none": "an unregularised discriminator",
     "r1": "gamma/2 E ||grad D(real)||^2",
     "r2": "gamma/2 E ||grad D(fake)||^2",
@@ -77,7 +79,9 @@ GENERATORS = {
 }
 WEIGHTINGS = ("eps", "x0")
 OPTIMIZERS = ("adam", "sgd")
-ARMS = ("gan", "smart", "smart-decoupled")
+ARMS = ("gan", "summed", "decoupled", "bounded")  # the couplings that are built
+DECOUPLED = ("decoupled", "bounded")
+BOUND = 3.0
 STACKED = 256  # seeds trained in one stack, times width: their activations then fit a core's cache
 
 
@@ -94,21 +98,24 @@ class Arm:
     """Learning rate of the generator (Adam), decayed to 0 along a cosine."""
     weight: float = 0.0
     """lambda: the weight of the score term."""
+    bound: float | None = None
+    """Bounds the score gradient of a sample by this many times the median of its batch; None: no bound."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Train a GAN with and without the score matching regularity on a law whose score is known.
+    """Train a GAN with and without the score matching regularity on a distribution whose score is known.
 
-    Arms, on the same seeds and random numbers: gan (no score term); smart (the paper: its gradient is added to the
-    adversarial one, one Adam); smart-decoupled (ours: it stays outside Adam's moments).
+    Arms, on the same seeds and random numbers: gan (no score term); summed (the paper's: the score gradient is added
+    to the adversarial one, one Adam); decoupled (ours: it stays outside Adam's moments); bounded (decoupled, and the
+    score gradient of a sample is bounded).
     """
 
-    manifold: Annotated[str, listed("The real law, a name of the catalogue.", MANIFOLDS)] = "ring"
+    manifold: Annotated[str, listed("The real distribution, a name of the catalogue.", MANIFOLDS)] = "ring"
     dim: int | None = None
-    """Dimension of the space that the law is embedded in; its own if not given."""
+    """Dimension of the space that the distribution is embedded in; its own if not given."""
     thickness: float = 0.0
-    """tau: the law is thickened by N(0, tau^2 I)."""
+    """tau: the distribution is thickened by N(0, tau^2 I)."""
     conditional: bool = False
     """Class-conditional on a mixture, whose parts are the classes: G, D and the score are told the class."""
     generator: Annotated[str, listed("What is trained; the arm gan is the plain one.", GENERATORS)] = "gan"
@@ -117,17 +124,17 @@ class Config:
     """Training steps of a learned score: its quality."""
     score_error: float = 0.3
     """Root mean square error a coordinate of a perturbed score, of eps."""
-    arms: tuple[str, ...] = ARMS
-    """Which arms: gan, smart, smart-decoupled."""
+    arms: tuple[str, ...] = ("gan", "summed", "decoupled")
+    """Which arms: gan, summed, decoupled, bounded."""
     seeds: int = 8
     """Number of seeds; every comparison is paired over them."""
     first_seed: int = 0
     """The seeds are first_seed, first_seed + 1, ..."""
 
     loss: Annotated[str, listed("The game.", LOSSES)] = "saturating"
-    control: Annotated[str, listed("What keeps the discriminator in check, at each of its steps.", CONTROLS)] = "none"
+    regulariser: Annotated[str, listed("Of the discriminator, at each of its steps.", REGULARISERS)] = "none"
     gamma: float = 1.0
-    """Strength of the control."""
+    """Strength of the regulariser."""
     steps: int = 1500
     """Generator steps."""
     d_steps: int = 2
@@ -163,8 +170,6 @@ class Config:
     weighting: str = "eps"
     """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its refinement."""
     weight_rule: Annotated[str, listed("How lambda follows from an arm's weight.", WEIGHT_RULES)] = "fixed"
-    max_push: float | None = None
-    """Bounds the push on one sample by max_push times the median push of its batch."""
     warm_up: int = 0
     """Steps in which lambda grows from 0."""
     max_norm: float | None = None
@@ -177,8 +182,9 @@ class Config:
     """Decoupled: the largest score step of a parameter, in learning rates."""
 
     gan: Arm = field(default_factory=lambda: Arm(2.5e-4))
-    smart: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
-    smart_decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
+    summed: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
+    bounded: Arm = field(default_factory=lambda: Arm(2e-3, 0.1, BOUND))
 
     eval_every: int = 100
     """Steps between evaluations, each of which is also a checkpoint."""
@@ -186,39 +192,23 @@ class Config:
     """Samples a seed in an evaluation."""
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            choose(getattr(self, name), tuple(choices), name)
-        for arm in self.arms:
-            choose(arm, ARMS, "arm")
-        if not self.arms or len(set(self.arms)) < len(self.arms):
-            raise ValueError(f"arms must name one or more different arms of {', '.join(ARMS)}; given {self.arms}")
-        for name in COUNTS:
-            at_least(name, getattr(self, name), 1)
-        at_least("samples", self.samples, 2)
+        """Puts every value into its one form: names as the tables above write them, numbers as int and float.
+
+        Raises:
+            ValueError: a value of the wrong type, out of range, or that does not go with the others; it is named.
+        """
+        for name, check in CHECKS.items():
+            value = getattr(self, name)
+            if value is not None or name not in OPTIONAL:
+                object.__setattr__(self, name, check(name, value))
+        for name in ARMS:
+            object.__setattr__(self, name, checked_arm(name, self.arm(name)))
         if self.first_seed + self.seeds > 2**62:
             raise ValueError(
                 f"first_seed + seeds must be at most 2^62; given first_seed={self.first_seed}, seeds={self.seeds}"
             )
-        for name in ("first_seed", "d_ahead", "thickness", "gamma", "start", "warm_up", "score_error"):
-            at_least(name, getattr(self, name), 0)
-        positive("clip", self.clip)
-        for name in ("max_norm", "max_push"):
-            if getattr(self, name) is not None:
-                positive(name, getattr(self, name))
-        if self.d_lr is not None:
-            positive("d_lr", self.d_lr)
-        for name in ("beta1", "beta2", "momentum", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1); given {getattr(self, name)}")
-        positive("low", self.low)
-        positive("high", self.high)
         if self.low > self.high:
             raise ValueError(f"the interval needs low <= high; given low={self.low}, high={self.high}")
-        for name in ARMS:
-            positive(f"{name}.lr", self.arm(name).lr)
-            at_least(f"{name}.weight", self.arm(name).weight, 0)
-        if self.gan.weight:
-            raise ValueError(f"gan.weight must be 0, the arm without the score term; given {self.gan.weight}")
         self.check_together()
 
     def check_together(self) -> None:
@@ -238,7 +228,7 @@ class Config:
                     )
 
     def check_budget(self) -> None:
-        """ValueError where the bias is not that of claim E3, and no lambda can be told from it."""
+        """ValueError where the bias is not that of claim E3, so that no lambda follows from it."""
         predicted = {
             "generator": ("gan",),
             "conditional": (False,),
@@ -255,18 +245,21 @@ class Config:
         """Option -> why it decides nothing beside the others."""
         found: dict[str, str] = {}
         if self.generator != "gan":
-            adversarial = ("loss", "control", "gamma", "d_steps", "d_ahead", "d_lr", "start")
+            adversarial = ("loss", "regulariser", "gamma", "d_steps", "d_ahead", "d_lr", "start")
             found |= dict.fromkeys(adversarial, f"generator {self.generator} is trained without a discriminator")
         if self.generator == "flow":
-            found["latent"] = "a flow's z has the dimension of the law"
-        if "smart-decoupled" not in self.arms:
+            found["latent"] = "a flow's z has the dimension of its samples"
+        for name in ARMS:
+            if name not in self.arms:
+                found[name] = f"{name} is not among the arms"
+        if not any(name in DECOUPLED for name in self.arms):
             found |= dict.fromkeys(("momentum", "clip", "equal_length"), "no arm is decoupled")
         if self.optimizer == "sgd":
             found["clip"] = "sgd has no second moment to divide by"
         if self.every == 1:
             found["scale_by_every"] = "the score term acts at every step"
-        if self.control in ("none", "spectral"):
-            found["gamma"] = f"control {self.control} has no strength"
+        if self.regulariser in ("none", "spectral"):
+            found["gamma"] = f"regulariser {self.regulariser} has no strength"
         if self.score != "learned":
             found["score_steps"] = f"score {self.score} is not trained"
         if self.score != "perturbed":
@@ -274,12 +267,12 @@ class Config:
         return found
 
     def arm(self, name: str) -> Arm:
-        """The options of an arm, by its name on the command line."""
-        return getattr(self, name.replace("-", "_"))
+        """The options of an arm."""
+        return getattr(self, name)
 
     def with_arm(self, name: str, arm: Arm) -> Config:
         """This configuration with other options for one arm."""
-        changes: dict[str, Any] = {name.replace("-", "_"): arm}
+        changes: dict[str, Any] = {name: arm}
         return dataclasses.replace(self, **changes)
 
     def seed_groups(self) -> list[tuple[int, ...]]:
@@ -288,17 +281,83 @@ class Config:
         return [tuple(seeds[i : i + size]) for i in range(0, self.seeds, size)]
 
 
-CHOICES = {
+def checked_arms(name: str, value: Any) -> tuple[str, ...]:
+    """The arms, each by its name.
+
+    Raises:
+        ValueError: there are none, one is there twice, or is unknown or not built.
+    """
+    if isinstance(value, str) or not isinstance(value, (tuple, list)):
+        raise ValueError(f"{name} must be a tuple of names; given {value!r}")
+    arms = tuple(coupling("arm", arm) for arm in value)
+    if not arms or len(set(arms)) < len(arms):
+        raise ValueError(f"{name} must name one or more different arms of {', '.join(ARMS)}; given {value}")
+    return arms
+
+
+def coupling(name: str, value: Any) -> str:
+    """The coupling that is named.
+
+    Raises:
+        ValueError: it is unknown, or not built yet.
+    """
+    if isinstance(value, str) and value.lower() in COUPLINGS and value.lower() not in ARMS:
+        raise ValueError(f"{name} {value} is not built yet: choose from {', '.join(ARMS)}")
+    return choose(value, ARMS, name)
+
+
+def checked_arm(name: str, arm: Any) -> Arm:
+    """The options of the arm of this name.
+
+    Raises:
+        ValueError: they are no Arm, or one is out of range or has no place in this arm.
+    """
+    if not isinstance(arm, Arm):
+        raise ValueError(f"{name} must be an Arm(lr, weight, bound); given {arm!r}")
+    lr, weight = positive(f"{name}.lr", arm.lr), at_least(f"{name}.weight", arm.weight, 0)
+    bound = None if arm.bound is None else positive(f"{name}.bound", arm.bound)
+    if name == "gan" and (weight or bound is not None):
+        option, value = ("weight", arm.weight) if weight else ("bound", arm.bound)
+        raise ValueError(f"gan is the arm without a score term, it takes no {option}; given gan.{option} {value}")
+    if name == "bounded" and bound is None:
+        raise ValueError("bounded.bound must be a number: without a bound the arm is decoupled; given None")
+    return Arm(lr, weight, bound)
+
+
+def one_of(choices: Iterable[str]) -> Callable[[str, Any], str]:
+    """A check: value is one of the choices."""
+    return lambda name, value: choose(value, choices, name)
+
+
+def at_least_(least: float, check: Callable[..., Any]) -> Callable[[str, Any], Any]:
+    """A check: value is a number of at least that."""
+    return lambda name, value: check(name, value, least)
+
+
+CHOICES: dict[str, Iterable[str]] = {
     "generator": GENERATORS,
     "score": SCORES,
     "loss": LOSSES,
-    "control": CONTROLS,
+    "regulariser": REGULARISERS,
     "optimizer": OPTIMIZERS,
     "term": TERMS,
     "weighting": WEIGHTINGS,
     "weight_rule": WEIGHT_RULES,
 }
 COUNTS = ("seeds", "steps", "d_steps", "batch", "width", "layers", "latent", "every", "eval_every", "score_steps")
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    **{name: one_of(choices) for name, choices in [("manifold", MANIFOLDS), *CHOICES.items()]},
+    "arms": checked_arms,
+    **dict.fromkeys(("conditional", "scale_by_every", "equal_length"), flag),
+    **dict.fromkeys((*COUNTS, "dim"), at_least_(1, whole)),
+    "samples": at_least_(2, whole),
+    **dict.fromkeys(("first_seed", "d_ahead", "warm_up"), at_least_(0, whole)),
+    **dict.fromkeys(("thickness", "gamma", "start", "score_error"), at_least_(0, at_least)),
+    **dict.fromkeys(("low", "high", "clip", "max_norm", "d_lr"), positive),
+    **dict.fromkeys(("beta1", "beta2", "momentum", "ema"), share),
+}
+"""Option -> its check, for all but the arms'."""
+OPTIONAL = ("dim", "max_norm", "d_lr")  # may be None
 
 
 def as_dict(config: Config) -> dict[str, Any]:
@@ -318,23 +377,26 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     return found
 
 
-# The arms' options are what `--tune` found, each arm at its own best of one grid.
+# The arms' options are what `--tune` found, each arm at its own best of one grid; bounded has those of decoupled.
 PRESETS = {
-    # ring in the plane, discriminator ahead, generator far off the manifold: where the paper's theory lives
+    # ring in the plane, discriminator trained ahead, generator started off the manifold: the game saturates
     "saturated": Config(),
     # a regularised discriminator and a high-dimensional space
     "healthy": Config(
         dim=32,
         loss="non-saturating",
-        control="r1",
+        regulariser="r1",
         steps=2000,
         d_steps=1,
         d_ahead=0,
         d_lr=None,
         start=0.0,
         gan=Arm(8e-3),
-        smart=Arm(8e-3, 3e-4),
-        smart_decoupled=Arm(2e-3, 3e-3),
+        summed=Arm(8e-3, 3e-4),
+        decoupled=Arm(2e-3, 3e-3),
+        bounded=Arm(2e-3, 3e-3, BOUND),
     ),
 }
-PRESETS["lazy"] = dataclasses.replace(PRESETS["healthy"], every=8, smart_decoupled=Arm(4e-3, 1e-3))
+PRESETS["lazy"] = dataclasses.replace(
+    PRESETS["healthy"], every=8, decoupled=Arm(4e-3, 1e-3), bounded=Arm(4e-3, 1e-3, BOUND)
+)

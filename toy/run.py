@@ -18,7 +18,7 @@ from typing import Any
 from theory.common.checks import choose
 from theory.common.commandline import complain, new_directory, parse, reason, value_of
 from theory.common.errors import CheckpointError, Diverged, Stopped, UsageError, out_of_memory
-from toy.config import MANIFOLDS, PRESETS, Config, as_dict, differences
+from toy.config import PRESETS, Config, as_dict, differences
 from toy.jobs.interrupts import held
 
 PROG = "python -m toy.run"
@@ -46,7 +46,6 @@ class Options(Config):
     """Also film the first seed of each arm: a .gif or .mp4 of samples and fields. Each arm is trained once more."""
 
     def __post_init__(self) -> None:
-        choose(self.manifold, tuple(MANIFOLDS), "manifold")
         super().__post_init__()
         choose(self.preset, tuple(PRESETS), "preset")
         if self.processes < 1:
@@ -135,8 +134,7 @@ def from_dict(values: dict[str, Any], **more: Any) -> Options:
 
     values = dict(values, arms=tuple(values["arms"]))
     for arm in ARMS:
-        name = arm.replace("-", "_")
-        values[name] = Arm(**values[name])
+        values[arm] = Arm(**values[arm])
     return Options(**values, **more)
 
 

@@ -55,7 +55,7 @@ VISIBLE = 1e-6  # a weaker pull is a dot
 STRONG = 1e3  # the colours' upper end; six decades down to white
 PAUSE = 15  # milliseconds that a change waits for those behind it: a drag sends many
 STRENGTH_PALETTE = [to_hex(STRENGTHS(i / 255)) for i in range(256)]
-RATIOS = LinearSegmentedColormap.from_list("ratios", [ARM_COLOURS["smart"], "#C8C8C8", ARM_COLOURS["gan"]])
+RATIOS = LinearSegmentedColormap.from_list("ratios", [ARM_COLOURS["summed"], "#C8C8C8", ARM_COLOURS["gan"]])
 RATIO_PALETTE = [to_hex(RATIOS(i / 255)) for i in range(256)]
 
 

@@ -26,12 +26,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from theory.common.colours import ARM_COLOURS, ARM_LABELS
 from theory.common.statistics import interval
 
-# Colours that the common kinds of colour blindness tell apart (Okabe and Ito, "Color universal design", 2008)
-ARM_COLOURS = {"gan": "#D55E00", "smart": "#0072B2", "smart-decoupled": "#009E73"}
-ARM_LABELS = {"gan": "GAN", "smart": "GAN + score (paper)", "smart-decoupled": "GAN + score, decoupled"}
-START_COLOUR = "#CC79A7"
+START_COLOUR = "#5D3A9B"
 REAL_COLOUR = "#B5B5B5"
 OFF_COLOUR = "#000000"
 NOTE_COLOUR = "#444444"

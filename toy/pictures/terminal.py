@@ -42,7 +42,7 @@ def title(config: Config) -> str:
         parts.append("class-conditional")
     if config.generator == "gan":
         parts.append(f"{config.loss} loss")
-        parts += [config.control] if config.control != "none" else []
+        parts += [config.regulariser] if config.regulariser != "none" else []
     else:
         parts.append(GENERATORS[config.generator])
     return ", ".join([*parts, f"{config.steps} steps"])

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from theory.common.seeds import generator
-from toy.config import CONTROLS, LOSSES, Config
+from toy.config import LOSSES, REGULARISERS, Config
 from toy.models.spectral import SpectralNetwork
 from toy.training.discriminator import Adversary
 from toy.training.draws import TRAIN_EXTRA, Extra, Extras
@@ -72,7 +72,7 @@ def penalties(theta: Tensor, found: Adversary, real: Tensor, fake: Tensor, extra
         x = x.clone().requires_grad_()
         return torch.autograd.grad(logit(theta, found, x).sum(), x, create_graph=True)[0][..., :DIM].norm(dim=-1)
 
-    control, gamma = found.config.control, found.config.gamma
+    control, gamma = found.config.regulariser, found.config.gamma
     if control == "gradient-penalty":
         assert extra.u is not None
         return gamma * (slopes(extra.u * real + (1 - extra.u) * fake) - 1).square().mean(1).sum()
@@ -84,14 +84,14 @@ def penalties(theta: Tensor, found: Adversary, real: Tensor, fake: Tensor, extra
 def test_names() -> None:
     """What the command line lists is what there is."""
     assert list(GAMES) == list(LOSSES)
-    assert set(CONTROLS) == {*PENALTIES, "none", "spectral", "instance-noise"}
+    assert set(REGULARISERS) == {*PENALTIES, "none", "spectral", "instance-noise"}
 
 
 @pytest.mark.parametrize("labels", [0, 2])
-@pytest.mark.parametrize("control", [name for name in CONTROLS if name not in ("spectral", "instance-noise")])
+@pytest.mark.parametrize("regulariser", [name for name in REGULARISERS if name not in ("spectral", "instance-noise")])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradient(loss: str, control: str, labels: int) -> None:
-    found, (real, fake) = adversary(labels, loss=loss, control=control), data(labels)
+    found, (real, fake) = adversary(labels, loss=loss, regulariser=control), data(labels)
     theta = found.network.theta.clone().requires_grad_()
     extra = Extras(control, SEEDS, TRAIN_EXTRA, BATCH, DIM, 1)(3)[0]
     if extra.u is not None:
@@ -104,7 +104,7 @@ def test_gradient(loss: str, control: str, labels: int) -> None:
 
 
 def test_spectral_steps_the_raw_weights() -> None:
-    found, (real, fake) = adversary(control="spectral"), data()
+    found, (real, fake) = adversary(regulariser="spectral"), data()
     assert isinstance(found.network, SpectralNetwork)
     before = found.network.raw.clone()
     for _ in range(200):
@@ -116,7 +116,7 @@ def test_spectral_steps_the_raw_weights() -> None:
 
 def test_instance_noise_blurs_and_fades() -> None:
     """The discriminator sees x + gamma decay noise, the label without; the generator's gradient is taken there."""
-    found, (real, fake) = adversary(2, control="instance-noise"), data(2)
+    found, (real, fake) = adversary(2, regulariser="instance-noise"), data(2)
     noise = torch.ones(2, 2 * BATCH, DIM)
     seen = found.noised(real, noise, 0.5)
     torch.testing.assert_close(seen[..., :DIM] - real[..., :DIM], torch.full((2, BATCH, DIM), 0.35))

@@ -74,8 +74,8 @@ def test_jobs_at_the_same_time(path: Path) -> None:
 
 def test_another_configuration(path: Path) -> None:
     save(path, CONFIG, "gan 0-1", state())
-    other = dataclasses.replace(CONFIG, steps=7).with_arm("smart-decoupled", Arm(0.5, 0.25))
-    with pytest.raises(CheckpointError, match=r"another configuration: steps is 1500 there, 7 here; smart_decoupled"):
+    other = dataclasses.replace(CONFIG, steps=7).with_arm("decoupled", Arm(0.5, 0.25))
+    with pytest.raises(CheckpointError, match=r"another configuration: steps is 1500 there, 7 here; decoupled"):
         load(path, other)
     before = path.read_bytes()
     with pytest.raises(CheckpointError, match="another configuration"):

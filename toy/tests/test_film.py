@@ -66,4 +66,4 @@ def test_an_mp4_needs_ffmpeg(monkeypatch, tmp_path):
 
 def test_only_gans_have_a_discriminator_to_film(tmp_path):
     with pytest.raises(ValueError, match="generator must be gan; given vae"):
-        film(dataclasses.replace(TINY, generator="vae", control="none"), tmp_path / "film.gif")
+        film(dataclasses.replace(TINY, generator="vae", regulariser="none"), tmp_path / "film.gif")

@@ -63,7 +63,7 @@ def score_loss(trainer: LikelihoodTrainer, x: Tensor, u: Tensor, eps: Tensor) ->
 @pytest.mark.parametrize("every", [1, 3])
 def test_plain_and_coupled_steps_by_autograd(generator: str, every: int) -> None:
     """Of L + lambda k L_score as one function of theta, by torch.optim.Adam."""
-    for arm in ("gan", "smart"):
+    for arm in ("gan", "summed"):
         config = small(generator=generator, every=every)
         got, reference = trained(config, arm, 4), LikelihoodTrainer(config, arm, (0, 1))
         model = model_of(config, 2, 2)
@@ -75,7 +75,7 @@ def test_plain_and_coupled_steps_by_autograd(generator: str, every: int) -> None
             adam.param_groups[0]["lr"] = 2e-3 * (1 + math.cos(math.pi * step / config.steps)) / 2
             draws = reference.noise(step)
             loss = model.loss(draws.real[0], draws.latent[0]).sum()
-            if arm == "smart" and step % every == 0:
+            if arm == "summed" and step % every == 0:
                 loss = loss + 1e-3 * every * score_loss(reference, model.sample(draws.latent[1]), draws.u, draws.eps)
             adam.zero_grad()
             loss.backward()
@@ -89,7 +89,7 @@ def test_plain_and_coupled_steps_by_autograd(generator: str, every: int) -> None
 def test_without_weight_an_arm_is_the_plain_generator(generator: str) -> None:
     config = small(generator=generator)
     plain = trained(config, "gan", 5).model.theta
-    for arm in ("smart", "smart-decoupled"):
+    for arm in ("summed", "decoupled"):
         assert torch.equal(trained(config.with_arm(arm, Arm(2e-3, 0.0)), arm, 5).model.theta, plain)
         assert not torch.equal(trained(config, arm, 5).model.theta, plain)
 
@@ -99,7 +99,7 @@ def test_the_decoupled_step(generator: str) -> None:
     """The first: the plain one, and beside it lr A / (|g| + 1e-8), A the gradient of lambda L_score; Adam's moments
     are those without the term."""
     config = small(generator=generator, clip=1e9)
-    start, plain, got = (trained(config, arm, n) for arm, n in (("gan", 0), ("gan", 1), ("smart-decoupled", 1)))
+    start, plain, got = (trained(config, arm, n) for arm, n in (("gan", 0), ("gan", 1), ("decoupled", 1)))
     draws, theta = start.noise(0), start.model.theta
     (g,) = torch.autograd.grad(start.model.loss(draws.real[0], draws.latent[0]).sum(), theta)
     term = 1e-3 * score_loss(start, start.model.sample(draws.latent[1]), draws.u, draws.eps)
@@ -115,7 +115,7 @@ def test_the_decoupled_step(generator: str) -> None:
 def test_the_term_moves_the_decoder_alone() -> None:
     """By samples of the prior, which no encoder has seen."""
     config = small()
-    plain, got = trained(config, "gan", 1), trained(config, "smart-decoupled", 1)
+    plain, got = trained(config, "gan", 1), trained(config, "decoupled", 1)
     (encoder, decoder), (same, other) = (networks(trainer.model) for trainer in (plain, got))
     assert torch.equal(encoder.theta, same.theta)
     assert not torch.equal(decoder.theta, other.theta)
@@ -125,9 +125,9 @@ def test_the_term_moves_the_decoder_alone() -> None:
 @pytest.mark.parametrize("at", [5, CHUNK, CHUNK + 3])
 def test_state_continues_bit_for_bit(generator: str, at: int) -> None:
     config, end = small(generator=generator, term="matching"), CHUNK + 5
-    trainer = trained(config, "smart-decoupled", at)
+    trainer = trained(config, "decoupled", at)
     state = trainer.state()
-    again = LikelihoodTrainer(config, "smart-decoupled", (0, 1))
+    again = LikelihoodTrainer(config, "decoupled", (0, 1))
     again.load(state)
     for _ in range(end - at):
         trainer.step()
@@ -143,7 +143,7 @@ def test_state_continues_bit_for_bit(generator: str, at: int) -> None:
 @BOTH
 def test_a_seed_does_not_depend_on_its_neighbours(generator: str) -> None:
     config = small(generator=generator)
-    alone, beside = trained(config, "smart", 5, (4,)), trained(config, "smart", 5, (1, 4, 9))
+    alone, beside = trained(config, "summed", 5, (4,)), trained(config, "summed", 5, (1, 4, 9))
     torch.testing.assert_close(alone.sample()[0], beside.sample()[1], rtol=1e-4, atol=1e-5)
     one, three = (t.evaluate(Reference.of(t.law, t.seeds, n=32)) for t in (alone, beside))
     for name, values in one.items():
@@ -162,7 +162,7 @@ def test_arms_see_the_same_data(generator: str) -> None:
 
 @BOTH
 def test_training_evaluates_where_it_says(generator: str) -> None:
-    trainer = LikelihoodTrainer(small(generator=generator), "smart", (0, 1))
+    trainer = LikelihoodTrainer(small(generator=generator), "summed", (0, 1))
     reference = Reference.of(trainer.law, (0, 1), n=SMALL.samples)
     seen = [(trainer.at, "w2" in found, "negative_log_likelihood" in found) for found in training(trainer, reference)]
     assert seen == [(0, False, True), (20, False, True), (40, False, True), (50, True, True)]
@@ -181,10 +181,10 @@ def test_gradient_norm() -> None:
 
 @BOTH
 def test_divergence_names_the_seed(generator: str) -> None:
-    trainer = trained(small(generator=generator), "smart", 2)
+    trainer = trained(small(generator=generator), "summed", 2)
     with torch.no_grad():
         trainer.model.views(trainer.model.theta)[0][1] = math.nan
-    with pytest.raises(Diverged, match="the loss is no longer finite: arm smart, seed 1, step 2"):
+    with pytest.raises(Diverged, match="the loss is no longer finite: arm summed, seed 1, step 2"):
         trainer.step()
 
 
@@ -206,7 +206,7 @@ def test_a_gan_is_not_trained_by_likelihood() -> None:
 def test_the_gradient_is_clipped_a_seed_at_a_time(generator: str) -> None:
     """SGD's first step has the length lr max_norm in each seed."""
     config = small(generator=generator, optimizer="sgd", max_norm=1e-2)
-    start, moved = (trained(config, "smart", steps).model for steps in (0, 1))
+    start, moved = (trained(config, "summed", steps).model for steps in (0, 1))
     views = moved.views((moved.theta - start.theta).detach())
     length = torch.stack([view.flatten(1).square().sum(1) for view in views]).sum(0).sqrt()
     torch.testing.assert_close(length, torch.full((2,), 2e-5), rtol=1e-2, atol=0)
@@ -220,5 +220,5 @@ def test_the_term_brings_a_vae_to_the_ring() -> None:
         config = config.with_arm(arm, Arm(4e-3, 0.0 if arm == "gan" else 0.1))
         trainer = trained(config, arm, config.steps)
         distance[arm] = trainer.law.distance(trainer.sample()).mean(1)
-    for arm in ("smart", "smart-decoupled"):
+    for arm in ("summed", "decoupled"):
         assert (distance[arm] < 0.9 * distance["gan"]).all()

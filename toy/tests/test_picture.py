@@ -79,7 +79,7 @@ def panels(figure: Figure, kind: type) -> list:
     return [artist for axes in figure.axes for artist in axes.collections if isinstance(artist, kind)]
 
 
-@pytest.mark.parametrize(("arms", "seeds", "dim"), [(ARMS, 3, 2), (("smart",), 1, 2), (("gan", "smart"), 2, 32)])
+@pytest.mark.parametrize(("arms", "seeds", "dim"), [(ARMS, 3, 2), (("summed",), 1, 2), (("gan", "summed"), 2, 32)])
 def test_title_has_the_summary_s_numbers_and_fits(arms, seeds, dim):
     run = a_run(arms, seeds, dim)
     figure = draw(*run)
@@ -113,13 +113,13 @@ def test_longest_text_fits():
 @pytest.mark.parametrize(("generator", "kind"), [("vae", "VAE"), ("flow", "flow")])
 def test_without_a_discriminator(generator, kind):
     """Nothing speaks of one: one field, the likelihood in the place of the other, the arms by their own names."""
-    run = a_run(("gan", "smart"), 2, generator=generator)
+    run = a_run(("gan", "summed"), 2, generator=generator)
     figure = draw(*run)
     (field,) = panels(figure, Quiver)
     assert len(field.get_offsets()) > 0
     likelihood = "negative ELBO" if generator == "vae" else "negative log likelihood"
     (panel,) = [axes for axes in figure.axes if axes.get_title() == likelihood]
-    for arm, line in zip(("gan", "smart"), panel.lines, strict=True):
+    for arm, line in zip(("gan", "summed"), panel.lines, strict=True):
         assert np.asarray(line.get_ydata())[-1] == pytest.approx(run[2]["arms"][arm][LIKELIHOOD]["mean"])
     said = [text.get_text() for text in figure.findobj(Text)]
     assert not [text for text in said if "discriminator" in text or "GAN" in text or "D(x)" in text]
@@ -143,7 +143,7 @@ def test_every_formula_can_be_set():
 
 
 def test_same_bytes_twice():
-    run = a_run(("smart",), seeds=1)
+    run = a_run(("summed",), seeds=1)
     assert png(draw(*run)) == png(draw(*run))
 
 
@@ -201,7 +201,7 @@ def test_field_is_where_and_as_it_is(order):
 
 def test_no_pull_at_all():
     """A field of zeros has no arrows, and gives no warning (warnings are errors here)."""
-    config, table, found, arrays = a_run(("smart",), seeds=2)
+    config, table, found, arrays = a_run(("summed",), seeds=2)
     table.loc[table["metric"].isin(NORMS), "value"] = 0.0
     arrays |= {name: np.zeros_like(arrays[name]) for name in ("field_adversarial", "field_score")}
     figure = draw(config, table, found, arrays)

@@ -37,7 +37,7 @@ def test_three_arms_fit_a_terminal() -> None:
     ("config", "text"),
     [
         (Config(), "ring, saturating loss, 1500 steps"),
-        (Config(dim=32, loss="hinge", control="r1"), "ring in R^32, hinge loss, r1, 1500 steps"),
+        (Config(dim=32, loss="hinge", regulariser="r1"), "ring in R^32, hinge loss, r1, 1500 steps"),
         (Config(generator="vae", loss="hinge", steps=7), "ring, a variational autoencoder, 7 steps"),
         (Config(manifold="8-ring", conditional=True), "8-ring, class-conditional, saturating loss, 1500 steps"),
     ],

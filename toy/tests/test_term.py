@@ -20,10 +20,10 @@ torch.set_num_threads(1)
 CONFIG = Config(steps=100)
 
 
-def term(weight: float = 0.5, **changes) -> ScoreTerm:
+def term(weight: float = 0.5, bound: float | None = None, **changes) -> ScoreTerm:
     config = dataclasses.replace(CONFIG, **changes)
     law = make(config.manifold, dim=config.dim)
-    return ScoreTerm(config, law, SEEDS, weight, Classes(law) if config.conditional else None)
+    return ScoreTerm(config, law, SEEDS, Arm(1e-3, weight, bound), Classes(law) if config.conditional else None)
 
 
 def draws(dim: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,12 +54,12 @@ def test_gradient(weighting: str, conditional: bool) -> None:
     torch.testing.assert_close(found.gradient(*draws()), formula(*draws(), laws, weighting), rtol=1e-3, atol=1e-3)
 
 
-def test_max_push_is_in_medians_of_the_batch() -> None:
-    """No sample is pushed more than twice as far as the median one; directions and all shorter pushes are as before,
-    and a batch that is far off as a whole loses nothing."""
+def test_the_bound_is_in_medians_of_the_batch() -> None:
+    """No gradient is longer than twice the median one; directions and all shorter gradients are as before, and a batch
+    that is far off as a whole loses nothing."""
     x, u, eps = draws()
     x[:, 0] = 40.0
-    free, bound = (term(max_push=m).gradient(x, u, eps) for m in (None, 2.0))
+    free, bound = (term(bound=m).gradient(x, u, eps) for m in (None, 2.0))
     lengths = free.norm(dim=-1)
     longest = 2 * lengths.median(1, keepdim=True).values
     torch.testing.assert_close(bound.norm(dim=-1), lengths.minimum(longest))
@@ -67,7 +67,7 @@ def test_max_push_is_in_medians_of_the_batch() -> None:
     assert (lengths[:, 0] > 5 * longest[:, 0]).all()
     far = x.clone()
     far[:] = 40.0
-    free, bound = (term(max_push=m, low=0.1, high=0.1).gradient(far, u, eps) for m in (None, 2.0))
+    free, bound = (term(bound=m, low=0.1, high=0.1).gradient(far, u, eps) for m in (None, 2.0))
     torch.testing.assert_close(bound, free)
 
 
@@ -131,7 +131,7 @@ def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "toy.training.score_term.budget", budget.__wrapped__
     )  # what was found before is not asked again
-    budgeted = {"weight_rule": "budget", "manifold": "weighted", "smart": Arm(1e-3, 0.1)}
-    assert term(weight=0.1, **budgeted, smart_decoupled=Arm(1e-3, 0.1)).weight == 0.3
+    budgeted = {"weight_rule": "budget", "manifold": "weighted", "summed": Arm(1e-3, 0.1)}
+    assert term(weight=0.1, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == 0.3
     assert asked == [(repr(make("weighted")), Interval(CONFIG.low, CONFIG.high), 0.1)]
-    assert term(weight=0.2, **budgeted, smart_decoupled=Arm(1e-3, 0.1)).weight == LARGEST
+    assert term(weight=0.2, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == LARGEST

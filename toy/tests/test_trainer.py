@@ -98,7 +98,7 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
             on_real = d(real)
             loss = -logsigmoid(on_real).mean() - logsigmoid(-d(fake)).mean()
             (slope,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
-            loss = loss + (config.gamma if config.control == "r1" else 0.0) / 2 * slope.square().sum(-1).mean()
+            loss = loss + (config.gamma if config.regulariser == "r1" else 0.0) / 2 * slope.square().sum(-1).mean()
             d_adam.zero_grad()
             loss.backward()
             d_adam.step()
@@ -109,17 +109,17 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
         acts = arm != "gan" and step % config.every == 0
         strength = options.weight * config.every if acts else 0.0
         score = strength * reference_score_loss(config, x, draws.u[seed], draws.eps[seed])
-        if arm == "smart":
+        if arm == "summed":
             adversarial = adversarial + score
         g_adam.zero_grad()
         adversarial.backward(retain_graph=True, inputs=list(g.parameters()))
-        if acts and arm == "smart-decoupled":
+        if acts and arm == "decoupled":
             pushes.append(torch.autograd.grad(score, list(g.parameters())))
         g_adam.step()
         with torch.no_grad():
             for v, p in zip(second, g.parameters(), strict=True):
                 v.mul_(config.beta2).add_((1 - config.beta2) * p.grad.square())  # type: ignore[union-attr]
-            if acts and arm == "smart-decoupled":
+            if acts and arm == "decoupled":
                 ages = torch.arange(len(pushes) - 1, -1, -1) * config.every
                 kept = config.momentum**ages / (config.momentum**ages).sum()
                 for push, v, p in zip(zip(*pushes, strict=True), second, g.parameters(), strict=True):
@@ -134,11 +134,11 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
 SETTINGS = {
     "saturating": small(),
     "non-saturating, R1, one D step, D at the arm's rate": small(
-        loss="non-saturating", control="r1", gamma=1.5, d_steps=1, d_lr=None, start=0.0
+        loss="non-saturating", regulariser="r1", gamma=1.5, d_steps=1, d_lr=None, start=0.0
     ),
     "every third step": small(every=3),
     "every third step, non-saturating, R^5, detached": small(every=3, loss="non-saturating", dim=5, term="detached"),
-    "clipped, R1": dataclasses.replace(small(control="r1", gamma=0.5, clip=0.01), ema=0.5),
+    "clipped, R1": dataclasses.replace(small(regulariser="r1", gamma=0.5, clip=0.01), ema=0.5),
 }
 
 
@@ -157,7 +157,7 @@ def test_as_by_autograd(config: Config, arm: str) -> None:
 # What the arms are.
 
 
-@pytest.mark.parametrize("arm", ["smart", "smart-decoupled"])
+@pytest.mark.parametrize("arm", ["summed", "decoupled"])
 def test_without_weight_an_arm_is_the_gan(arm: str) -> None:
     config = small()
     gan, other = trained(config, "gan", 10), trained(config.with_arm(arm, Arm(2e-3, 0.0)), arm, 10)
@@ -176,19 +176,19 @@ def displacement(arm: str, weight: float, clip: float = 10.0) -> tuple[Tensor, T
 def test_decoupled_leaves_the_adversarial_step_alone() -> None:
     """Adam's moments are the GAN's, and what is added is linear in lambda (law L3); coupled, neither holds."""
     gan = trained(small(), "gan", 1).state()["update"]["optimizer"]
-    (once, trainer), (twice, _) = displacement("smart-decoupled", 1e-6), displacement("smart-decoupled", 2e-6)
+    (once, trainer), (twice, _) = displacement("decoupled", 1e-6), displacement("decoupled", 2e-6)
     assert all(torch.equal(trainer.state()["update"]["optimizer"][name], gan[name]) for name in gan)
     torch.testing.assert_close(twice, 2 * once, rtol=1e-6, atol=1e-15)
     assert once.norm() > 1e-9
 
-    (once, trainer), (twice, _) = displacement("smart", 0.1), displacement("smart", 0.2)
+    (once, trainer), (twice, _) = displacement("summed", 0.1), displacement("summed", 0.2)
     assert not torch.equal(trainer.state()["update"]["optimizer"]["exp_avg_sq"], gan["exp_avg_sq"])
     assert twice.norm() < 1.1 * once.norm()
 
 
 def test_clip() -> None:
     """However large lambda: no parameter moves by more than `clip` learning rates."""
-    moved, _ = displacement("smart-decoupled", 1e6, clip=3.0)
+    moved, _ = displacement("decoupled", 1e6, clip=3.0)
     torch.testing.assert_close(moved.abs().max(), torch.tensor(3.0 * 2e-3))
 
 
@@ -221,20 +221,20 @@ def coupled_law(a: float, k: int) -> float:
 @pytest.mark.parametrize("a", [1.0, 100.0])
 def test_lazy_and_coupled_is_law_l2(a: float) -> None:
     """2 %: what the second moment's ripple within a period of k steps may change at beta2 = 0.99."""
-    found, k = mean_step("smart", a), 8
+    found, k = mean_step("summed", a), 8
     assert found == pytest.approx(coupled_law(a, k), rel=0.02)
     assert found != pytest.approx((1 + a / k) / math.sqrt(k - 1 + (1 + a) ** 2), rel=0.1)  # without 1/k in the root
 
 
 def test_lazy_and_coupled_forgets_lambda() -> None:
     """A score term a hundred times as strong takes the same step, 1/sqrt(k)."""
-    assert mean_step("smart", 1e5) == pytest.approx(mean_step("smart", 1e3), rel=0.01)
-    assert mean_step("smart", 1e5) == pytest.approx(1 / math.sqrt(8), rel=0.02)
+    assert mean_step("summed", 1e5) == pytest.approx(mean_step("summed", 1e3), rel=0.01)
+    assert mean_step("summed", 1e5) == pytest.approx(1 / math.sqrt(8), rel=0.02)
 
 
 @pytest.mark.parametrize("a", [0.5, 8.0])
 def test_lazy_and_decoupled_is_law_l3(a: float) -> None:
-    assert mean_step("smart-decoupled", a) == pytest.approx(1 + a / 8, rel=1e-6)
+    assert mean_step("decoupled", a) == pytest.approx(1 + a / 8, rel=1e-6)
 
 
 def tensors(state) -> list[Tensor]:
@@ -250,11 +250,11 @@ def tensors(state) -> list[Tensor]:
 @pytest.mark.parametrize("at", [5, CHUNK, CHUNK + 3])
 def test_state_continues_bit_for_bit(at: int) -> None:
     config, end = small(), CHUNK + 8
-    trainer = trained(config, "smart-decoupled", at)
+    trainer = trained(config, "decoupled", at)
     state = trainer.state()
     for _ in range(end - at):
         trainer.step()
-    again = Trainer(config, "smart-decoupled", (0, 1))
+    again = Trainer(config, "decoupled", (0, 1))
     again.load(state)
     for _ in range(end - at):
         again.step()
@@ -266,7 +266,7 @@ def test_state_continues_bit_for_bit(at: int) -> None:
 
 
 def test_a_seed_does_not_depend_on_its_neighbours() -> None:
-    alone, beside = trained(small(), "smart", 5, (4,)), trained(small(), "smart", 5, (1, 4, 9))
+    alone, beside = trained(small(), "summed", 5, (4,)), trained(small(), "summed", 5, (1, 4, 9))
     for a, b in zip(parameters(alone.g, 0), parameters(beside.g, 1), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(alone.sample()[0], beside.sample()[1], rtol=1e-9, atol=1e-12)
@@ -283,7 +283,7 @@ def test_arms_see_the_same_data() -> None:
 
 
 def test_training_evaluates_where_it_says() -> None:
-    trainer = Trainer(small(), "smart", (0, 1))
+    trainer = Trainer(small(), "summed", (0, 1))
     reference = Reference.of(trainer.law, (0, 1), n=SMALL.samples)
     seen = [(trainer.at, "w2" in found) for found in training(trainer, reference)]
     assert seen == [(0, False), (20, False), (40, False), (50, True)]
@@ -317,9 +317,9 @@ def test_the_adversarial_gradient_vanishes_and_the_scores_does_not() -> None:
 
 @pytest.mark.parametrize("network", ["g", "d"])
 def test_divergence_names_the_seed(network: str) -> None:
-    trainer = trained(small(), "smart", 2)
+    trainer = trained(small(), "summed", 2)
     {"g": trainer.g, "d": trainer.adversary.network}[network].biases[-1][1] = math.nan
-    with pytest.raises(Diverged, match="the loss is no longer finite: arm smart, seed 1, step 2"):
+    with pytest.raises(Diverged, match="the loss is no longer finite: arm summed, seed 1, step 2"):
         trainer.step()
 
 

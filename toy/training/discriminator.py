@@ -1,4 +1,4 @@
-"""The discriminator of a stack of seeds: its game, its control (penalty, normalisation or noise), its Adam."""
+"""The discriminator of a stack of seeds: its game, its regulariser (penalty, normalisation or noise), its Adam."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Adversary:
         self.config, self.dim, self.lr, self.check = config, dim, lr, check
         self.game = GAMES[config.loss]
         widths = [dim + labels, *[config.width] * config.layers, 1]
-        self.network = (SpectralNetwork if config.control == "spectral" else Network)(widths, seeds)
+        self.network = (SpectralNetwork if config.regulariser == "spectral" else Network)(widths, seeds)
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         self.network.initialise(generators)
@@ -37,7 +37,7 @@ class Adversary:
         self.parts = self.network.views(self.grad)
 
     def step(self, real: Float[Tensor, "s b i"], fake: Float[Tensor, "s b i"], extra: Extra, decay: float) -> None:
-        """One Adam step on mean_b d_loss(D(real), D(fake)) + the control's penalty, at lr decay."""
+        """One Adam step on mean_b d_loss(D(real), D(fake)) + the regulariser's penalty, at lr decay."""
         batch, network = real.shape[1], self.network
         rows = self.noised(torch.cat([real, fake], 1), extra.noise, decay)
         hidden = network.forward(rows)
@@ -45,7 +45,7 @@ class Adversary:
         self.check(self.game.d_loss(*logits).sum((1, 2)))
         slopes = torch.cat(self.game.d_slopes(*logits), 1) / batch
         network.parameter_gradient(hidden, network.deltas(hidden, slopes), self.parts)
-        if penalty := PENALTIES.get(self.config.control):
+        if penalty := PENALTIES.get(self.config.regulariser):
             self.grad += penalty(network, hidden, self.config.gamma, extra.u, self.dim)
         if isinstance(network, SpectralNetwork):
             network.pull_back(self.parts)
@@ -67,7 +67,7 @@ class Adversary:
 
     def noised(self, rows: Float[Tensor, "s n i"], noise: Tensor | None, decay: float) -> Float[Tensor, "s n i"]:
         """Under instance noise, rows + gamma decay noise: it fades with the learning rate (Sonderby et al. 2017)."""
-        if noise is None or self.config.control != "instance-noise":
+        if noise is None or self.config.regulariser != "instance-noise":
             return rows
         noise = noise[:, : rows.shape[1]]
         if rows.shape[2] > self.dim:  # labels are not noised

@@ -81,20 +81,20 @@ class Noise:
 
 @dataclass(frozen=True)
 class Extra:
-    """What a discriminator's control draws in one of its steps; None where it draws nothing."""
+    """What a discriminator's regulariser draws in one of its steps; None where it draws nothing."""
 
     noise: Float[Tensor, "s 2b d"] | None = None  # instance noise
     u: Float[Tensor, "s b 1"] | None = None  # places between real and fake
 
 
 class Extras:
-    """extras(step) -> what the control draws in the k discriminator steps and the generator step of a step.
+    """extras(step) -> what the regulariser draws in the k discriminator steps and the generator step of a step.
 
-    A stream of its own, so that runs with and without a control see the same data.
+    A stream of its own, so that runs with and without a regulariser see the same data.
     """
 
-    def __init__(self, control: str, seeds: Sequence[int], stream: int, batch: int, dim: int, d_steps: int):
-        self.control, self.seeds, self.stream = control, tuple(seeds), stream
+    def __init__(self, regulariser: str, seeds: Sequence[int], stream: int, batch: int, dim: int, d_steps: int):
+        self.regulariser, self.seeds, self.stream = regulariser, tuple(seeds), stream
         self.count, self.batch, self.dim = d_steps + 1, batch, dim
         self.index = -1
         self.chunk: list[list[Extra]] = [[Extra()] * self.count] * CHUNK
@@ -107,10 +107,10 @@ class Extras:
 
     def _draw(self, index: int) -> list[list[Extra]]:
         size = CHUNK, self.count
-        if self.control not in ("instance-noise", "gradient-penalty"):
+        if self.regulariser not in ("instance-noise", "gradient-penalty"):
             return self.chunk
         generators = [generator(seed, self.stream, index) for seed in self.seeds]
-        if self.control == "instance-noise":
+        if self.regulariser == "instance-noise":
             noise = torch.stack([torch.randn(*size, 2 * self.batch, self.dim, generator=g) for g in generators], 2)
             return [[Extra(noise=part) for part in step] for step in noise]
         u = torch.stack([torch.rand(*size, self.batch, 1, generator=g) for g in generators], 2)

@@ -4,9 +4,9 @@ One generator step of an arm, for samples x = G(z) and the discriminator's logit
 
     g_adv   = d/dx mean_b loss(D(x_b))                          the adversarial gradient at the samples
     g_score = d/dx lambda k mean_b ||eps*(x_t) - eps||^2        the score term's, at every k-th step (see term.py)
-    gan:              J^T g_adv moves theta,  J = dx/dtheta
-    smart:            J^T (g_adv + g_score) does
-    smart-decoupled:  J^T g_adv does, and J^T g_score beside it (see update.py)
+    gan:                 J^T g_adv moves theta,  J = dx/dtheta
+    summed:              J^T (g_adv + g_score) does
+    decoupled, bounded:  J^T g_adv does, and J^T g_score beside it (see update.py)
 
 Every gradient is by hand; tests compare them with autograd.
 """
@@ -64,7 +64,7 @@ class Trainer:
         self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
         self.classes = Classes(self.law) if config.conditional else None
         labels = 0 if self.classes is None else len(self.classes)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.options.weight, self.classes)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.options, self.classes)
         self.g = Network([config.latent + labels, *[config.width] * config.layers, self.law.dim], len(seeds))
         d_lr = self.options.lr if config.d_lr is None else config.d_lr
         self.adversary = Adversary(config, self.law.dim, labels, len(seeds), d_lr, self.must_be_finite)
@@ -89,7 +89,7 @@ class Trainer:
 
     def extras_of(self, stream: int, d_steps: int) -> Extras:
         config = self.config
-        return Extras(config.control, self.seeds, stream, config.batch, self.law.dim, d_steps)
+        return Extras(config.regulariser, self.seeds, stream, config.batch, self.law.dim, d_steps)
 
     def initialise(self) -> None:
         """Both networks from each seed's own numbers; the generator's mean is moved by `start`."""
@@ -142,7 +142,7 @@ class Trainer:
         if self.term.acts(self.at):
             score = self.score_term_gradient(x, draws.u, draws.eps) / self.config.batch
             score = self.term.strength(self.at, gradient, score) * score
-            if self.arm == "smart":
+            if self.arm == "summed":
                 gradient, score = gradient + score, None
         self.g.parameter_gradient(hidden, self.g.deltas(hidden, gradient), self.main)
         if score is not None:  # before the step: J is of the parameters that made x

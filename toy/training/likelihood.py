@@ -4,13 +4,13 @@ One step of an arm, for the loss L of one batch (negative ELBO or log likelihood
 
     g_main  = dL/dtheta
     g_score = J^T d/dx lambda k mean_b ||eps*(x_t) - eps||^2,  J = dx/dtheta, at every k-th step (see term.py)
-    gan:              g_main moves theta: the plain VAE or flow, the arm without the term
-    smart:            g_main + g_score does
-    smart-decoupled:  g_main does, and g_score beside it (see update.py)
+    gan:                 g_main moves theta: the plain VAE or flow, the arm without the term
+    summed:              g_main + g_score does
+    decoupled, bounded:  g_main does, and g_score beside it (see update.py)
 
 The score term is the GAN's, on the generator's own samples and not on reconstructions: the part of a VAE that it moves
-is the decoder. There is no discriminator, and nothing that stands for it: `loss`, `control`, `gamma`, `start` and all
-of d_steps, d_ahead and d_lr have no effect, and `latent` has none on a flow.
+is the decoder. There is no discriminator: `loss`, `regulariser`, `gamma`, `start`, `d_steps`, `d_ahead` and `d_lr` have
+no effect, and `latent` has none on a flow.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LikelihoodTrainer:
     def __init__(self, config: Config, arm: str, seeds: Sequence[int]):
         self.config, self.arm, self.seeds, self.options = config, arm, tuple(seeds), config.arm(arm)
         self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.options.weight)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.options)
         self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
         for model in (self.model, self.average):
             model.initialise([generator(seed, INIT) for seed in self.seeds])
@@ -86,7 +86,7 @@ class LikelihoodTrainer:
             score = self.score_term_gradient(x.detach(), draws.u, draws.eps) / self.config.batch
             score = self.term.strength(self.at, None, score) * score
             (pulled,) = torch.autograd.grad(x, theta, score)
-            if self.arm == "smart":
+            if self.arm == "summed":
                 self.update.main.add_(pulled)
                 scored = False
             else:

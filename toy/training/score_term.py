@@ -9,9 +9,9 @@ matching distillation). lambda is fixed, annealed to 0 along a cosine, or found:
 gradient is `weight` times as long as the mean adversarial one; `budget`, the largest lambda whose predicted bias is
 a total variation of `weight` (claim E3).
 
-`max_push` bounds the gradient at one sample by max_push times the median of its batch. The push of P2 grows like the
-distance: between modes, where a continuous generator must have some samples, it is so strong that these few decide the
-step of all. Where all samples are far off, the median is too, and nothing is lost.
+An arm's `bound` limits the norm of the gradient at a sample to that many times the median of its batch. The gradient
+of claim P2 grows like the distance: between modes, where a continuous generator must have some samples, it is so large
+that these few decide the step of all. Where all samples are far off, the median is large too, and little is cut.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from theory.equilibrium import lambda_for_bias
 from theory.levels import Interval, Level
 from theory.manifolds import Law, make
 from theory.regularity import score_matching_loss
-from toy.config import Config
+from toy.config import Arm, Config
 from toy.training.classes import Classes
 from toy.training.own_score import OwnScore
 from toy.training.score_models import eps_model
@@ -40,15 +40,15 @@ LARGEST = 10.0  # of a budget's lambda: where the bias is 0 at every lambda, or 
 class ScoreTerm:
     """The term of one stack of seeds. Its gradient is unweighted, so that arms can be compared."""
 
-    def __init__(self, config: Config, law: Law, seeds: Sequence[int], weight: float, classes: Classes | None = None):
+    def __init__(self, config: Config, law: Law, seeds: Sequence[int], options: Arm, classes: Classes | None = None):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
         laws = [law] if classes is None else classes.laws
         self.models = [eps_model(config, part) for part in laws]
         self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
-        self.weight = weight
-        if weight and config.weight_rule == "budget":
-            self.weight = budget(config.manifold, config.dim, config.thickness, config.low, config.high, weight)
+        self.weight, self.bound = options.weight, options.bound
+        if self.weight and config.weight_rule == "budget":
+            self.weight = budget(config.manifold, config.dim, config.thickness, config.low, config.high, self.weight)
 
     def acts(self, at: int) -> bool:
         """Whether the term acts at a generator step: every k-th."""
@@ -97,9 +97,9 @@ class ScoreTerm:
                 1,
             )
             gradient = torch.autograd.grad(losses.sum(), x)[0]
-        if self.config.max_push is not None:
+        if self.bound is not None:
             lengths = gradient.norm(dim=-1, keepdim=True)
-            longest = self.config.max_push * lengths.median(1, keepdim=True).values
+            longest = self.bound * lengths.median(1, keepdim=True).values
             gradient = gradient * (longest / lengths.clamp(min=1e-30)).clamp(max=1)
         return gradient * nsr.square()[..., None] if self.config.weighting == "x0" else gradient
 
