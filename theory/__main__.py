@@ -6,15 +6,18 @@ Exit status: 0 if every claim holds and every control is rejected, 1 if not, 2 o
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
+import re
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from theory.common import files
 from theory.common.checks import choose
-from theory.common.commandline import complain, parse
+from theory.common.commandline import parse, run, usage
 from theory.common.errors import UsageError
 
 if TYPE_CHECKING:  # torch stays out until there is something to compute, so that --help answers at once
@@ -26,39 +29,26 @@ class Options:
     """Check the claims of the theory, each with its controls, and print the ledger."""
 
     only: tuple[str, ...] = ()
-    """Check these claims only, by id: P2."""
+    """Check these claims only, by id: P2 E3b."""
     json: Path | None = None
     """Write the ledger with every number that was compared to this file."""
-    explain: str | None = None
-    """Check this claim and print its statement, assumptions, source, tolerance and numbers."""
+    explain: tuple[str, ...] | None = None
+    """Check these claims, and print statement, assumptions, source, tolerance and numbers; without an id, list all."""
     proof: bool = False
-    """With --explain: print the claim's proof, too."""
+    """With --explain: print the proof as well."""
     plot: Path | None = None
-    """With --explain: draw the claim's picture to this file (png, pdf or svg)."""
+    """With --explain and one id: draw the claim's picture to this file (png, pdf or svg)."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        return run(parse(Options, arguments, prog="python -m theory"))
-    except UsageError as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(f"cannot write {error.filename}: {error.strerror}", 1)
+FORMATS = (".png", ".pdf", ".svg")
+PROOFS = Path(__file__).parent / "claims" / "proofs"
 
 
-def run(options: Options) -> int:
-    """The ledger, or the explanation of one claim.
-
-    Raises:
-        UsageError: an unknown claim, a file in no directory, --plot without --explain or of no such format.
-    """
-    for name, path in (("--json", options.json), ("--plot", options.plot)):
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"{name}: {path.parent} is not a directory")
-    if options.plot is not None and options.explain is None:
-        raise UsageError("--plot draws the picture of one claim: name it by --explain")
-    if options.plot is not None and options.plot.suffix not in FORMATS:
-        raise UsageError(f"--plot must end in {', '.join(FORMATS)}; given {options.plot}")
+def main(arguments: list[str]) -> int:
+    options = parse(
+        Options, arguments, "smart-theory" if Path(sys.argv[0]).name == "smart-theory" else "python -m theory"
+    )
+    demand_meaning(options)
 
     import torch
 
@@ -66,25 +56,157 @@ def run(options: Options) -> int:
 
     torch.set_num_threads(1)
     claims = {claim.id: claim for claim in ledger()}
-    wanted = (options.explain,) if options.explain is not None else options.only or tuple(claims)
-    for name in wanted:
-        known(name, tuple(claims))
-    if options.plot is not None and options.explain is not None:
+    width = shutil.get_terminal_size((80, 24)).columns
+    with usage():
+        wanted = [claims[choose(name, claims, "claim")] for name in options.explain or options.only or claims]
+    if options.explain == ():
+        print("\n".join(listed(wanted, width)))
+        return 0
+    if options.plot is not None:
         from theory.claims.drawing import draw
 
-        draw(claims[options.explain], options.plot)
-
-    verdicts = judge_all([claims[name] for name in wanted], quiet=options.explain is not None)
-    if options.explain is not None:
-        print(explanation(verdicts[0]))
-        if options.proof:
-            print("\n" + proof_of(verdicts[0].claim))
+        draw(wanted[0], options.plot)
+    if options.explain:
+        verdicts = explain(wanted, options.proof, width)
+    else:
+        verdicts = judge_all(wanted, width)
     if options.json is not None:
-        write_json(verdicts, options.json)
+        files.write_json(options.json, [entry(verdict) for verdict in verdicts])
     return 0 if all(verdict.outcome == "holds" for verdict in verdicts) else 1
 
 
-PROOFS = Path(__file__).parent / "claims" / "proofs"
+def demand_meaning(options: Options) -> None:
+    """UsageError for a file in no directory, and for --plot and --proof where there is nothing to draw or print."""
+    for name, path in (("--json", options.json), ("--plot", options.plot)):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{name}: {path.parent} is not a directory")
+    if options.explain is not None and options.only:
+        raise UsageError("--explain and --only name claims for different purposes: give one of them")
+    if options.plot is not None and len(options.explain or ()) != 1:
+        raise UsageError("--plot draws the picture of one claim: name it by --explain")
+    if options.plot is not None and options.plot.suffix not in FORMATS:
+        raise UsageError(f"--plot must end in {', '.join(FORMATS)}; given {options.plot}")
+    if options.proof and not options.explain:
+        raise UsageError("--proof prints the proof of a claim: name it by --explain")
+    if options.json is not None and options.explain == ():
+        raise UsageError("--json writes what was checked: --explain without an id checks nothing")
+
+
+# The table
+
+COLUMNS = {
+    "claim": 5,
+    "source": 8,
+    "error": 7,
+    "toler.": 6,
+    "rej.": 4,
+    "verdict": 7,
+}  # and their widths; then the title
+
+
+def judge_all(claims: Sequence[Claim], width: int) -> list[Verdict]:
+    """The verdicts, printed as a table, a claim as soon as it is judged; what does not hold is red on a terminal."""
+    from rich.console import Console
+
+    from theory.claims.claim import judge
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(row([*COLUMNS], "title", width), style="bold")
+    verdicts = []
+    for claim in claims:
+        verdicts.append(verdict := judge(claim))
+        console.print(table_row(verdict, width), style=None if verdict.outcome == "holds" else "bold red")
+    console.print("\n".join(tally(verdicts, width)))
+    return verdicts
+
+
+def table_row(verdict: Verdict, width: int) -> str:
+    """The ledger's entry: in the order of COLUMNS, then the title, in lines of that width."""
+    claim = verdict.claim
+    cells = (
+        claim.id,
+        claim.source.kind,
+        f"{verdict.worst_error:.1e}",
+        f"{claim.tolerance:.0e}",
+        f"{verdict.rejected}/{len(verdict.controls)}",
+        verdict.outcome,
+    )
+    return row(cells, claim.title + ("" if claim.proven else " (checked, not proven)"), width)
+
+
+def row(cells: Sequence[str], title: str, width: int) -> str:
+    """The cells in their columns, and the title behind them in as many lines as it needs."""
+    left = " ".join(f"{cell:{size}}" for cell, size in zip(cells, COLUMNS.values(), strict=True)) + " "
+    return textwrap.fill(title, max(width, len(left) + 20), initial_indent=left, subsequent_indent=" " * len(left))
+
+
+def tally(verdicts: Sequence[Verdict], width: int) -> Iterator[str]:
+    """What the columns mean, and the sums."""
+    yield ""
+    yield from textwrap.wrap(
+        "error: the worst of the claim's comparisons, in the unit of its tolerance. rej.: near-misses of the claim that "
+        "the same check rejected, as it must.",
+        width,
+    )
+    holding = sum(verdict.outcome == "holds" for verdict in verdicts)
+    controls, rejected = (
+        sum(counts) for counts in zip(*((len(v.controls), v.rejected) for v in verdicts), strict=True)
+    )
+    seconds = sum(verdict.seconds for verdict in verdicts)
+    yield from textwrap.wrap(
+        f"{holding} of {len(verdicts)} claims hold, {rejected} of {controls} controls rejected, {seconds:.0f} s.", width
+    )
+
+
+def listed(claims: Sequence[Claim], width: int) -> Iterator[str]:
+    """Every claim's id, source and title, without checking any."""
+    for claim in claims:
+        left = f"{claim.id:5} {claim.source.kind:8} "
+        title = claim.title + ("" if claim.proven else " (checked, not proven)")
+        yield textwrap.fill(title, width, initial_indent=left, subsequent_indent=" " * len(left))
+    yield ""
+    yield "python -m theory --explain ID [--proof] [--plot FILE] explains one."
+
+
+# One claim
+
+
+def explain(claims: Sequence[Claim], proof: bool, width: int) -> list[Verdict]:
+    """The verdicts, each printed with all there is to know of the claim."""
+    from theory.claims.claim import judge
+
+    verdicts = []
+    for claim in claims:
+        verdicts.append(judge(claim))
+        print("\n".join(explanation(verdicts[-1], width)))
+        if proof:
+            print("\n".join(["", *reflowed(proof_of(claim), width)]))
+    return verdicts
+
+
+def explanation(verdict: Verdict, width: int) -> Iterator[str]:
+    """Statement, assumptions, source, tolerance, numbers and controls of a claim, in lines of that width."""
+    claim = verdict.claim
+    yield from textwrap.wrap(f"{claim.id}  {claim.title}", width, subsequent_indent=" " * (len(claim.id) + 2))
+    yield from ["", *reflowed(claim.statement, width), "", "Assumptions"]
+    for assumption in claim.assumptions:
+        yield from textwrap.wrap(assumption, width, initial_indent="  - ", subsequent_indent="    ")
+    yield from ["", *textwrap.wrap(f"Source: {claim.source}. The wording is this project's own.", width)]
+    told = f"theory/claims/proofs/{claim.id}.md" if claim.proven else "checked, not proven"
+    yield from textwrap.wrap(f"Proof: {told}", width)
+    yield from textwrap.wrap(f"Tolerance {claim.tolerance:.0e}: {claim.why}", width)
+    yield from ["", "Compared (error; measured for predicted)"]
+    for found in verdict.comparisons:
+        text = f"{found.measured:.12g} for {found.predicted:.12g}  {found.what}"
+        yield from textwrap.wrap(text, width, initial_indent=f"  {found.error:7.1e}  ", subsequent_indent=" " * 11)
+    yield from ["", "Controls, to be rejected by the same check"]
+    for judged in verdict.controls:
+        text = f"{'rejected' if judged.rejected else 'PASSES  '}  {judged.control.title}"
+        yield from textwrap.wrap(
+            text, width, initial_indent=f"  {judged.worst_error:7.1e}  ", subsequent_indent=" " * 21
+        )
+    yield ""
+    yield f"Verdict: {claim.id} {verdict.outcome}, worst error {verdict.worst_error:.1e}."
 
 
 def proof_of(claim: Claim) -> str:
@@ -93,117 +215,75 @@ def proof_of(claim: Claim) -> str:
     return path.read_text().strip() if path.exists() else f"{claim.id} is checked, not proven."
 
 
-FORMATS = (".png", ".pdf", ".svg")
+ITEM = re.compile(r"- |\d+\. ")
 
 
-def known(name: str, names: tuple[str, ...]) -> None:
-    """UsageError unless it is one of the claims' names."""
-    try:
-        choose(name, names, "claim")
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+def reflowed(text: str, width: int) -> Iterator[str]:
+    """The text in lines of that width: paragraphs and items of lists are filled, other lines stay lines.
+
+    Those are headings, tables, what stands between $$ and $$, and lines that begin with a space (formulas), other than
+    the second lines of an item; where one is too long it is broken between words.
+    """
+    paragraph: list[str] = []
+    formula = False
+    for line in text.splitlines():
+        item = ITEM.match(paragraph[0]) if paragraph else None
+        goes_on = not formula and item is not None and line.startswith(" " * len(item[0])) and bool(line.strip())
+        alone = not goes_on and (formula or "$$" in line or not line.strip() or line[0] in " #|")
+        if alone or ITEM.match(line):
+            yield from filled(paragraph, width)
+            paragraph = []
+        if alone:
+            yield from filled([line], width) if line.strip() else [""]
+        else:
+            paragraph.append(line)
+        formula ^= line.count("$$") % 2 == 1
+    yield from filled(paragraph, width)
 
 
-def judge_all(claims: list[Claim], quiet: bool) -> list[Verdict]:
-    """The verdicts, printed unless quiet: as a table on a terminal, as plain lines through a pipe."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import track
-    from rich.table import Table
-
-    from theory.claims.claim import judge
-
-    console = Console()
-    if not console.is_terminal:
-        verdicts = []
-        for claim in claims:
-            verdicts.append(judge(claim))
-            if not quiet:
-                print(line(verdicts[-1]), flush=True)
-        return verdicts
-    verdicts = [judge(claim) for claim in track(claims, "Checking the claims", console=console, transient=True)]
-    if not quiet:
-        table = Table(*COLUMNS)
-        for verdict in verdicts:
-            table.add_row(*map(escape, row(verdict)), style=None if verdict.outcome == "holds" else "bold red")
-        console.print(table)
-    return verdicts
-
-
-COLUMNS = ("claim", "statement", "worst\nerror", "toler-\nance", "controls\nrejected", "verdict", "s")
-
-
-def row(verdict: Verdict) -> tuple[str, ...]:
-    """The ledger's entry, in the order of COLUMNS."""
-    return (
-        verdict.claim.id,
-        verdict.claim.title,
-        f"{verdict.worst_error:.1e}",
-        f"{verdict.claim.tolerance:.0e}",
-        f"{verdict.rejected}/{len(verdict.controls)}",
-        verdict.outcome,
-        f"{verdict.seconds:.1f}",
+def filled(lines: Sequence[str], width: int) -> list[str]:
+    """The lines as one paragraph, indented like the first; of an item, like its text."""
+    text = " ".join(line.strip() for line in lines)
+    margin = " " * (len(lines[0]) - len(lines[0].lstrip())) if lines else ""
+    hang = ITEM.match(text)
+    indent = margin + " " * (len(hang[0]) if hang else 2 if margin else 0)
+    return textwrap.wrap(
+        text, width, initial_indent=margin, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 
-def line(verdict: Verdict) -> str:
-    """The ledger's entry in one plain line."""
-    name, title, error, tolerance, rejected, outcome, seconds = row(verdict)
-    return f"{name}  {outcome:6}  worst {error} of {tolerance}  controls rejected {rejected}  {seconds} s  {title}"
-
-
-def explanation(verdict: Verdict) -> str:
-    """All there is to know of a claim: statement, assumptions, source, tolerance, numbers, controls."""
+def entry(verdict: Verdict) -> dict[str, Any]:
+    """The ledger's entry as JSON has it; numbers that are not finite become null."""
     claim = verdict.claim
-    lines = [f"{claim.id}  {claim.title}", "", claim.statement, ""]
-    lines += ["Assumptions"] + [f"  - {assumption}" for assumption in claim.assumptions]
-    lines += [f"Source: {claim.source}. The statement is this project's own.", ""]
-    lines += [f"Tolerance {claim.tolerance:.0e}: {claim.why}", "", "Compared"]
-    for found in verdict.comparisons:
-        lines.append(f"  {found.error:8.1e}  {found.measured:.12g} for {found.predicted:.12g}  {found.what}")
-    lines += ["", "Controls, to be rejected by the same check"]
-    for judged in verdict.controls:
-        outcome = "rejected" if judged.rejected else "PASSES"
-        lines.append(f"  {judged.worst_error:8.1e}  {outcome}  {judged.control.title}")
-    return "\n".join([*lines, "", f"Verdict: {claim.id} {verdict.outcome}, worst error {verdict.worst_error:.1e}."])
-
-
-def write_json(verdicts: list[Verdict], path: Path) -> None:
-    """The ledger as a list of objects, whole or not at all; numbers that are not finite become null."""
-    entries = [
-        {
-            "id": verdict.claim.id,
-            "title": verdict.claim.title,
-            "statement": verdict.claim.statement,
-            "assumptions": list(verdict.claim.assumptions),
-            "source": dataclasses.asdict(verdict.claim.source),
-            "tolerance": verdict.claim.tolerance,
-            "why": verdict.claim.why,
-            "verdict": verdict.outcome,
-            "worst_error": finite(verdict.worst_error),
-            "seconds": verdict.seconds,
-            "comparisons": [
-                {key: finite(value) for key, value in dataclasses.asdict(found).items()}
-                for found in verdict.comparisons
-            ],
-            "controls": [
-                {"title": c.control.title, "worst_error": finite(c.worst_error), "rejected": c.rejected}
-                for c in verdict.controls
-            ],
-        }
-        for verdict in verdicts
-    ]
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(entries, indent=2, allow_nan=False) + "\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return {
+        "id": claim.id,
+        "title": claim.title,
+        "statement": claim.statement,
+        "assumptions": list(claim.assumptions),
+        "source": dataclasses.asdict(claim.source),
+        "proven": claim.proven,
+        "tolerance": claim.tolerance,
+        "why": claim.why,
+        "verdict": verdict.outcome,
+        "worst_error": finite(verdict.worst_error),
+        "seconds": verdict.seconds,
+        "comparisons": [
+            {key: finite(value) for key, value in dataclasses.asdict(found).items()} for found in verdict.comparisons
+        ],
+        "controls": [
+            {"title": judged.control.title, "worst_error": finite(judged.worst_error), "rejected": judged.rejected}
+            for judged in verdict.controls
+        ],
+    }
 
 
 def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def script() -> int:  # the console script smart-theory
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())
