@@ -1,4 +1,4 @@
-"""python -m figures.report: paper_repro.md from its template and the results, and one HTML page that is all of it.
+"""python -m figures.report: paper_repro.md and toy/FINDINGS.md from their templates and the results, and one HTML page.
 
 The template, paper_repro.md.in, is prose with places between double braces:
 
@@ -38,6 +38,7 @@ from theory.common.checks import choose
 from theory.common.commandline import complain, parse
 from theory.common.errors import UsageError
 from theory.levels import index_interval
+from toy.sweep.collect import collect
 
 TEMPLATE = Path(__file__).parent / "paper_repro.md.in"
 DOCUMENT, DRAWN = results.ROOT / "paper_repro.md", results.ROOT / "figures" / "drawn"
@@ -47,8 +48,10 @@ VERDICTS = ("reproduced", "reproduced under conditions", "not reproduced", "not 
 
 @dataclass(frozen=True)
 class Options:
-    """Write paper_repro.md from its template and the results, and an HTML page with the figures in it."""
+    """Write paper_repro.md and toy/FINDINGS.md from the results, and an HTML page with the figures."""
 
+    collect: Path | None = None
+    """Take over the results of sweeps (python -m toy.sweep --out DIR) from this directory first."""
     html: Path = Path("out/paper_repro.html")
     """The page."""
 
@@ -56,13 +59,16 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(Options, arguments, "python -m figures.report")
+        if options.collect is not None:
+            collect(options.collect)
+        files.write(findings.FINDINGS, findings.render(findings.TEMPLATE.read_text()))
         text = render(TEMPLATE.read_text())
         files.write(DOCUMENT, text.encode())
         options.html.parent.mkdir(parents=True, exist_ok=True)
         files.write(options.html, page.of(text, results.ROOT).encode())
     except (UsageError, results.ResultsError, OSError) as error:
         return complain(error, 2)
-    print(f"{results.named(DOCUMENT)}, {options.html}")
+    print(f"{results.named(findings.FINDINGS)}, {results.named(DOCUMENT)}, {options.html}")
     return 0
 
 

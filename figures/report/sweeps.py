@@ -1,4 +1,4 @@
-"""FINDINGS.md from its template and the committed results, so that the two cannot drift.
+"""toy/FINDINGS.md from its template and the committed results of the sweeps.
 
 The template is prose with places between double braces, filled from toy/results:
 
@@ -7,78 +7,36 @@ The template is prose with places between double braces, filled from toy/results
     {{EXPERIMENT: CELL: ARM: METRIC}}               the mean, against the baseline's, with the paired difference
     {{EXPERIMENT: CELL: ARM: METRIC: COLUMN}}       one number: mean, baseline_mean, difference, ratio, verdict ...
     {{EXPERIMENT: CELL: ARM: METRIC versus CELL: ARM}}   two arms of any cells, paired over seeds, uncorrected
-    {{table EXPERIMENT}}                            all cells and arms
+    {{table EXPERIMENT}}                            means and verdicts of all cells and arms
+    {{settings EXPERIMENT}}                         the learning rate and lambda of each of them
     {{predictions}}                                 of the experiment lambda: measured and predicted bias
     {{cost}}                                        core-hours of all results
 
-`--collect DIR` first takes over the results of sweeps from a directory, less the metrics that nobody judges.
-Exit status: 0 done, 2 bad usage, 1 anything else.
+An ARM is a coupling and options: `summed`, `summed, every 8`. Where several arms of a cell have the values named, the
+one whose other options are those of a plain configuration is meant.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from theory.common import files
-from theory.common.commandline import complain, parse, reason
 from theory.common.errors import UsageError
 from theory.common.statistics import compare, interval
+from toy.sweep import collect
+from toy.sweep.design import default, said
 from toy.sweep.experiments import EXPERIMENTS
 
-TEMPLATE = Path(__file__).parent / "findings.md.in"
-TOY = Path(__file__).parents[2] / "toy"
-RESULTS, FINDINGS = TOY / "results", TOY / "FINDINGS.md"
-KEPT = ("off_manifold", "mean_distance", "coverage", "total_variation", "w2", "bias", "predicted_bias",
-        "prediction_error", "wrong_class", "negative_log_likelihood")  # fmt: skip
+ROOT = collect.RESULTS.parents[1]
+TEMPLATE, FINDINGS = ROOT / "figures" / "report" / "findings.md.in", ROOT / "toy" / "FINDINGS.md"
+EVERYWHERE = ("decoupling", "healthy", "dimension", "modes", "non-manifold")
 SHORT = {"off_manifold": "off", "mean_distance": "distance", "total_variation": "TV"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """Write toy/FINDINGS.md from figures/report/findings.md.in and toy/results."""
-
-    collect: Path | None = None
-    """Take over the results of sweeps from this directory first."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = parse(Options, arguments, "python -m figures.report.sweeps")
-        if options.collect is not None:
-            collect(options.collect)
-        files.write(FINDINGS, render(TEMPLATE.read_text()).encode())
-    except UsageError as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(reason(error), 1)
-    return 0
-
-
-def collect(directory: Path) -> None:
-    """Copies each experiment's three files to RESULTS.
-
-    Raises:
-        UsageError: there are none.
-    """
-    names = [name for name in EXPERIMENTS if (directory / f"{name}.json").exists()]
-    if not names:
-        raise UsageError(f"--collect needs a directory with results of sweeps; {directory} has none")
-    RESULTS.mkdir(exist_ok=True)
-    for name in names:
-        table = pd.read_csv(directory / f"{name}.csv")
-        table = table[table.metric.isin(KEPT)]
-        files.write(RESULTS / f"{name}.csv", table.to_csv(index=False, float_format="%.4g").encode())
-        for ending in ("verdicts.csv", "json"):
-            files.write(RESULTS / f"{name}.{ending}", (directory / f"{name}.{ending}").read_bytes())
+MARKS = {"helps": " **+**", "hurts": " **−**", "undecided": ""}
 
 
 def render(template: str) -> str:
@@ -87,11 +45,11 @@ def render(template: str) -> str:
     Raises:
         UsageError: a place names what the results do not have.
     """
-    return re.sub(r"\{\{(.*?)\}\}", lambda place: fill(place.group(1)), template)
+    return re.sub(r"\{\{(.*?)\}\}", lambda place: fill(" ".join(place[1].split())), template, flags=re.DOTALL)
 
 
 def fill(place: str) -> str:
-    """What a place says.
+    """The text of a place.
 
     Raises:
         UsageError: it is malformed, or names what the results do not have.
@@ -110,10 +68,12 @@ def filled(place: str) -> str:
         return predictions()
     if words[0] == "table":
         return table(words[1])
+    if words[0] == "settings":
+        return settings(words[1])
     if words[0] == "tally":
         return tally([words[1]], " ".join(words[2:-1]), words[-1])
     if words[0] == "everywhere":
-        return tally(["decoupling", "healthy", "dimension", "modes", "non-manifold"], words[1], words[2])
+        return tally(EVERYWHERE, " ".join(words[1:-1]), words[-1])
     if " versus " in place:
         return versus(*(part.split(": ") for part in place.split(" versus ")))
     parts = [part.strip() for part in place.split(": ")]
@@ -125,17 +85,18 @@ def filled(place: str) -> str:
 
 def have() -> list[str]:
     """The experiments that have results, in their order."""
-    return [name for name in EXPERIMENTS if (RESULTS / f"{name}.json").exists()]
+    return [name for name in EXPERIMENTS if (collect.RESULTS / f"{name}.json").exists()]
 
 
 @lru_cache
 def facts(name: str) -> dict:
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    return json.loads((collect.RESULTS / f"{name}.json").read_text())
 
 
 @lru_cache
 def verdicts(name: str) -> pd.DataFrame:
-    path = RESULTS / f"{name}.verdicts.csv"
+    """cell, arm, the options in which arms differ, baseline, metric, mean, ..."""
+    path = collect.RESULTS / f"{name}.verdicts.csv"
     if not path.exists():
         raise UsageError(f"{name} has no results: {path.name} is missing")
     return pd.read_csv(path)
@@ -143,7 +104,39 @@ def verdicts(name: str) -> pd.DataFrame:
 
 @lru_cache
 def runs(name: str) -> pd.DataFrame:
-    return pd.read_csv(RESULTS / f"{name}.csv")
+    return pd.read_csv(collect.RESULTS / f"{name}.csv")
+
+
+def options(name: str) -> list[str]:
+    """The columns that tell arms of one coupling apart."""
+    columns = list(verdicts(name).columns)
+    return columns[columns.index("arm") + 1 : columns.index("baseline")]
+
+
+def rows_of(name: str, found: pd.DataFrame, cell: str, arm: str) -> pd.DataFrame:
+    """The rows of one arm of a cell in a table of the experiment; none where it has no such arm.
+
+    Raises:
+        UsageError: the arm is ambiguous, or names an option that the table does not have.
+    """
+    coupling, *parts = arm.split(", ")
+    wanted = {option: value for option, _, value in (part.partition(" ") for part in parts)}
+    rows, names = found[(found.cell == cell) & (found.arm == coupling)], options(name)
+    if unknown := set(wanted) - set(names):
+        raise UsageError(f"arms of {name} differ in {', '.join(names) or 'nothing'}; given {', '.join(unknown)}")
+    for option, value in wanted.items():
+        rows = rows[rows[option].map(said) == value]
+    if several(rows, names):
+        for option in set(names) - set(wanted):
+            rows = rows[rows[option].map(said) == said(default(option))]
+    if several(rows, names):
+        raise UsageError(f"{name}: {cell} has several arms {arm}")
+    return rows
+
+
+def several(rows: pd.DataFrame, options: list[str]) -> bool:
+    """Whether rows of one coupling are of more than one arm."""
+    return bool(options) and len(rows[options].drop_duplicates()) > 1
 
 
 def versus(first: list[str], second: list[str]) -> str:
@@ -157,80 +150,84 @@ def versus(first: list[str], second: list[str]) -> str:
 
 def values(name: str, cell: str, arm: str, metric: str) -> np.ndarray:
     """A metric's values, in the order of seeds."""
-    table = runs(name)
-    rows = table[(table.cell == cell) & (table.arm == arm) & (table.metric == metric)]
+    rows = rows_of(name, runs(name), cell, arm)
+    rows = rows[rows.metric == metric]
     if not len(rows):
         raise UsageError(f"{name} has no runs of {cell}: {arm}: {metric}")
     return rows.sort_values("seed").value.to_numpy(np.float64)
 
 
 def the_row(name: str, cell: str, arm: str, metric: str) -> pd.Series:
-    found = verdicts(name)
-    rows = found[(found.cell == cell) & (found.arm == arm) & (found.metric == metric)]
+    rows = rows_of(name, verdicts(name), cell, arm)
+    rows = rows[rows.metric == metric]
     if len(rows) != 1:
         raise UsageError(f"{name} has {len(rows)} rows for {cell}: {arm}: {metric}")
     return rows.iloc[0]
 
 
 def sentence(row: pd.Series) -> str:
-    """.021 against .86 (-.84 [-.87, -.80], helps)"""
-    ends = f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]"
+    """0.021 against 0.86 (-0.84 [-0.87, -0.80], helps)"""
+    ends = f"{number(row.difference)} [{number(row.difference_low)}, {number(row.difference_high)}]"
     return f"{number(row['mean'])} against {number(row.baseline_mean)} ({ends}, {row.verdict})"
 
 
 def number(value: object) -> str:
-    """Three significant digits, no zero before the point; words as they are."""
-    if not isinstance(value, float):
-        return str(value)
-    text = f"{value:.3g}"
-    return re.sub(r"^(-?)0\.", r"\1.", text)
+    """Three significant digits; words as they are."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def tally(names: Sequence[str], arm: str, metric: str) -> str:
     """How often an arm helps, hurts and is undecided, in all cells of some experiments."""
-    found = pd.concat([verdicts(name) for name in names])
-    rows = found[(found.arm == arm) & (found.metric == metric)]
+    cells = [(name, str(cell)) for name in names for cell in verdicts(name).cell.drop_duplicates()]
+    parts = [rows_of(name, verdicts(name), cell, arm) for name, cell in cells]
+    rows = pd.concat([part[part.metric == metric] for part in parts])
     if not len(rows):
         raise UsageError(f"{', '.join(names)} has no arm {arm} judged by {metric}")
     counts = {verdict: int((rows.verdict == verdict).sum()) for verdict in ("helps", "hurts", "undecided")}
-    said = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
-    return f"{said} of {len(rows)} cell{'s' if len(rows) > 1 else ''}"
+    listed = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
+    return f"{listed} of {len(rows)} cell{'s' if len(rows) > 1 else ''}"
 
 
 def predictions() -> str:
     """Of the experiment lambda: the measured bias, the predicted one, and how far the shares are apart."""
-    table = runs("lambda")
-    lines = ["| loss | arm, λ | bias, measured | predicted | samples' shares from predicted ones |", "|" + "---|" * 5]
-    for cell, arm in table[["cell", "arm"]].drop_duplicates().itertuples(index=False):
-        bias = interval(values("lambda", str(cell), str(arm), "bias"))
-        shown = f"{number(float(bias.mean))} [{number(float(bias.low))}, {number(float(bias.high))}]"
-        others = [
-            number(float(values("lambda", str(cell), str(arm), m).mean()))
-            for m in ("predicted_bias", "prediction_error")
-        ]
-        lines.append(f"| {cell} | {arm} | {shown} | {others[0]} | {others[1]} |")
+    means = runs("lambda").groupby(["cell", "arm", "weight", "metric"], sort=False).value
+    lines = [markdown_row("loss", "arm", "λ", "bias", "predicted", "error"), "|" + "---|" * 6]
+    for cell, arm, weight in means.first().index.droplevel("metric").unique():
+        bias = interval(means.get_group((cell, arm, weight, "bias")).to_numpy(np.float64))
+        ends = f"{number(float(bias.mean))} [{number(float(bias.low))}, {number(float(bias.high))}]"
+        others = (
+            number(float(means.get_group((cell, arm, weight, metric)).mean()))
+            for metric in ("predicted_bias", "prediction_error")
+        )
+        lines.append(markdown_row(cell, arm, f"{weight:g}", ends, *others))
     return "\n".join(lines)
-
-
-MARKS = {"helps": " **+**", "hurts": " **−**", "undecided": ""}
 
 
 def table(name: str) -> str:
-    """A row a cell and arm: the setting that was tuned, and each judged metric's mean with its verdict."""
-    found = verdicts(name)
-    metrics = list(EXPERIMENTS[name].metrics)
-    means = runs(name).groupby(["cell", "arm", "lr", "weight", "metric"], sort=False).value.mean()
-    lines = [f"| cell | arm | lr, λ | {' | '.join(SHORT.get(m, m.replace('_', ' ')) for m in metrics)} |"]
-    lines.append("|" + "---|" * (3 + len(metrics)))
-    for (cell, arm, lr, weight), part in means.groupby(["cell", "arm", "lr", "weight"], sort=False):
+    """A row an arm of a cell: each judged metric's mean, with the mark of its verdict."""
+    metrics, names = list(EXPERIMENTS[name].metrics), options(name)
+    judged = verdicts(name).fillna("").set_index(["cell", "arm", *names, "metric"]).verdict
+    runs_ = runs(name).fillna("")
+    means = runs_.groupby(["cell", "arm", *names, "metric"], sort=False).value.mean()
+    lines = [markdown_row("cell", "arm", *names, *(SHORT.get(m, m.replace("_", " ")) for m in metrics))]
+    lines.append("|" + "---|" * (2 + len(names) + len(metrics)))
+    for cell, arm, *chosen in runs_[["cell", "arm", *names]].drop_duplicates().itertuples(index=False):
         shown = []
         for metric in metrics:
-            row = found[(found.cell == cell) & (found.arm == arm) & (found.metric == metric)]
-            mark = MARKS[row.verdict.iloc[0]] if len(row) else ""
-            shown.append(number(float(part[cell, arm, lr, weight, metric])) + mark)
-        lines.append(f"| {cell} | {arm} | {lr:g}, {weight:g} | {' | '.join(shown)} |")
+            place = (cell, arm, *chosen, metric)
+            shown.append(number(float(means[place])) + (MARKS[judged[place]] if place in judged.index else ""))
+        lines.append(markdown_row(cell, arm, *map(said, chosen), *shown))
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def settings(name: str) -> str:
+    """A row an arm of a cell: the learning rate and lambda that were chosen."""
+    names = [option for option in options(name) if option != "weight"]
+    chosen = runs(name)[["cell", "arm", *names, "lr", "weight"]].drop_duplicates()
+    lines = [markdown_row("cell", "arm", *names, "lr", "λ"), "|" + "---|" * (4 + len(names))]
+    lines += [markdown_row(*row[:-2], *map(said, row[-2:])) for row in chosen.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def markdown_row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -43,7 +43,7 @@ def description(task: Task) -> dict[str, Any]:
     """Everything that decides the outcome, and nothing that does not: of the arms' options only those of this one."""
     job = task.job
     config = as_dict(job.config)
-    options = {arm: config.pop(arm.replace("-", "_")) for arm in ARMS}
+    options = {arm: config.pop(arm) for arm in ARMS}
     for name in ("arms", "seeds", "first_seed", "eval_every"):
         del config[name]
     return {

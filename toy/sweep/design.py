@@ -1,6 +1,7 @@
 """What a sweep trains: an experiment has cells, a cell has arms, an arm has a grid of settings to be tuned over.
 
-No torch here: `--help` lists the experiments at once.
+An arm is a coupling and the options in which it differs from its cell. In a table they are columns: arm, and one for
+each option in which arms of the experiment differ. No torch here: `--help` lists the experiments at once.
 """
 
 from __future__ import annotations
@@ -11,13 +12,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from theory.common.checks import choose
-from toy.config import ARMS, Config
+from toy.config import ARMS, BOUND, Config
 from toy.config import Arm as Setting
 from toy.jobs.job import Job
 
 RATES = (5e-4, 2e-3, 8e-3, 3.2e-2)
 TUNING = 10_000  # the first seed of tuning; comparisons use 0, 1, ...
 JUDGED = {"off_manifold": "lower", "mean_distance": "lower", "coverage": "higher", "total_variation": "lower"}
+OF_SETTING = tuple(option.name for option in dataclasses.fields(Setting))
+OF_CONFIG = tuple(option.name for option in dataclasses.fields(Config) if option.name not in ARMS)
+
+
+def text(coupling: str, options: Mapping[str, Any]) -> str:
+    """An arm in words: "summed, every 8"."""
+    return ", ".join([coupling, *(f"{name} {said(value)}" for name, value in options.items())])
+
+
+def said(value: object) -> str:
+    """A value of an option in words; "none" for None, and for NaN, as which a table holds it."""
+    if value is None or value != value:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def default(option: str) -> Any:
+    """The value of an option in a plain configuration."""
+    return getattr(Setting(1.0) if option in OF_SETTING else Config(), option)
 
 
 @dataclass(frozen=True)
@@ -28,30 +48,49 @@ class Arm:
     then the same job in all cells, and trained once.
 
     Raises:
-        ValueError: an unknown base; nothing to try; gan with a weight, another base with 0.
+        ValueError: an unknown coupling or option; nothing to try; gan with a weight, another coupling with 0.
     """
 
-    label: str
-    base: str = "gan"
-    """gan, smart or smart-decoupled."""
+    coupling: str = "gan"
+    """gan, summed, decoupled or bounded."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of Config that differ from the cell's."""
+    """Options that differ from the cell's. Those of a setting (lr, weight, bound) are then not tuned."""
     weights: Sequence[float] = (0.0,)
     """The lambdas to try."""
     rates: Sequence[float] = RATES
     """The learning rates to try."""
 
     def __post_init__(self) -> None:
-        choose(self.base, ARMS, "base")
-        if not self.rates or not self.weights or (self.base == "gan") != (tuple(self.weights) == (0,)):
+        object.__setattr__(self, "coupling", choose(self.coupling, ARMS, "coupling"))
+        for name in self.overrides:
+            choose(name, (*OF_CONFIG, *OF_SETTING), "option")
+        weights = [setting.weight for setting in self.settings()]
+        if not weights or any((weight > 0) == (self.coupling == "gan") for weight in weights):
             raise ValueError(
-                f"arm {self.label} needs rates and weights, of gan (0,), else above 0; "
-                f"given {self.base}, rates {tuple(self.rates)}, weights {tuple(self.weights)}"
+                f"arm {self.text} needs rates and weights, of gan (0,), else above 0; "
+                f"given rates {tuple(self.rates)}, weights {tuple(self.weights)}"
             )
+
+    @property
+    def text(self) -> str:
+        return text(self.coupling, self.overrides)
 
     def settings(self) -> list[Setting]:
         """The grid, the learning rates in turn."""
-        return [Setting(lr, weight) for lr in self.rates for weight in self.weights]
+        fixed = {name: value for name, value in self.overrides.items() if name in OF_SETTING}
+        plain = (Setting(lr, weight, self.bound) for lr in self.rates for weight in self.weights)
+        return list(dict.fromkeys(dataclasses.replace(setting, **fixed) for setting in plain))
+
+    @property
+    def bound(self) -> float | None:
+        """The bound that belongs to the coupling."""
+        return BOUND if self.coupling == "bounded" else None
+
+    def value(self, option: str, config: Config) -> Any:
+        """The value of an option in a cell of this configuration; None where it is tuned."""
+        if option in self.overrides:
+            return self.overrides[option]
+        return self.bound if option == "bound" else getattr(config, option, None)
 
 
 @dataclass(frozen=True)
@@ -59,7 +98,7 @@ class Cell:
     """One place of the table.
 
     Raises:
-        ValueError: two arms have one label.
+        ValueError: two arms have the same coupling and options.
     """
 
     name: str
@@ -69,9 +108,19 @@ class Cell:
     arms: Sequence[Arm]
 
     def __post_init__(self) -> None:
-        labels = [arm.label for arm in self.arms]
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"cell {self.name} needs arms of different labels; given {', '.join(labels)}")
+        rows = [self.columns(arm, options_of([self])) for arm in self.arms]
+        for place, row in enumerate(rows):
+            if row in rows[:place]:
+                raise ValueError(f"cell {self.name} needs arms that differ; it has two of {self.arms[place].text}")
+
+    def columns(self, arm: Arm, options: Sequence[str]) -> dict[str, Any]:
+        """arm, and the value of each option: what identifies the arm in this cell."""
+        return {"arm": arm.coupling} | {option: arm.value(option, self.config) for option in options}
+
+
+def options_of(cells: Sequence[Cell]) -> list[str]:
+    """The options in which arms of these cells differ."""
+    return list(dict.fromkeys(name for cell in cells for arm in cell.arms for name in arm.overrides))
 
 
 @dataclass(frozen=True)
@@ -85,8 +134,8 @@ class Experiment:
     """cells(quick)."""
     metrics: Mapping[str, str] = field(default_factory=lambda: JUDGED)
     """The metrics that are judged -> which direction is better, lower or higher."""
-    baseline: str = "gan"
-    """The label of the arm that each cell's others are compared with."""
+    baseline: Mapping[str, Any] = field(default_factory=lambda: {"arm": "gan"})
+    """The values of the columns that identify, in each cell, the arm that the others are compared with."""
     measure: str | None = None
     """"module:function" of (config, samples [s n d]) -> {metric: [s]}, called in the worker after a comparison."""
 
@@ -106,15 +155,22 @@ class Entry:
     experiment: Experiment
     cell: Cell
     arm: Arm
+    options: Sequence[str] = ()
+    """The options in which arms of the experiment differ."""
 
     @property
     def name(self) -> str:
-        return f"{self.experiment.name}: {self.cell.name}: {self.arm.label}"
+        return f"{self.experiment.name}: {self.cell.name}: {self.arm.text}"
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        return self.cell.columns(self.arm, self.options)
 
     @property
     def config(self) -> Config:
         """The cell's configuration as the arm changes it, but for the setting and the seeds."""
-        return dataclasses.replace(self.cell.config, **self.arm.overrides, arms=(self.arm.base,))
+        changes = {name: value for name, value in self.arm.overrides.items() if name in OF_CONFIG}
+        return dataclasses.replace(self.cell.config, **changes, arms=(self.arm.coupling,))
 
     def check(self) -> None:
         """ValueError where what sets the cell or the arm apart decides nothing beside their other options."""
@@ -137,26 +193,27 @@ class Entry:
         return self._tasks(setting, 0, seeds, self.experiment.measure)
 
     def _tasks(self, setting: Setting, first_seed: int, seeds: int, measure: str | None) -> list[Task]:
-        name = self.arm.base.replace("-", "_")
-        changes: dict[str, Any] = {"seeds": seeds, "first_seed": first_seed, name: setting}
+        changes: dict[str, Any] = {"seeds": seeds, "first_seed": first_seed, self.arm.coupling: setting}
         config = dataclasses.replace(self.config, eval_every=self.config.steps, **changes)
-        return [Task(Job(config, self.arm.base, group), measure) for group in config.seed_groups()]
+        return [Task(Job(config, self.arm.coupling, group), measure) for group in config.seed_groups()]
 
 
 def entries(experiment: Experiment, quick: bool) -> list[Entry]:
     """All rows of an experiment, in the order of its table.
 
     Raises:
-        ValueError: two cells have one name, one lacks the baseline, or an option decides nothing beside the others.
+        ValueError: two cells have one name, one has not one baseline, or an option decides nothing beside the others.
     """
     cells = experiment.cells(quick)
-    names = [cell.name for cell in cells]
+    names, options = [cell.name for cell in cells], options_of(cells)
     if len(set(names)) < len(names):
         raise ValueError(f"{experiment.name} needs cells of different names; given {', '.join(names)}")
-    for cell in cells:
-        if experiment.baseline not in [arm.label for arm in cell.arms]:
-            raise ValueError(f"{experiment.name}: cell {cell.name} lacks the baseline arm {experiment.baseline}")
-    found = [Entry(experiment, cell, arm) for cell in cells for arm in cell.arms]
+    found = [Entry(experiment, cell, arm, options) for cell in cells for arm in cell.arms]
     for entry in found:
         entry.check()
+    for name in names:
+        rows = [entry.columns.items() for entry in found if entry.cell.name == name]
+        if sum(experiment.baseline.items() <= row for row in rows) != 1:
+            baseline = ", ".join(f"{column} {said(value)}" for column, value in experiment.baseline.items())
+            raise ValueError(f"{experiment.name}: cell {name} needs one arm to compare with: {baseline}")
     return found

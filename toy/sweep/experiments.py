@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toy.config import CONTROLS, LOSSES, Config
+from toy.config import BOUND, LOSSES, REGULARISERS, Config
 from toy.sweep.design import Arm, Cell, Experiment
 
 replace = dataclasses.replace
@@ -24,27 +24,19 @@ WEIGHTS = (0.003, 0.03)
 
 PLANE = Config(width=32, batch=64, samples=1024, steps=1000, d_ahead=1000)
 SATURATED = replace(PLANE, d_lr=4e-3)
-HEALTHY = replace(PLANE, loss="non-saturating", control="r1", d_steps=1, d_ahead=0, d_lr=None, start=0.0)
+HEALTHY = replace(PLANE, loss="non-saturating", regulariser="r1", d_steps=1, d_ahead=0, d_lr=None, start=0.0)
 SPACE = replace(HEALTHY, dim=16)
 MODES = replace(HEALTHY, manifold="8-ring")
 REGIMES = {"saturated": SATURATED, "plane": PLANE, "space": SPACE, "modes": MODES}
 
-RECIPE: dict[str, Any] = {"max_push": 3.0}
-"""What the decoupled arm has beside its defaults to be the recommended one: no sample is pushed more than three times
-as hard as the median one of its batch."""
 
-
-def gan(**overrides: Any) -> Arm:
-    return Arm("gan", "gan", overrides, rates=RATES)
-
-
-def arm(label: str, base: str, weights: Sequence[float] = WEIGHTS, **overrides: Any) -> Arm:
-    return Arm(label, base, overrides, weights, SGD_RATES if overrides.get("optimizer") == "sgd" else RATES)
+def arm(coupling: str, rates: Sequence[float] = RATES, **overrides: Any) -> Arm:
+    return Arm(coupling, overrides, (0.0,) if coupling == "gan" else WEIGHTS, rates)
 
 
 def scored(**overrides: Any) -> list[Arm]:
-    """The paper's way and the recommended one."""
-    return [arm("smart", "smart", **overrides), arm("recipe", "smart-decoupled", **RECIPE | overrides)]
+    """The paper's coupling and the recommended one."""
+    return [arm("summed", **overrides), arm("bounded", **overrides)]
 
 
 def short(quick: bool, cells: Sequence[Cell], kept: int = 2) -> list[Cell]:
@@ -64,21 +56,18 @@ def short(quick: bool, cells: Sequence[Cell], kept: int = 2) -> list[Cell]:
 
 def shortened(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Of a quick sweep: a warm-up and a training of scores that fit its steps."""
-    return {k: min(v, 50) if k in ("warm_up", "score_steps") else v for k, v in overrides.items()}
+    return {name: max(1, v // 10) if name in ("warm_up", "score_steps") else v for name, v in overrides.items()}
 
 
 def frequency(quick: bool) -> list[Cell]:
-    adam = [gan()]
-    for k in (1, 2, 4, 8, 16):
-        adam += [arm(f"smart, k={k}", "smart", every=k), arm(f"recipe, k={k}", "smart-decoupled", every=k, **RECIPE)]
-    adam.append(arm("smart, k=8, not scaled", "smart", every=8, scale_by_every=False))
-    sgd = [Arm("gan", "gan", {"optimizer": "sgd"}, rates=SGD_RATES)]
-    sgd += [arm(f"smart, k={k}", "smart", every=k, optimizer="sgd") for k in (1, 2)]
+    adam = [arm("gan"), *(one for k in (1, 2, 4, 8, 16) for one in scored(every=k))]
+    adam.append(arm("summed", every=8, scale_by_every=False))
+    sgd = [arm("gan", SGD_RATES), *(arm("summed", SGD_RATES, every=k) for k in (1, 2))]
     return short(
         quick,
         [
             Cell("Adam", {"optimizer": "adam"}, SPACE, adam),
-            Cell("SGD", {"optimizer": "sgd"}, replace(SPACE, d_lr=4e-3), sgd),
+            Cell("SGD", {"optimizer": "sgd"}, replace(SPACE, d_lr=4e-3, optimizer="sgd"), sgd),
         ],
     )
 
@@ -87,10 +76,7 @@ INTERVALS = ((0.01, 0.03), (0.03, 0.1), (0.1, 0.3), (0.3, 0.55), (0.55, 0.75), (
 
 
 def interval(quick: bool) -> list[Cell]:
-    arms = [gan()]
-    for low, high in INTERVALS:
-        label, band = f"{low:g} to {high:g}", dict[str, Any](low=low, high=high)
-        arms += [arm(f"smart, {label}", "smart", **band), arm(f"recipe, {label}", "smart-decoupled", **RECIPE | band)]
+    arms = [arm("gan"), *(one for low, high in INTERVALS for one in scored(low=low, high=high))]
     return short(quick, [Cell("space", {"regime": "space"}, SPACE, arms)])
 
 
@@ -99,7 +85,7 @@ def beyond_gan(quick: bool) -> list[Cell]:
     for kind in ("vae", "flow"):
         for law in ("ring", "8-ring", "two-moons"):
             config = replace(HEALTHY, generator=kind, manifold=law)
-            arms = [gan(), arm("smart", "smart"), arm("decoupled", "smart-decoupled")]
+            arms = [arm("gan"), arm("summed"), arm("decoupled")]
             cells.append(Cell(f"{kind}, {law}", {"generator": kind, "manifold": law}, config, arms))
     return short(quick, [cells[0], cells[3], *cells[1:3], *cells[4:]])
 
@@ -113,34 +99,30 @@ def non_manifold(quick: bool) -> list[Cell]:
                 f"{law}{' thickened' if more else ''}",
                 {"manifold": law},
                 replace(HEALTHY, manifold=law, **more),
-                [gan(), *scored()],
+                [arm("gan"), *scored()],
             )
             for law, more in laws.items()
         ],
     )
 
 
-GAMMA = {"instance-noise": 0.2, "gradient-penalty": 1.0}
+GAMMA = {"instance-noise": 0.2}
 
 
 def regularizers(quick: bool) -> list[Cell]:
     arms = []
-    for control in CONTROLS:
-        with_control = {"control": control, "gamma": GAMMA.get(control, 1.0)}
-        name = "gan" if control == "none" else f"gan, {control}"
-        arms.append(Arm(name, "gan", with_control, rates=RATES))
-        arms += [replace(a, label=f"{a.label}, {control}") for a in scored(**with_control)]
+    for regulariser in REGULARISERS:
+        options = {"regulariser": regulariser, "gamma": GAMMA.get(regulariser, 1.0)}
+        arms += [arm("gan", **options), *scored(**options)]
     return short(quick, [Cell("saturated", {"regime": "saturated"}, SATURATED, arms)])
 
 
 def score_quality(quick: bool) -> list[Cell]:
-    arms = [gan(), *scored()]
+    arms = [arm("gan"), *scored()]
     for steps in (100, 400, 1600):
-        learned = {"score": "learned", "score_steps": steps}
-        arms += [replace(a, label=f"{a.label}, learned in {steps}") for a in scored(**learned)]
+        arms += scored(score="learned", score_steps=steps)
     for error in (0.1, 0.3, 1.0):
-        perturbed = {"score": "perturbed", "score_error": error}
-        arms += [replace(a, label=f"{a.label}, error {error:g}") for a in scored(**perturbed)]
+        arms += scored(score="perturbed", score_error=error)
     return short(quick, [Cell("space", {"regime": "space"}, SPACE, arms)])
 
 
@@ -148,12 +130,7 @@ def lambda_(quick: bool) -> list[Cell]:
     cells = []
     for loss in ("saturating", "non-saturating"):
         config = replace(HEALTHY, manifold="mixed", loss=loss)
-        arms = [gan()]
-        for lam in (0.01, 0.03, 0.1, 0.3, 1.0):
-            arms += [
-                arm(f"smart, {lam:g}", "smart", (lam,)),
-                arm(f"recipe, {lam:g}", "smart-decoupled", (lam,), **RECIPE),
-            ]
+        arms = [arm("gan"), *(one for weight in (0.01, 0.03, 0.1, 0.3, 1.0) for one in scored(weight=weight))]
         cells.append(Cell(loss, {"loss": loss}, config, arms))
     return short(quick, cells)
 
@@ -161,28 +138,33 @@ def lambda_(quick: bool) -> list[Cell]:
 def dimension(quick: bool) -> list[Cell]:
     return short(
         quick,
-        [Cell(f"R^{dim}", {"dim": dim}, replace(SPACE, dim=dim), [gan(), *scored()]) for dim in (2, 4, 8, 16, 32, 64)],
+        [
+            Cell(f"R^{dim}", {"dim": dim}, replace(SPACE, dim=dim), [arm("gan"), *scored()])
+            for dim in (2, 4, 8, 16, 32, 64)
+        ],
     )
 
 
 def modes(quick: bool) -> list[Cell]:
     cells = []
     for law in ("8-ring", "points", "grid", "two-moons", "weighted"):
-        arms = [gan(), *scored(), arm("matching", "smart-decoupled", **RECIPE | {"term": "matching"})]
+        arms = [arm("gan"), *scored(), arm("bounded", term="matching")]
         cells.append(Cell(law, {"manifold": law, "conditional": False}, replace(MODES, manifold=law), arms))
     known = replace(MODES, conditional=True)
-    cells.append(Cell("8-ring, conditional", {"manifold": "8-ring", "conditional": True}, known, [gan(), *scored()]))
+    cells.append(
+        Cell("8-ring, conditional", {"manifold": "8-ring", "conditional": True}, known, [arm("gan"), *scored()])
+    )
     return short(quick, cells)
 
 
 def healthy(quick: bool) -> list[Cell]:
     cells = []
     for loss in LOSSES:
-        for control in ("none", "r1", "spectral"):
-            if loss == "wasserstein" and control == "none":
-                control = "gradient-penalty"  # without a bound on its slope this game has no value
-            config = replace(SPACE, loss=loss, control=control)
-            cells.append(Cell(f"{loss}, {control}", {"loss": loss, "control": control}, config, [gan(), *scored()]))
+        for regulariser in ("none", "r1", "spectral"):
+            if loss == "wasserstein" and regulariser == "none":
+                regulariser = "gradient-penalty"  # without a bound on its slope this game has no value
+            keys = {"loss": loss, "regulariser": regulariser}
+            cells.append(Cell(f"{loss}, {regulariser}", keys, replace(SPACE, **keys), [arm("gan"), *scored()]))
     return short(quick, cells)
 
 
@@ -190,17 +172,17 @@ def decoupling(quick: bool) -> list[Cell]:
     cells = []
     for name, config in REGIMES.items():
         arms = [
-            gan(),
-            arm("smart", "smart"),
-            arm("smart, clipped", "smart", max_norm=1.0),
-            arm("smart, beta2 .9", "smart", beta2=0.9),
-            arm("smart, beta2 .999", "smart", beta2=0.999),
-            arm("decoupled", "smart-decoupled"),
-            arm("decoupled, no average", "smart-decoupled", momentum=0.0),
-            arm("decoupled, equal length", "smart-decoupled", equal_length=True),
-            arm("decoupled, warm-up", "smart-decoupled", warm_up=500),
-            arm("smart, bounded", "smart", **RECIPE),
-            arm("recipe", "smart-decoupled", **RECIPE),
+            arm("gan"),
+            arm("summed"),
+            arm("summed", max_norm=1.0),
+            arm("summed", beta2=0.9),
+            arm("summed", beta2=0.999),
+            arm("decoupled"),
+            arm("decoupled", momentum=0.0),
+            arm("decoupled", equal_length=True),
+            arm("decoupled", warm_up=500),
+            arm("summed", bound=BOUND),
+            arm("bounded"),
         ]
         cells.append(Cell(name, {"regime": name}, config, arms))
     return short(quick, cells)
@@ -210,8 +192,13 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         Experiment("decoupling", "Is it decoupling that helps, or step length, clipping, beta2? (L3)", decoupling),
-        Experiment("healthy", "Does the term help where the game is healthy? Losses by controls", healthy),
-        Experiment("regularizers", "What is left for it once the discriminator is regularised? (NC2)", regularizers),
+        Experiment("healthy", "Does the term help where the game is healthy? Losses by regularisers", healthy),
+        Experiment(
+            "regularizers",
+            "What is left for it once the discriminator is regularised? (NC2)",
+            regularizers,
+            baseline={"arm": "gan", "regulariser": "none"},
+        ),
         Experiment("dimension", "How does it depend on the dimension of the space?", dimension),
         Experiment("frequency", "How often must the term act? Adam and SGD (OQ1, L1, L2)", frequency),
         Experiment("interval", "At which noise? (OQ2, I1 to I3)", interval),
