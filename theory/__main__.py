@@ -40,14 +40,13 @@ class Options:
     """With --explain and one id: draw the claim's picture to this file (png, pdf or svg)."""
 
 
+PROG = "smart-theory" if Path(sys.argv[0]).name == "smart-theory" else "python -m theory"
 FORMATS = (".png", ".pdf", ".svg")
 PROOFS = Path(__file__).parent / "claims" / "proofs"
 
 
 def main(arguments: list[str]) -> int:
-    options = parse(
-        Options, arguments, "smart-theory" if Path(sys.argv[0]).name == "smart-theory" else "python -m theory"
-    )
+    options = parse(Options, arguments, PROG)
     demand_meaning(options)
 
     import torch
@@ -56,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
     torch.set_num_threads(1)
     claims = {claim.id: claim for claim in ledger()}
-    width = shutil.get_terminal_size((80, 24)).columns
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
     with usage():
         wanted = [claims[choose(name, claims, "claim")] for name in options.explain or options.only or claims]
     if options.explain == ():
@@ -66,10 +65,7 @@ def main(arguments: list[str]) -> int:
         from theory.claims.drawing import draw
 
         draw(wanted[0], options.plot)
-    if options.explain:
-        verdicts = explain(wanted, options.proof, width)
-    else:
-        verdicts = judge_all(wanted, width)
+    verdicts = explain(wanted, options.proof, width) if options.explain else judge_all(wanted, width)
     if options.json is not None:
         files.write_json(options.json, [entry(verdict) for verdict in verdicts])
     return 0 if all(verdict.outcome == "holds" for verdict in verdicts) else 1
@@ -84,7 +80,7 @@ def demand_meaning(options: Options) -> None:
         raise UsageError("--explain and --only name claims for different purposes: give one of them")
     if options.plot is not None and len(options.explain or ()) != 1:
         raise UsageError("--plot draws the picture of one claim: name it by --explain")
-    if options.plot is not None and options.plot.suffix not in FORMATS:
+    if options.plot is not None and options.plot.suffix.lower() not in FORMATS:
         raise UsageError(f"--plot must end in {', '.join(FORMATS)}; given {options.plot}")
     if options.proof and not options.explain:
         raise UsageError("--proof prints the proof of a claim: name it by --explain")
@@ -94,14 +90,7 @@ def demand_meaning(options: Options) -> None:
 
 # The table
 
-COLUMNS = {
-    "claim": 5,
-    "source": 8,
-    "error": 7,
-    "toler.": 6,
-    "rej.": 4,
-    "verdict": 7,
-}  # and their widths; then the title
+COLUMNS = {"claim": 5, "source": 8, "error": 7, "toler.": 6, "rej.": 4, "verdict": 7}  # and widths; then the title
 
 
 def judge_all(claims: Sequence[Claim], width: int) -> list[Verdict]:
@@ -144,14 +133,13 @@ def tally(verdicts: Sequence[Verdict], width: int) -> Iterator[str]:
     """What the columns mean, and the sums."""
     yield ""
     yield from textwrap.wrap(
-        "error: the worst of the claim's comparisons, in the unit of its tolerance. rej.: near-misses of the claim that "
-        "the same check rejected, as it must.",
+        "error: the worst of the claim's comparisons, in the unit of its tolerance (toler.). rej.: near-misses of the "
+        "claim that the same check rejected, as it must.",
         width,
     )
     holding = sum(verdict.outcome == "holds" for verdict in verdicts)
-    controls, rejected = (
-        sum(counts) for counts in zip(*((len(v.controls), v.rejected) for v in verdicts), strict=True)
-    )
+    controls = sum(len(verdict.controls) for verdict in verdicts)
+    rejected = sum(verdict.rejected for verdict in verdicts)
     seconds = sum(verdict.seconds for verdict in verdicts)
     yield from textwrap.wrap(
         f"{holding} of {len(verdicts)} claims hold, {rejected} of {controls} controls rejected, {seconds:.0f} s.", width
@@ -165,7 +153,7 @@ def listed(claims: Sequence[Claim], width: int) -> Iterator[str]:
         title = claim.title + ("" if claim.proven else " (checked, not proven)")
         yield textwrap.fill(title, width, initial_indent=left, subsequent_indent=" " * len(left))
     yield ""
-    yield "python -m theory --explain ID [--proof] [--plot FILE] explains one."
+    yield f"{PROG} --explain ID [--proof] [--plot FILE] explains one."
 
 
 # One claim
