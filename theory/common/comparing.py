@@ -41,12 +41,11 @@ def sign_flip(differences: Float[np.ndarray, " seed"]) -> float:
     least = observed - TIE * float(np.abs(d).sum())
     if len(d) > EXACT:
         return _random_flips(d, least)
-    first, second = (_signed_sums(part) for part in (d[: len(d) // 2], d[len(d) // 2 :]))
-    second = np.sort(second)
+    if least <= 0:
+        return 1.0
+    first, second = (np.sort(_signed_sums(part)) for part in (d[: len(d) // 2], d[len(d) // 2 :]))
     above = len(second) - np.searchsorted(second, least - first, side="left")
-    below = np.searchsorted(second, -least - first, side="right")
-    hits = above + below if least > 0 else np.full(len(first), len(second))
-    return float(hits.sum() / (len(first) * len(second)))
+    return float(2 * above.sum() / (len(first) * len(second)))  # s and -s: as many sums lie below as above
 
 
 def _signed_sums(d: Float[np.ndarray, " n"]) -> Float[np.ndarray, " pattern"]:
