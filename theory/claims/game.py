@@ -13,7 +13,7 @@ from torch import Tensor
 from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_at_least
 from theory.divergences import optimal_discriminator, value
 from theory.equilibrium import Loss, equilibrium, total_variation
-from theory.manifolds import Box, Embedded, Gaussians, Law, Mixture, Sphere, make
+from theory.manifolds import Box, Gaussians, Law, Mixture, Sphere
 from theory.quadrature import richardson
 from theory.regularity import pointwise_loss
 
@@ -214,77 +214,4 @@ E3 = Claim(
     ),
 )
 
-# E3b
-
-
-def curvature_of_sphere(n: int, radius: float) -> float:
-    """-n (2n - 3) / (2 R^2)."""
-    return -n * (2 * n - 3) / (2 * radius**2)
-
-
-def hyvarinen(law: Law, x: Float[Tensor, " d"]) -> Float[Tensor, ""]:
-    """2 Laplacian log rho + |grad log rho|^2 at x: the integrand of score matching.   [d] -> []"""
-    score = law.score(x, 1.0, 1e-4)  # the noise changes it by 1e-8
-    jacobian = torch.autograd.functional.jacobian(lambda y: law.score(y, 1.0, 1e-4), x)
-    return 2 * jacobian.trace() + score.square().sum()
-
-
-def rate_of_noise(law: Law, x: Tensor, k: int, nsr: tuple[float, float] = (0.04, 0.02)) -> Tensor:
-    """(ell(x) - k) / nsr^2 as nsr -> 0."""
-    values = torch.stack([(pointwise_loss(law, x, 1.0, s) - k) / s**2 for s in nsr])
-    return richardson(values, order=2)
-
-
-def check_favours(
-    curvature: Callable[[int, float], float] = curvature_of_sphere,
-    density: Callable[[Law, Tensor], Tensor] = hyvarinen,
-) -> Iterator[Comparison]:
-    mixed = make("mixed")
-    x = torch.tensor([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]], dtype=torch.float64)
-    ell, third = pointwise_loss(mixed, x, 1.0, 0.02), torch.full((3,), 1 / 3, dtype=torch.float64)
-    drift = (equilibrium(third, ell, 1e-3) / third - 1) / 1e-3
-    yield compare(
-        "a point, a circle and a square: (q/p - 1) / lambda over 2", drift / 2, torch.tensor([1.0, 0.0, -1.0])
-    )
-    for n, radius in ((1, 0.5), (1, 2.0), (2, 0.5), (2, 1.0)):
-        pole = radius * torch.eye(n + 1, dtype=torch.float64)[0]
-        rate = rate_of_noise(Sphere(n + 1, radius), pole, n)
-        yield compare(f"S^{n} of radius {radius}: (ell - {n}) / nsr^2", rate, curvature(n, radius))
-    law = Gaussians([(-0.4, 0.0), (0.5, 0.3)], std=(0.5, 0.7), weights=(0.7, 0.3))
-    for place in ((-0.4, 0.1), (0.4, -0.3), (1.2, 0.8)):
-        y = torch.tensor(place, dtype=torch.float64)
-        yield compare(f"two Gaussians, at {place}: (ell - 2) / nsr^2", rate_of_noise(law, y, 2), density(law, y))
-    circles = Mixture([Sphere(2), Embedded(Sphere(2), ((1, 0), (0, 1)), offset=(6, 0))], (0.1, 0.9))
-    light, heavy = pointwise_loss(circles, torch.tensor([[-1.0, 0.0], [7.0, 0.0]], dtype=torch.float64), 1.0, 0.2)
-    yield compare("two circles apart, of weights 0.1 and 0.9: ell of one and the other", light, heavy)
-    points = Gaussians([(-1.0,), (1.0,)], weights=(0.2, 0.8))
-    light, heavy = pointwise_loss(points, torch.tensor([[-1.0], [1.0]], dtype=torch.float64), 1.0, 0.7)
-    yield compare_at_least("two points not apart: ell of the lighter, over the heavier's + 0.5", light, heavy + 0.5)
-
-
-E3B = Claim(
-    id="E3b",
-    title="What the bias favours: low dimension, peaks of the density; curvature of surfaces, not of curves",
-    statement=(
-        "As nsr -> 0 and lambda -> 0, q/p - 1 = 2 lambda (E_P ell - ell), ell = k + nsr^2 r + O(nsr^4) on M:\n"
-        "    r = 2 Laplacian log rho + |grad log rho|^2  for a density rho on R^d (Hyvarinen's score matching),\n"
-        "    r = -n (2n - 3) / (2 R^2)                   for the uniform law on S^n of radius R.\n"
-        "So parts of lower dimension are favoured, then peaks of the density; curvature costs on a circle (1/2R^2)\n"
-        "and pays on a sphere (-1/R^2, n = 2). The weight of a part matters only where the noise mixes it with\n"
-        "others, and there favours heavier ones. (The conjecture, heavier and less curved, holds for curves.)"
-    ),
-    assumptions=("x lies on M, away from edges; nsr is small against the distance of the parts, where it says so.",),
-    source=Source("ours", "the density term is Vincent 2011 read pointwise"),
-    tolerance=5e-3,
-    why=(
-        "The rates are extrapolated from nsr 0.04 and 0.02, which leaves O(nsr^4), 5e-4 at R = 1/2; the first "
-        "line is taken at lambda 1e-3 and nsr 0.02, each off by as much."
-    ),
-    check=check_favours,
-    controls=(
-        Control("curvature costs on surfaces as on curves: n / (2 R^2)", {"curvature": lambda n, r: n / (2 * r**2)}),
-        Control("the score's square alone", {"density": lambda law, x: law.score(x, 1.0, 1e-4).square().sum()}),
-    ),
-)
-
-CLAIMS: tuple[Claim, ...] = (E1, E2, E3, E3B)
+CLAIMS: tuple[Claim, ...] = (E1, E2, E3)

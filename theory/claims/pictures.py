@@ -13,10 +13,8 @@ from theory.claims.drawing import COLOURS, STYLES
 from theory.claims.game import (
     LOSSES,
     adversarial_value,
-    curvature_of_sphere,
     games,
     mean_loss,
-    rate_of_noise,
     spread,
 )
 from theory.claims.information import (
@@ -341,22 +339,6 @@ def bias(axes: Axes) -> None:
     axes.set(xlabel=r"$\lambda$", ylabel="$TV(Q, P)$", title="Three points: the bias at rest")
 
 
-def curvature(axes: Axes) -> None:
-    """E3b: what curvature adds to the loss on circles and spheres."""
-    for number, (name, n, radii) in enumerate((("circles", 1, (0.5, 0.6, 0.8, 1.0, 2.0)), ("spheres", 2, (0.6, 1.0)))):
-        inverse = [radius**-2 for radius in radii]
-        poles = [radius * torch.eye(n + 1, dtype=torch.float64)[0] for radius in radii]
-        found = [float(rate_of_noise(Sphere(n + 1, r), x, n)) for r, x in zip(radii, poles, strict=True)]
-        axes.plot(inverse, found, "os"[number], color=COLOURS[number], label=f"{name}, n = {n}")
-        line = [0.0, 4.0]
-        axes.plot(
-            line, [curvature_of_sphere(n, 1.0) * u for u in line], color=COLOURS[number], label=r"$-n(2n-3)/2R^2$"
-        )
-    axes.set(
-        xlabel="$1/R^2$", ylabel=r"$(\ell - n)$ / nsr$^2$ on M", title="Curvature costs on curves and pays on surfaces"
-    )
-
-
 def averaging(axes: Axes) -> None:
     """L1: the distance of two runs of SGD, lazy and not, against the step size."""
     rates = (0.04, 0.02, 0.01, 0.005)
@@ -459,7 +441,6 @@ PICTURES: dict[str, Callable[[Axes], None]] = {
     "E1": linearity,
     "E2": rest_points,
     "E3": bias,
-    "E3b": curvature,
     "L1": averaging,
     "L2": lazy,
     "L3": decoupled,

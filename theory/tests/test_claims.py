@@ -13,7 +13,6 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy.special import roots_genlaguerre
 
 from theory.__main__ import Options, main
 from theory.claims import claim as claims_module
@@ -30,7 +29,7 @@ from theory.claims.claim import (
     judge_control,
     worst_error,
 )
-from theory.claims.game import Game, curvature_of_sphere
+from theory.claims.game import Game
 from theory.claims.information import LAWS, check_kl
 from theory.claims.ledger import ledger
 from theory.claims.noise import mean_resultant
@@ -96,28 +95,6 @@ def test_what_holds_tensors_is_compared_by_identity():
     ones = torch.ones(2)
     for make in (lambda: Game("", ones, ones), lambda: Level(ones, ones), lambda: Carrier(ones)):
         assert make() != make()
-
-
-# What P2's control about boundaries says in numbers: see its assumptions.
-
-
-@pytest.mark.parametrize(
-    ("case", "reads"),
-    [
-        (Case("on a segment's end", Segment((-1, 0), (1, 0)), ((1.0, 0.0),), k=1), 1),
-        (BEYOND_THE_END[0], 2),
-        (Case("on a square's corner", Box((-1, -1), (1, 1)), ((1.0, 1.0),), k=2), 2),
-    ],
-    ids=lambda value: value.name if isinstance(value, Case) else "",
-)
-def test_boundaries_read(case, reads):
-    limit = next(iter(check_pythagoras((case,))))
-    assert limit.measured == pytest.approx(reads, abs=1e-4)
-
-
-def test_without_the_information_the_identity_fails_for_every_law_that_is_no_point():
-    for found in check_kl(laws=LAWS[:3], information=0.0):
-        assert (found.error > 0.1) == ("three atoms" in found.what)
 
 
 # The judge
@@ -367,141 +344,3 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
     assert capsys.readouterr().err.startswith("error: Unrecognized options: --seed")
 
 
-def test_the_discriminator_and_the_places_of_s2():
-    x, turn = on_circle(4), torch.arange(4, dtype=torch.float64) * math.pi / 2
-    wanted = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)
-    torch.testing.assert_close(x, wanted, rtol=0, atol=1e-15)
-    p, q = 1 + torch.cos(turn) / 2, (1 + torch.sin(turn) / 2) / 2
-    torch.testing.assert_close(log_one_minus_discriminator(x), torch.log(q / (p + q)), rtol=1e-14, atol=0)
-    off = off_circle(200)
-    assert torch.equal(off, off_circle(200))
-    assert bool((log_one_minus_discriminator(off) == 0).all())
-    gap = torch.linalg.vector_norm(off, dim=-1) - 1
-    assert 1e-9 < float(gap.abs().min()) < 1e-7
-    assert 1 < float(gap.max()) < 3
-    assert -1 < float(gap.min()) < -0.3
-    for inside in (gap < 0, gap > 0):
-        quarters = torch.atan2(off[inside, 1], off[inside, 0]).div(math.pi / 2).floor()
-        assert set(quarters.tolist()) == {-2, -1, 0, 1}
-
-
-def test_who_touches_cannot_be_told_and_few_do():
-    gap, r, s = torch.tensor([3.0, 3.0 + 9e-6, 3.0 + 2e-5, 1.0, 1.0 - 9e-6, 0.9, 2.5]), 2.0, torch.tensor(1.0)
-    assert touching(gap.double(), torch.tensor(r), s).tolist() == [True, True, False, True, True, False, False]
-    assert touching(torch.tensor(1.0), s, torch.tensor(r)) == torch.tensor(True)
-
-
-def test_the_mean_resultant_has_its_limit_where_bessel_functions_underflow():
-    for d, kappa in ((400, 1e-3), (128, 0.5)):
-        assert mean_resultant(d, kappa) == pytest.approx(kappa / d, rel=1e-4)
-
-
-@pytest.mark.parametrize(("n", "radius"), [(1, 2.0), (2, 1.0), (3, 1.0), (3, 2.0), (4, 2.0)])
-def test_the_curvature_of_spheres_of_more_dimensions(n, radius):
-    """E3b asks on curves and surfaces alone. Here ell is a mean over a normal and a chi variable: eps towards the pole
-    and across it, with x0hat = A(R |x_t| / s^2) R x_t / |x_t|."""
-    along, weights = np.polynomial.hermite_e.hermegauss(30)
-    half_square, chi_weights = roots_genlaguerre(30, n / 2 - 1)
-    product = np.outer(weights / weights.sum(), chi_weights / chi_weights.sum())
-
-    def rate(s):
-        x1 = (radius + s * along)[:, None]
-        norm = np.hypot(x1, s * np.sqrt(2 * half_square))
-        mean = radius * np.vectorize(mean_resultant)(n + 1, radius * norm / s**2)
-        ell = (product * (radius**2 + mean**2 - 2 * radius * mean * x1 / norm)).sum() / s**2
-        return (ell - n) / s**2
-
-    assert (4 * rate(0.04) - rate(0.08)) / 3 == pytest.approx(curvature_of_sphere(n, radius), rel=1e-3)
-
-
-# The command
-
-
-def test_options_start_from_those_given():
-    given = Options(only=("S1",), explain="P2")
-    assert parse(Options, [], "prog", default=given) == given
-    assert parse(Options, ["--explain", "P3"], "prog", default=given) == dataclasses.replace(given, explain="P3")
-
-
-def test_help_names_the_command(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "argv", ["prog", "--help"])
-    for arguments in (["--help"], None):
-        with pytest.raises(SystemExit) as stop:
-            main(arguments)
-        printed = capsys.readouterr().out
-        assert stop.value.code == 0
-        assert printed.startswith("usage: python -m theory ")
-        assert max(map(len, printed.splitlines())) <= 80
-
-
-def test_only_and_bad_usage(capsys, tmp_path):
-    assert main(["--only", "S1", "S3"]) == 0
-    assert [line[:2] for line in capsys.readouterr().out.splitlines()] == ["S1", "S3"]
-    for arguments, message in (
-        (["--only", "Q7"], f"unknown claim 'Q7': choose from {', '.join(IDS)}"),
-        (["--explain", "P33"], f"unknown claim 'P33': choose from {', '.join(IDS)}; did you mean 'P3'?"),
-        (["--json", str(tmp_path / "no" / "x")], f"--json: {tmp_path / 'no'} is not a directory"),
-        (["--explain", "P2", "--plot", str(tmp_path / "no" / "x.png")], f"--plot: {tmp_path / 'no'} is not a dir"),
-        (["--plot", "x.png"], "--plot draws the picture of one claim: name it by --explain"),
-        (["--explain", "P2", "--plot", "x.doc"], "--plot must end in .png, .pdf, .svg; given x.doc"),
-        (["--olny", "P2"], "Unrecognized options: --olny"),
-    ):
-        assert main(arguments) == 2
-        captured = capsys.readouterr()
-        assert captured.err.startswith(f"error: {message}")
-        assert captured.err.count("\n") == 1
-        assert captured.out == ""
-
-
-def test_a_ledger_that_cannot_be_written_leaves_nothing(capsys, tmp_path):
-    (tmp_path / "taken").mkdir()
-    assert main(["--only", "S1", "--json", str(tmp_path / "taken")]) == 1
-    assert "error: cannot write" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
-
-
-@pytest.mark.parametrize("name", IDS)
-def test_every_claim_has_a_picture_with_curves_labels_and_a_title(name):
-    figure = Figure(figsize=(6, 4))
-    axes = figure.add_subplot()
-    PICTURES[name](axes)
-    curves = [np.asarray(line.get_ydata()) for line in axes.lines]
-    assert sum(curve.size > 0 for curve in curves) >= 2
-    assert all(np.isfinite(curve).all() for curve in curves)
-    assert all([axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), axes.get_legend_handles_labels()[1]])
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    inside = axes.get_window_extent()
-    pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3]  # row 0 at the bottom
-    pixels = pixels[int(inside.y0) + 3 : int(inside.y1) - 3, int(inside.x0) + 3 : int(inside.x1) - 3]
-    coloured = np.ptp(pixels.astype(int), axis=-1) > 60  # curves have colours; the frame and its ticks have none
-    assert coloured.mean() > 1e-3
-
-
-def test_plot_writes_the_picture(tmp_path, capsys):
-    path = tmp_path / "picture.png"
-    assert main(["--explain", "L3", "--plot", str(path)]) == 0
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert "Verdict: L3 holds" in capsys.readouterr().out
-
-
-def test_help_needs_no_torch():
-    script = (
-        "import sys\nfrom theory.__main__ import main\n"
-        "try: main(['--help'])\nexcept SystemExit as stop: sys.exit(3 if 'torch' in sys.modules else stop.code)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, "--explain" in done.stdout) == (0, True)
-    assert "python -m theory" in done.stdout
-
-
-def test_circles_made_to_meet_are_found() -> None:
-    """S8 counts pairs that meet: each second circle is moved to any point of the first; and off it, by 1e-6."""
-    generator = torch.Generator().manual_seed(1)
-    first, second = random_circles(200, 3, generator), random_circles(200, 3, generator)
-    angle = 2 * math.pi * torch.rand(200, 1, generator=generator, dtype=torch.float64)
-    point = first.c + first.r[:, None] * (torch.cos(angle) * first.u + torch.sin(angle) * first.v)
-    for apart, wanted in ((0.0, 200), (1e-6, 0)):
-        moved = dataclasses.replace(second, c=point - (second.r[:, None] + apart) * second.u)
-        assert int(meet_in_space(first, moved).sum()) == wanted
