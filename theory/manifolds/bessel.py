@@ -36,6 +36,13 @@ def reduced_ratio(nu: float, q: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return _Derivative.apply(q, nu, 0)
 
 
+def reduced_ratio_and_slope(nu: float, q: Float[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """(B_nu(q), B_nu'(q)) from one recurrence, without a gradient; for the rest as `reduced_ratio`."""
+    with torch.no_grad():
+        value, slope = _reciprocal(_inverse_ratio(nu, q.double(), 1))
+        return value.to(q.dtype), slope.to(q.dtype)
+
+
 def log_0f1(nu: float, q: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """log F_nu(q) = log 0F1(; nu + 1; q / 4) at q = kappa^2 >= 0, nu >= 0; differentiable to any order.
 
