@@ -17,15 +17,6 @@ from theory.claims.game import (
     mean_loss,
     spread,
 )
-from theory.claims.information import (
-    ATOMS,
-    LAWS,
-    detached_gradient,
-    expected_log_density,
-    integrated_loss,
-    noise_entropy,
-    perturbations,
-)
 from theory.claims.lazy import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
 from theory.claims.noise import CENTRED, WIDE, WIDTH, critical_by_integral, gradient_sizes
 from theory.claims.other_divergences import (
@@ -59,10 +50,8 @@ from theory.divergences import (
     wasserstein,
 )
 from theory.equilibrium import Loss, equilibrium, total_variation
-from theory.levels import Level
 from theory.manifolds import Gaussians, Segment, Sphere, make
-from theory.quadrature import gaussian_rule
-from theory.regularity import eps_model_of, pointwise_loss, score_matching_loss
+from theory.regularity import pointwise_loss
 
 
 def value_of_the_game(axes: Axes) -> None:
@@ -252,53 +241,6 @@ def persistent_push(axes: Axes) -> None:
     axes.set(xlabel="$|x|$", ylabel=r"nsr$^2$/2 $\cdot$ push outwards", title="The score term pushes to the circle")
 
 
-def kl_identity(axes: Axes) -> None:
-    """P4: KL(N(x, nsr^2 I) || P_t), by densities and by the integral of ell."""
-    levels = (0.2, 0.3, 0.5, 0.8, 1.3, 2.0)
-    for number, (name, law) in enumerate(LAWS[:3]):
-        x = torch.tensor(ATOMS[:1], dtype=torch.float64)[:, : law.dim]
-        by_density = [float(-expected_log_density(law, x, s) - noise_entropy(law.dim, s)) for s in levels]
-        axes.loglog(levels, by_density, color=COLOURS[number], label=name)
-        axes.loglog(
-            levels, [float(integrated_loss(law, x, s)) / 2 for s in levels], "os^"[number], color=COLOURS[number]
-        )
-    axes.plot([], [], "ko", label=r"$\frac{1}{2}\int\ell\;d\log$SNR")
-    axes.set(
-        xlabel="nsr",
-        ylabel=r"$KL(N(x, nsr^2 I)\,\|\,P_t)$",
-        title=f"Integrated, the loss is a divergence (x = {ATOMS[0][0]})",
-    )
-
-
-def detaching(axes: Axes) -> None:
-    """P5: the expected gradient between two points, detached and full."""
-    _, law = LAWS[0]
-    x, nsr = torch.linspace(-1.6, 1.6, 65, dtype=torch.float64)[:, None], 0.5
-    axes.plot(x, -push(law, x, nsr), "--", color=COLOURS[1], label=r"full: $\nabla\ell$")
-    y = x.clone().requires_grad_()
-    potential = torch.autograd.grad(-2 * expected_log_density(law, y, nsr).sum(), y)[0]
-    axes.plot(x, potential, color=COLOURS[0], label=r"$-2\nabla E\log p_t$")
-    axes.plot(x[::4], detached_gradient(law, x[::4], nsr), "o", color=COLOURS[0], label="detached")
-    axes.set(xlabel="x; points at -1 and 1, nsr 0.5", ylabel="expected gradient", title="Detached: another potential")
-
-
-def imperfect(axes: Axes) -> None:
-    """P6: the change of ell by wrong scores of growing size, and its bound."""
-    law, nsr, x = Sphere(2), 0.3, torch.tensor((0.8, 0.6), dtype=torch.float64)
-    nodes, weights = gaussian_rule(2)
-    level, points = Level.variance_exploding(nsr), x.expand(len(nodes), 2)
-    exact, x_t = eps_model_of(law), x + nsr * nodes
-    ell = weights @ score_matching_loss(points, exact, level, nodes)
-    sizes = torch.logspace(-2, 0.5, 12, dtype=torch.float64)
-    for number, (name, delta) in enumerate(perturbations(law, x, nsr).items()):
-        field = delta(x_t, level)
-        field = field / (weights @ field.square().sum(-1)).sqrt()
-        losses = torch.stack([weights @ (exact(x_t, level) + a * field - nodes).square().sum(-1) for a in sizes])
-        axes.loglog(sizes, (losses - ell).abs(), "os^d"[number], ms=5, color=COLOURS[number], label=name)
-    axes.loglog(sizes, 2 * sizes * ell.sqrt() + sizes**2, color="0.4", label="the bound")
-    axes.set(xlabel=r"$(E\|\delta\|^2)^{1/2}$", ylabel=r"$|\ell_\theta - \ell|$", title="On the circle, nsr 0.3")
-
-
 def linearity(axes: Axes) -> None:
     """E1: the regularity and V along the segment from the real law to a point at argmin ell."""
     found, share = games()[0], torch.linspace(0, 1, 41, dtype=torch.float64)
@@ -435,9 +377,6 @@ PICTURES: dict[str, Callable[[Axes], None]] = {
     "P2": pythagoras,
     "P2b": faces,
     "P3": persistent_push,
-    "P4": kl_identity,
-    "P5": detaching,
-    "P6": imperfect,
     "E1": linearity,
     "E2": rest_points,
     "E3": bias,
