@@ -64,7 +64,8 @@ def main(arguments: list[str]) -> int:
     if options.plot is not None:
         from theory.claims.drawing import draw
 
-        draw(wanted[0], options.plot)
+        with usage():
+            draw(wanted[0], options.plot)
     verdicts = explain(wanted, options.proof, width) if options.explain else judge_all(wanted, width)
     if options.json is not None:
         files.write_json(options.json, [entry(verdict) for verdict in verdicts])

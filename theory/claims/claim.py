@@ -36,6 +36,7 @@ class Comparison:
     elements: int
     mean_measured: float
     mean_predicted: float
+    mean_unit: float = 1.0  # of the scale: an error of 1 is a difference of so much
 
 
 Checker: TypeAlias = Callable[..., Iterable[Comparison]]
@@ -174,7 +175,7 @@ def compare(what: str, measured: Numbers, predicted: Numbers, scale: Numbers = 1
     left, right, unit = together(measured, predicted, scale)
     if not (unit > 0).all():
         raise ValueError(f"scale must be positive; given {float(unit.min())} to compare {what!r}")
-    return worst_of(what, left, right, (left - right).abs() / unit)
+    return replace(worst_of(what, left, right, (left - right).abs() / unit), mean_unit=float(unit.mean()))
 
 
 def compare_exactly(what: str, measured: Numbers, predicted: Numbers) -> Comparison:

@@ -21,10 +21,13 @@ def draw(claim: Claim, path: Path) -> None:
     from matplotlib.figure import Figure
 
     picture = claim.picture
-    if picture is None:  # until every picture stands beside its claim
-        from theory.claims.pictures import PICTURES
+    if picture is None:
+        try:  # until every picture stands beside its claim
+            from theory.claims.pictures import PICTURES
 
-        picture = PICTURES[claim.id]
+            picture = PICTURES[claim.id]
+        except (ImportError, KeyError):
+            raise ValueError(f"claim {claim.id} has no picture") from None
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()

@@ -1,16 +1,18 @@
 """The theory's numbers as they were when last recorded: `python -m theory.claims.snapshot` writes theory/results/.
 
     ledger.csv    a row a comparison: claim, control (empty for the statement itself), what, elements, measured,
-                  predicted, error (these three of the worst element), mean_measured, mean_predicted (of all)
+                  predicted, error (these three of the worst element), mean_measured, mean_predicted, mean_unit (of all)
     arguments.csv a row an argument of a check: claim, control (empty for the defaults), argument, value
-    claims.csv    a row a claim: claim, title, source, worst_error, tolerance, controls, rejected, verdict
+    claims.csv    a row a claim: claim, title, source, reference, proven, tolerance, controls, worst_error, rejected,
+                  verdict
     accuracy.csv  the table of `theory.accuracy`: law, method, bits, quantity, nan, below3, below8, digits, worst
-    ledger.json   the command, date, commit, versions and vector unit of the processor that the numbers come from
+    others.csv    the table of `theory.accuracy --others`
+    ledger.json   command, date, commit, versions and processor of these numbers
 
-The tests hold the present code to every row of the ledger and to the digits, since a claim stays true where it is
-checked at another place: what is checked then changes on purpose, by a new record, or not at all. The measured and
-predicted numbers of the worst element are for the reader alone: where all errors are rounding, another processor finds
-another element the worst.
+The figures and the report read these files. The tests compare the present code with them: what is checked (names,
+arguments, numbers of comparisons and of elements) must be the same, and numbers must agree as far as two processors
+can (`differences`). measured and predicted are for the reader alone: where all errors are rounding, another processor
+finds another element the worst.
 
 Exit status: 0, 1 if a claim does not hold (nothing is written) or a file cannot be written, 2 on bad usage.
 """
@@ -20,33 +22,26 @@ from __future__ import annotations
 import csv
 import dataclasses
 import inspect
-import json
 import math
-import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from theory.accuracy import __main__ as accuracy
 from theory.accuracy.methods import CASES
 from theory.claims.claim import Claim, Comparison, Verdict, judge
 from theory.claims.ledger import ledger
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from theory.common import files
+from theory.common.commandline import parse, run
+from theory.common.errors import Failure
+from theory.common.provenance import origin
+from theory.common.seeds import one_thread
 
 RESULTS = Path(__file__).parents[1] / "results"
-# Between the vector units of one processor the means differ by at most 2e-9 of themselves, where a float32 in the place
-# of a float64 would make 6e-8; the errors, being differences, by at most 6e-9.
-RELATIVE = 3e-8
-ABSOLUTE = {"mean_measured": 1e-9, "mean_predicted": 1e-9, "error": 1e-7}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,19 +49,14 @@ class Options:
     """Judge every claim, count the digits, and write all numbers to theory/results/."""
 
 
-def main(arguments: list[str] | None = None, directory: Path = RESULTS) -> int:
-    try:
-        parse(Options, arguments, prog="python -m theory.claims.snapshot")
-        torch.set_num_threads(1)
-        verdicts = [judge(claim) for claim in ledger()]
-        broken = [verdict.claim.id for verdict in verdicts if verdict.outcome != "holds"]
-        if broken:
-            return complain(f"nothing is recorded, for these claims do not hold: {', '.join(broken)}", 1)
-        write(verdicts, accuracy.summary(accuracy.measured(CASES)), directory)
-    except UsageError as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(f"cannot write {error.filename}: {error.strerror}", 1)
+@one_thread()
+def main(arguments: list[str], directory: Path = RESULTS) -> int:
+    parse(Options, arguments, "python -m theory.claims.snapshot")
+    verdicts = [judge(claim) for claim in ledger()]
+    broken = [verdict.claim.id for verdict in verdicts if verdict.outcome != "holds"]
+    if broken:
+        raise Failure(f"nothing is recorded, for these claims do not hold: {', '.join(broken)}")
+    write(verdicts, accuracy.summary(accuracy.measured(CASES)), directory)
     return 0
 
 
@@ -82,17 +72,17 @@ def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, directory: Path) ->
         )
         for found in comparisons
     ]
-    pd.DataFrame(rows).to_csv(directory / "ledger.csv", index=False, na_rep="nan")
     values = [
         {"claim": verdict.claim.id, "control": control, "argument": name, "value": value}
         for verdict in verdicts
         for control, changes in (("", defaults(verdict.claim)), *((c.title, c.changes) for c in verdict.claim.controls))
         for name, value in written(changes).items()
     ]
-    pd.DataFrame(values).to_csv(directory / "arguments.csv", index=False)
-    pd.DataFrame(map(summary, verdicts)).to_csv(directory / "claims.csv", index=False)
-    digits.to_csv(directory / "accuracy.csv")
-    (directory / "ledger.json").write_text(json.dumps(origin(), indent=2) + "\n")
+    files.write(directory / "ledger.csv", pd.DataFrame(rows).to_csv(index=False, na_rep="nan"))
+    files.write_table(directory / "arguments.csv", pd.DataFrame(values))
+    files.write_table(directory / "claims.csv", pd.DataFrame(map(summary, verdicts)))
+    files.write_table(directory / "accuracy.csv", digits.reset_index())
+    files.write_json(directory / "ledger.json", origin("python -m theory.claims.snapshot"))
 
 
 def defaults(claim: Claim) -> dict[str, Any]:
@@ -122,32 +112,12 @@ def described(claim: Claim) -> dict[str, str | float]:
     return {
         "claim": claim.id,
         "title": claim.title,
-        "source": str(claim.source),
+        "source": claim.source.kind,
+        "reference": claim.source.reference,
+        "proven": claim.proven,
         "tolerance": claim.tolerance,
         "controls": len(claim.controls),
     }
-
-
-def origin() -> dict[str, str]:
-    """Where the numbers come from; the commit is marked + if a module of the theory differs from it."""
-    here = Path(__file__).parent
-    commit = git(here, "rev-parse", "HEAD")
-    changed = git(here, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
-    return {
-        "command": "python -m theory.claims.snapshot",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit + ("+" if changed else ""),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "vector unit": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def git(directory: Path, *arguments: str) -> str:
-    """What git prints; empty where there is no repository."""
-    done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def read(directory: Path = RESULTS) -> dict[tuple[str, str], list[Comparison]]:
@@ -175,29 +145,29 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def differences(found: Iterable[Comparison], recorded: Iterable[Comparison], tolerance: float) -> list[str]:
-    """Where the numbers are not those recorded, a line each.
+    """Where the numbers are not those recorded, a line each; names and elements must be the same.
 
-    Elements and names must be the same; means and errors may differ by RELATIVE of their size, and by ABSOLUTE or the
-    claim's tolerance, whichever is less: of numbers that are rounding errors nothing else is the same elsewhere.
+    The margin is twice the claim's tolerance, in the unit of the comparison, or of the number's size where that is
+    more: by the claim's `why` each machine has the number to one tolerance, so that two differ by two at most.
     """
     now, then = list(found), list(recorded)
     lines = [f"{len(now)} comparisons, {len(then)} recorded"] if len(now) != len(then) else []
     for new, old in zip(now, then, strict=False):
         if (new.what, new.elements) != (old.what, old.elements):
             lines.append(f"{new.what} of {new.elements} elements; recorded: {old.what} of {old.elements}")
-        for name, slack in ABSOLUTE.items():
+        for name, unit in (("mean_measured", old.mean_unit), ("mean_predicted", old.mean_unit), ("error", 1.0)):
             value, wanted = getattr(new, name), getattr(old, name)
-            if not same(value, wanted, min(slack, tolerance)):
+            if not same(value, wanted, 2 * tolerance * max(unit, abs(wanted))):
                 lines.append(f"{new.what}: {name} {value!r}; recorded: {wanted!r}")
     return lines
 
 
-def same(value: float, wanted: float, slack: float) -> bool:
-    """Whether both are NaN, the same infinity, or as near as RELATIVE and the slack allow."""
+def same(value: float, wanted: float, margin: float) -> bool:
+    """Whether both are NaN, the same infinity, or no further apart than the margin."""
     if not (math.isfinite(value) and math.isfinite(wanted)):
         return value == wanted or (math.isnan(value) and math.isnan(wanted))
-    return abs(value - wanted) <= RELATIVE * abs(wanted) + slack
+    return abs(value - wanted) <= margin
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))
