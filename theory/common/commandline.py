@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -53,9 +54,8 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         status = main(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
-        return 1
+    except BrokenPipeError as error:
+        return 1 if _reader_left() else complain(_with_notes(reason(error), error), 1)
     except Failure as error:
         return complain(_with_notes(str(error), error), error.status)
     except KeyboardInterrupt as error:
@@ -131,6 +131,21 @@ def noted(text: str) -> Iterator[None]:
         raise
 
 
+def _reader_left() -> bool:
+    """Whether standard output has no reader; what is still to be written then goes nowhere."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # it was put in the place of the real one
+        return False
+    state = select.poll()
+    state.register(output, select.POLLOUT)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in state.poll(0)):
+        return False
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), output)
+    return True
+
+
 def _with_notes(message: str, error: BaseException) -> str:
     return "; ".join([message, *getattr(error, "__notes__", [])])
 
@@ -150,6 +165,7 @@ def parse(kind: type[Options], arguments: Sequence[str] | None, prog: str, defau
             return tyro.cli(kind, args=arguments, prog=prog, default=default)
     except SystemExit as end:
         if end.code in (0, None):
+            sys.stdout.flush()  # here, where `run` still sees that a reader went away
             raise
         raise UsageError(f"{_in_one_line(complaint.getvalue())} (see {prog} --help)") from None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends well; else `path` stays as it was.
 
-    It is written beside `path` and then renamed: a reader sees the old bytes or the new ones.
+    It is written beside `path` and then renamed: a reader sees the old bytes or the new ones. What is no file
+    (/dev/stdout, a named pipe) is not replaced: it is written to.
 
     Raises:
         OSError: the disk is full, read-only, ...; it names `path`.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with open(path, "wb") as file:
+            yield file
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -35,11 +40,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        if error.filename in (None, str(partial)):
+        if error.errno is not None and error.filename in (None, str(partial)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or nothing can be written there
+            partial.unlink()
 
 
 def write(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -72,6 +78,7 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
     Raises:
         FileError: the file is truncated, damaged or holds other things than tensors, numbers, text and containers.
         OSError: it cannot be read.
+        MemoryError: it is larger than the memory.
     """
     import torch
 
@@ -81,6 +88,17 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
             if damaged := archive.testzip():
                 raise ValueError(f"check sum of {damaged}")
         return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except MemoryError:
+        raise
     except Exception as found:  # whatever damage makes torch raise
         why = str(found).splitlines()[0] if str(found) else type(found).__name__
         raise error(f"{path} is truncated, damaged or no {what}: {why[:120]}") from None
+
+
+def workplace() -> Path:
+    """The checkout that this code lies in; the current directory if it is installed.
+
+    Results that a command keeps, and pictures, are written below it: never beside an installed package.
+    """
+    root = Path(__file__).parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()

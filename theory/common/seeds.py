@@ -10,9 +10,16 @@ import torch
 
 
 def generator(seed: int, stream: int, *where: int) -> torch.Generator:
-    """The generator of (seed, stream, *where), e.g. of a step; other numbers give independent generators.
+    """The random generator of (seed, stream, *where), on the CPU; other numbers give independent generators.
 
-    Zeros at the end of `where` do not count: (3, 1) and (3, 1, 0) are one generator.
+    Numbers below 2^32, and one length of `where` for a stream: zeros at the end do not count among the first four
+    numbers, so that (3, 1) and (3, 1, 0) are one generator. Source: numpy.random.SeedSequence.
+
+    Args:
+        where: what else the numbers belong to: a step, a batch.
+
+    Raises:
+        ValueError: a number is negative.
     """
     state = np.random.SeedSequence((seed, stream, *where)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)

@@ -1,0 +1,229 @@
+"""Files appear whole or not at all; damaged ones are refused and named."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from theory.common import files
+from theory.common.errors import CheckpointError, FileError
+from theory.common.files import read_tensors, replacing, workplace, write, write_json, write_table
+
+# Writing
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    for content in (b"old", b"new"):
+        with replacing(path) as file:
+            file.write(content)
+            assert not path.exists() or path.read_bytes() == b"old"  # until the block ends
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x"), OSError(28, "No space left on device")])
+def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def half() -> None:
+        with replacing(path) as file:
+            file.write(b"ne")
+            raise error
+
+    with pytest.raises(type(error)):
+        half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_named_by_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(files, "open", lambda _, mode: open("/dev/full", mode), raising=False)  # noqa: SIM115
+    with pytest.raises(OSError, match="No space left on device") as found:
+        write(path, b"new")
+    assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_without_permission_is_named_by_the_file(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError) as found:
+        write(tmp_path / "a.bin", b"new")
+    assert found.value.filename == str(tmp_path / "a.bin")
+
+
+def test_a_read_only_target_is_named_by_the_file() -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("there is no /proc")
+    with pytest.raises((FileNotFoundError, PermissionError)) as found:  # /proc takes no new files, not even from root
+        write("/proc/a.bin", b"new")
+    assert found.value.filename == "/proc/a.bin"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("nowhere/a.bin", FileNotFoundError), ("file/a.bin", NotADirectoryError), ("directory", IsADirectoryError)],
+)
+def test_what_cannot_be_written_is_named(tmp_path: Path, name: str, error: type[OSError]) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "directory").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(error) as found:
+        write(tmp_path / name, b"new")
+    assert found.value.filename == str(tmp_path / name)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_error_without_a_number_keeps_its_text(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^cannot identify image$"), replacing(tmp_path / "a.png"):
+        raise OSError("cannot identify image")
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as found, replacing(tmp_path / "a.png"):
+        (tmp_path / "other").read_bytes()
+    assert found.value.filename == str(tmp_path / "other")
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write(pipe, "text")
+        assert os.read(reader, 10) == b"text"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_texts_tables_and_json(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, "Fréchet\n")
+    assert path.read_bytes() == "Fréchet\n".encode()
+    write_json(path, {"a": [1, None]})
+    assert json.loads(path.read_text()) == {"a": [1, None]}
+    assert path.read_text().endswith("}\n")
+    table = pd.DataFrame({"arm": ["gan"], "value": [1 / 3]})
+    write_table(path, table)
+    assert path.read_text() == f"arm,value\ngan,{1 / 3!r}\n"
+    write_table(path, table, digits=3)
+    assert path.read_text() == "arm,value\ngan,0.333\n"
+
+
+# Reading
+
+CONTENT = {"weights": torch.arange(600.0), "step": 3, "name": "ring", "nested": [{"x": torch.ones(2)}]}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "a.pt"
+    torch.save(CONTENT, path)
+    return path
+
+
+def test_tensors_are_read(saved: Path) -> None:
+    found = read_tensors(saved, "checkpoint")
+    assert torch.equal(found.pop("weights"), CONTENT["weights"])
+    assert torch.equal(found["nested"][0].pop("x"), torch.ones(2))
+    assert found == {"step": 3, "name": "ring", "nested": [{}]}
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(saved: Path, share: float) -> None:
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(CheckpointError, match="is truncated, damaged or no checkpoint: ") as found:
+        read_tensors(saved, "checkpoint", CheckpointError)
+    assert str(found.value).startswith(f"{saved} is truncated")
+    assert "\n" not in str(found.value)
+
+
+def test_a_flipped_bit_of_a_tensor_is_refused(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    at = data.index(CONTENT["weights"][500:504].numpy().tobytes())
+    data[at] ^= 1
+    saved.write_bytes(data)
+    assert not torch.equal(torch.load(saved)["weights"], CONTENT["weights"])  # torch alone does not see it
+    with pytest.raises(FileError, match=r"check sum of .*data"):
+        read_tensors(saved, "checkpoint")
+
+
+def test_flipped_bits_anywhere_are_refused_or_harmless(saved: Path) -> None:
+    data = saved.read_bytes()
+    refused = 0
+    for at in range(0, len(data), 41):
+        saved.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        try:
+            found = read_tensors(saved, "checkpoint")
+        except FileError:
+            refused += 1
+        else:  # a bit between the entries of the archive, which nothing reads
+            assert torch.equal(found["weights"], CONTENT["weights"])
+            assert found["step"] == 3
+    assert refused > len(data) / 41 / 2
+
+
+class Touch:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    path, touched = tmp_path / "a.pt", tmp_path / "touched"
+    torch.save({"x": Touch(touched)}, path)
+    with pytest.raises(FileError, match=r"a\.pt is truncated, damaged or no checkpoint"):
+        read_tensors(path, "checkpoint")
+    assert not touched.exists()
+    torch.load(path, weights_only=False)  # the near-miss: what the file would have done
+    assert touched.exists()
+
+
+def test_another_archive_is_refused_and_a_missing_file_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "text")
+    with pytest.raises(FileError, match="no denoiser"):
+        read_tensors(tmp_path / "a.zip", "denoiser")
+    with pytest.raises(FileNotFoundError) as found:
+        read_tensors(tmp_path / "nowhere.pt", "denoiser")
+    assert found.value.filename == str(tmp_path / "nowhere.pt")
+
+
+def test_a_lack_of_memory_is_no_damage(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError):
+        read_tensors(saved, "checkpoint")
+
+
+# Where
+
+
+def test_results_of_a_checkout_lie_in_it_and_those_of_a_package_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (workplace() / "theory" / "common" / "files.py").samefile(files.__file__)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "site-packages" / "theory" / "common" / "files.py"))
+    assert workplace() == tmp_path
