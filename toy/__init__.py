@@ -1,1 +1,3 @@
 """Small generators trained on the laws of `theory`."""
+
+from theory import __version__ as __version__
