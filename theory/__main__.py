@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import shutil
 import sys
 import textwrap
@@ -19,6 +18,7 @@ from theory.common import files
 from theory.common.checks import choose
 from theory.common.commandline import parse, run, usage
 from theory.common.errors import UsageError
+from theory.common.lines import reflowed, row
 
 if TYPE_CHECKING:  # torch stays out until there is something to compute, so that --help answers at once
     from theory.claims.claim import Claim, Verdict
@@ -101,7 +101,7 @@ def judge_all(claims: Sequence[Claim], width: int) -> list[Verdict]:
     from theory.claims.claim import judge
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(row([*COLUMNS], "title", width), style="bold")
+    console.print(row(COLUMNS, COLUMNS.values(), "title", width), style="bold")
     verdicts = []
     for claim in claims:
         verdicts.append(verdict := judge(claim))
@@ -121,13 +121,7 @@ def table_row(verdict: Verdict, width: int) -> str:
         f"{verdict.rejected}/{len(verdict.controls)}",
         verdict.outcome,
     )
-    return row(cells, claim.title + ("" if claim.proven else " (checked, not proven)"), width)
-
-
-def row(cells: Sequence[str], title: str, width: int) -> str:
-    """The cells in their columns, and the title behind them in as many lines as it needs."""
-    left = " ".join(f"{cell:{size}}" for cell, size in zip(cells, COLUMNS.values(), strict=True)) + " "
-    return textwrap.fill(title, max(width, len(left) + 20), initial_indent=left, subsequent_indent=" " * len(left))
+    return row(cells, COLUMNS.values(), claim.title + ("" if claim.proven else " (checked, not proven)"), width)
 
 
 def tally(verdicts: Sequence[Verdict], width: int) -> Iterator[str]:
@@ -202,43 +196,6 @@ def proof_of(claim: Claim) -> str:
     """The text of its proof, or that there is none."""
     path = PROOFS / f"{claim.id}.md"
     return path.read_text().strip() if path.exists() else f"{claim.id} is checked, not proven."
-
-
-ITEM = re.compile(r"- |\d+\. ")
-
-
-def reflowed(text: str, width: int) -> Iterator[str]:
-    """The text in lines of that width: paragraphs and items of lists are filled, other lines stay lines.
-
-    Those are headings, tables, what stands between $$ and $$, and lines that begin with a space (formulas), other than
-    the second lines of an item; where one is too long it is broken between words.
-    """
-    paragraph: list[str] = []
-    formula = False
-    for line in text.splitlines():
-        item = ITEM.match(paragraph[0]) if paragraph else None
-        goes_on = not formula and item is not None and line.startswith(" " * len(item[0])) and bool(line.strip())
-        alone = not goes_on and (formula or "$$" in line or not line.strip() or line[0] in " #|")
-        if alone or ITEM.match(line):
-            yield from filled(paragraph, width)
-            paragraph = []
-        if alone:
-            yield from filled([line], width) if line.strip() else [""]
-        else:
-            paragraph.append(line)
-        formula ^= line.count("$$") % 2 == 1
-    yield from filled(paragraph, width)
-
-
-def filled(lines: Sequence[str], width: int) -> list[str]:
-    """The lines as one paragraph, indented like the first; of an item, like its text."""
-    text = " ".join(line.strip() for line in lines)
-    margin = " " * (len(lines[0]) - len(lines[0].lstrip())) if lines else ""
-    hang = ITEM.match(text)
-    indent = margin + " " * (len(hang[0]) if hang else 2 if margin else 0)
-    return textwrap.wrap(
-        text, width, initial_indent=margin, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
 
 
 def entry(verdict: Verdict) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 For each law of the catalogue: the seconds that `denoise` takes for 1e5 float64 points on one thread, as a ratio to a
 plain mixture of 25 components, written out here as one would without this library. Law and mixture take turns; the
-ratio is that of the least times of ROUNDS. Each law is timed at two levels, since the work may depend on the noise.
+ratio is that of the least times of ROUNDS. Each law is timed at two levels, since the work may depend on the noise. The
+processor is named on standard error: ratios depend on it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable
 
@@ -15,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common.commandline import parse, run
+from theory.common.provenance import processor
 from theory.manifolds import make, names
 
 POINTS = 100_000
@@ -52,12 +57,20 @@ def denoise_ratio(name: str, nsr: float, points: int = POINTS, rounds: int = ROU
     return own / plain
 
 
-def main() -> None:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Time denoising by every law of the catalogue against a plain mixture of 25 components; prints JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    parse(Options, arguments, "python -m theory.bench")
     torch.set_num_threads(1)
+    print(processor(), file=sys.stderr)
     ratios = {name: round(max(denoise_ratio(name, nsr) for nsr in LEVELS), 2) for name in names()}
     worst = max(ratios, key=lambda name: ratios[name])
     print(json.dumps({"denoise_over_plain_mixture": ratios, "worst": {worst: ratios[worst]}}, indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -13,22 +13,24 @@ posterior mean x0hat and of the log density (or its error, where that is below 1
 against 60 digits (`theory.accuracy.reference`), at the very numbers that the method is given. "At a tie" are points
 equally near to two parts of the support.
 
+`python -m theory.accuracy --others` prints ground truths of public toys beside this library: see others.py.
+
 Exit status: 0, 1 if a file cannot be written, 2 on bad usage.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from theory.common import files
 from theory.common.checks import choose
-from theory.common.commandline import complain, parse
+from theory.common.commandline import parse, run, usage
 from theory.common.errors import UsageError
 
 if TYPE_CHECKING:  # --help answers without them
@@ -44,42 +46,55 @@ class Options:
     """Only this law, and its digits at every nsr and distance."""
     json: Path | None = None
     """Write every error to this file."""
+    others: bool = False
+    """Instead: the ground truths of public toys at points where they fail, beside this library and Monte Carlo."""
+    csv: Path | None = None
+    """With --others: write the table to this file."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        run(parse(Options, arguments, prog="python -m theory.accuracy"))
-    except UsageError as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(f"cannot write {error.filename}: {error.strerror}", 1)
+def main(arguments: list[str]) -> int:
+    options = parse(Options, arguments, "python -m theory.accuracy")
+    for name, path in (("--json", options.json), ("--csv", options.csv)):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{name}: {path.parent} is not a directory")
+    if options.others and (options.law is not None or options.json is not None):
+        raise UsageError("--others prints a table of its own, of laws of its own: it goes with --csv alone")
+    if options.csv is not None and not options.others:
+        raise UsageError("--csv writes the table of --others; the digits are written by --json")
+
+    import torch
+
+    torch.set_num_threads(1)
+    if options.others:
+        print_others(options.csv)
+    else:
+        print_digits(options)
     return 0
 
 
-def run(options: Options) -> None:
-    """Measure and print.
+def print_others(path: Path | None) -> None:
+    """The table of other ground truths, printed, and written where a file is given."""
+    from theory.accuracy.others import lines, table
+
+    found = table()
+    if path is not None:
+        files.write_table(path, found, digits=6)
+    print("\n".join(lines(found, max(60, shutil.get_terminal_size((80, 24)).columns))))
+
+
+def print_digits(options: Options) -> None:
+    """Measure, print, and write.
 
     Raises:
-        UsageError: an unknown law, a file in no directory, mpmath is not installed.
+        UsageError: an unknown law. ModuleNotFoundError: mpmath, which counts the digits, is not installed.
     """
-    if options.json is not None and not options.json.parent.is_dir():
-        raise UsageError(f"--json: {options.json.parent} is not a directory")
-    try:
-        import mpmath  # noqa: F401
-    except ModuleNotFoundError:
-        raise UsageError("the digits are counted by mpmath, which the extra dev brings: pip install mpmath") from None
-
-    import torch
     from rich.console import Console
     from rich.progress import track
 
     from theory.accuracy.methods import CASES
 
-    torch.set_num_threads(1)
-    try:
+    with usage():
         names = tuple(CASES) if options.law is None else (choose(options.law, tuple(CASES), "law"),)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     console = Console(highlight=False)
     progress: Iterable[str] = track(
         names, "Counting digits", console=console, transient=True, disable=not console.is_terminal
@@ -89,7 +104,7 @@ def run(options: Options) -> None:
     if options.law is not None:
         print_grids(errors, console)
     if options.json is not None:
-        write_json(errors, options.json)
+        files.write_json(options.json, entries(errors))
 
 
 def measured(names: Iterable[str]) -> pd.DataFrame:
@@ -178,19 +193,13 @@ def digits(error: float) -> str:
     return "NaN" if error == math.inf else f"{correct_digits(error):.1f}"
 
 
-def write_json(errors: pd.DataFrame, path: Path) -> None:
-    """The errors as a list of objects, whole or not at all; null for what is not finite."""
-    entries = [
+def entries(errors: pd.DataFrame) -> list[dict[str, Any]]:
+    """The errors as a list of objects; None for what is not finite."""
+    return [
         {key: None if value == math.inf else value for key, value in entry.items()}
         for entry in errors.to_dict("records")
     ]
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -33,6 +33,7 @@ import pandas as pd
 
 from theory.accuracy import __main__ as accuracy
 from theory.accuracy.methods import CASES
+from theory.accuracy.others import table
 from theory.claims.claim import Claim, Comparison, Verdict, judge
 from theory.claims.ledger import ledger
 from theory.common import files
@@ -56,11 +57,11 @@ def main(arguments: list[str], directory: Path = RESULTS) -> int:
     broken = [verdict.claim.id for verdict in verdicts if verdict.outcome != "holds"]
     if broken:
         raise Failure(f"nothing is recorded, for these claims do not hold: {', '.join(broken)}")
-    write(verdicts, accuracy.summary(accuracy.measured(CASES)), directory)
+    write(verdicts, accuracy.summary(accuracy.measured(CASES)), table(), directory)
     return 0
 
 
-def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, directory: Path) -> None:
+def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, others: pd.DataFrame, directory: Path) -> None:
     """The files."""
     directory.mkdir(exist_ok=True)
     rows = [
@@ -82,6 +83,7 @@ def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, directory: Path) ->
     files.write_table(directory / "arguments.csv", pd.DataFrame(values))
     files.write_table(directory / "claims.csv", pd.DataFrame(map(summary, verdicts)))
     files.write_table(directory / "accuracy.csv", digits.reset_index())
+    files.write_table(directory / "others.csv", others, digits=6)
     files.write_json(directory / "ledger.json", origin("python -m theory.claims.snapshot"))
 
 
