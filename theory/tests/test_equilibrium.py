@@ -10,12 +10,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate, stats
 
 from theory import equilibrium as module
 from theory.claims.game import Game, standard_deviation
-from theory.equilibrium import equilibrium, lambda_for_bias, total_variation
+from theory.equilibrium import (
+    condensation_lambda,
+    equilibrium,
+    gaussian_condensation_lambda,
+    lambda_for_bias,
+    total_variation,
+)
 from theory.levels import Interval
-from theory.manifolds import Embedded, Gaussians, Sphere
+from theory.manifolds import Embedded, Gaussians, Sphere, make
 
 LOSSES = ("saturating", "non-saturating")
 
@@ -108,8 +115,31 @@ def test_lambda_for_bias_takes_the_two_nodes_of_gauss_and_legendre(loss):
 
 
 def test_lambda_for_bias_is_infinite_where_no_lambda_biases():
-    assert lambda_for_bias(Sphere(2), Interval(0.1, 0.2), 0.1, samples=4) == math.inf
-    assert lambda_for_bias(TWO, Interval(0.7, 0.8), 0.9) == math.inf  # all mass at the heavier point is less
+    assert lambda_for_bias(Sphere(2), Interval(0.1, 0.2), 0.1, "non-saturating", samples=4) == math.inf
+    assert lambda_for_bias(Sphere(2), Interval(0.1, 0.2), 0.1, samples=4) > 1e4  # ell is least slightly off the circle
+    # All mass at the heavier point is less bias than 0.9. (ell is least 0.002 off it, which the saturating loss sees.)
+    assert lambda_for_bias(TWO, Interval(0.7, 0.8), 0.9, "non-saturating") == math.inf
+    assert lambda_for_bias(TWO, Interval(0.7, 0.8), 0.9) > 1e3
+
+
+@pytest.mark.parametrize("tv", [0.05, 0.5])
+def test_lambda_for_bias_sees_a_minimum_off_the_manifold(tv):
+    """On the ring over nsr 0.85 to 0.95 ell is least at the centre; closed form: log(1 + 1/(1 - tv)) / gain."""
+    nodes, _ = np.polynomial.legendre.leggauss(2)
+    places = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    ell = torch.stack([module.pointwise_estimate(Sphere(2), places, 1.0, float(0.9 + 0.05 * n)).value for n in nodes])
+    on, centre = ell.mean(0).tolist()
+    found = lambda_for_bias(Sphere(2), Interval(0.85, 0.95), tv, samples=4)
+    assert found == pytest.approx(math.log(1 + 1 / (1 - tv)) / (on - centre), rel=1e-6)
+    assert lambda_for_bias(Sphere(2), Interval(0.85, 0.95), tv, "non-saturating", samples=4) == math.inf
+    q = equilibrium(torch.tensor([1.0, 0.0]).double(), torch.tensor([on, centre]), 10.0)
+    assert float(q[1]) > 0.97  # what a weight of 10, the answer without the centre, would do
+
+
+def test_a_ring_of_sixteen_dimensions_sees_it_too():
+    """ell is a Monte Carlo mean there, of a standard error that the margin covers."""
+    found = lambda_for_bias(make("ring", dim=16), Interval(0.85, 0.95), 0.05, samples=32)
+    assert found == pytest.approx(lambda_for_bias(Sphere(2), Interval(0.85, 0.95), 0.05, samples=4), rel=0.1)
 
 
 def test_above_three_dimensions_the_noise_of_ell_is_told_from_a_bias():
@@ -138,6 +168,66 @@ HALF = torch.tensor([0.5, 0.5], dtype=torch.float64)
 def test_bad_input(change, message):
     with pytest.raises(ValueError, match=message):
         equilibrium(**{"p": HALF, "ell": HALF, "lam": 1.0} | change)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "relativistic", "Saturating"])
+def test_lambda_for_bias_refuses_losses_whose_rest_point_is_not_known(loss):
+    with pytest.raises(ValueError, match=f"loss must be 'saturating' or 'non-saturating'; given '{loss}'"):
+        lambda_for_bias(TWO, Interval(0.7, 0.8), 0.1, loss)
+
+
+@pytest.mark.parametrize(("dim", "wanted"), [(3, 0.7426), (10, 0.0875)])
+def test_the_gaussian_condensation_lambda_is_the_one_known(dim, wanted):
+    """b = a tau^2 lambda, at a noise and a width of their own; and it is the root of the integral over chi^2."""
+    tau, nsr = 0.7, 0.4
+    rate = tau**2 * nsr**2 / (nsr**2 + tau**2) ** 2
+    b = gaussian_condensation_lambda([tau] * dim, nsr) * rate
+    assert round(b, 4) == wanted
+    density = lambda u: stats.chi2.pdf(u, dim) / math.expm1(b * u) if 0 < u < 600 / b else 0.0  # noqa: E731
+    mass = sum(integrate.quad(density, low, high, epsabs=1e-12)[0] for low, high in ((0, 1), (1, 8), (8, 80)))
+    assert mass == pytest.approx(1, abs=1e-9)
+
+
+def test_many_dimensions_condense_at_log_2():
+    b = [gaussian_condensation_lambda([1.0] * dim, 1.0) / 4 * dim for dim in (10**3, 10**5)]
+    assert b == pytest.approx([math.log(2)] * 2, rel=3e-3)
+    assert abs(b[1] / math.log(2) - 1) < abs(b[0] / math.log(2) - 1) / 50
+
+
+def test_widths_of_zero_do_not_count_and_two_are_too_few():
+    assert gaussian_condensation_lambda([1.0, 2.0, 0.5, 0.0], 0.3) == gaussian_condensation_lambda([1.0, 2.0, 0.5], 0.3)
+    assert gaussian_condensation_lambda([1.0, 2.0, 0.0], 0.3) == math.inf
+    for std, nsr, message in (([1, -1], 1, "std"), ([1, 1, 1], 0, "nsr"), ([1, math.nan], 1, "std")):
+        with pytest.raises(ValueError, match=f"{message} must be"):
+            gaussian_condensation_lambda(std, nsr)
+
+
+def test_condensation_lambda_of_unequal_widths_by_a_quadrature_in_space():
+    """p at nodes in spherical coordinates, against the sum over n of the closed form."""
+    std, nsr = np.array([0.5, 1.0, 1.5]), 0.8
+    r, wr = np.polynomial.legendre.leggauss(120)
+    r, wr = 4.5 * (r + 1), 4.5 * wr
+    u, wu = np.polynomial.legendre.leggauss(16)
+    phi = (np.arange(16) + 0.5) * math.pi / 16
+    radius, height, angle = np.meshgrid(r, u, phi, indexing="ij")
+    across = np.sqrt(1 - height**2)
+    z = np.stack([across * np.cos(angle), across * np.sin(angle), height], -1) * radius[..., None]
+    p = (wr * r**2 * np.exp(-(r**2) / 2))[:, None, None] * wu[:, None] * np.full(16, 2 * math.pi / 16)
+    rates = (std * nsr / (nsr**2 + std**2)) ** 2
+    excess = torch.from_numpy((z**2 @ rates).ravel())
+    found = condensation_lambda(torch.from_numpy((p / p.sum()).ravel()), excess)
+    assert found == pytest.approx(gaussian_condensation_lambda(std.tolist(), nsr), rel=1e-6)
+
+
+def test_condensation_of_few_cells():
+    ones = torch.full((4,), 0.25, dtype=torch.float64)
+    assert condensation_lambda(ones, 0.5 * torch.ones(4)) == pytest.approx(math.log(2) / 0.5, rel=1e-12)
+    assert condensation_lambda(ones, torch.tensor([0.0, 1, 2, 3])) == math.inf
+    moved = torch.tensor([0.0, 0.5, 0.5, 0.0], dtype=torch.float64)
+    assert condensation_lambda(moved, torch.tensor([0.0, 0.5, 0.5, 0.0])) == pytest.approx(2 * math.log(2))
+    for excess in (torch.tensor([1.0, -1, 1, 1]), torch.ones(3), torch.tensor([1.0, math.inf, 1, 1])):
+        with pytest.raises(ValueError, match="excess must be >= 0, finite and of p's shape"):
+            condensation_lambda(ones, excess)
 
 
 def test_bad_bias():
