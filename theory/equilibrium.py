@@ -39,7 +39,7 @@ Loss: TypeAlias = Literal["saturating", "non-saturating"]
 
 
 def equilibrium(
-    p: Float[Tensor, " n"], ell: Float[Tensor, " n"], lam: float, loss: Loss = "saturating"
+    p: Float[Tensor, " n"], ell: Float[Tensor, " n"], lam: float, loss: Loss = "saturating", mass: float = 1.0
 ) -> Float[Tensor, " n"]:
     """q, the masses of the generated law at rest, where the real law has the masses p.   [n], [n] -> [n]
 
@@ -64,10 +64,12 @@ def equilibrium(
         ell: the loss of a sample in each cell, `pointwise_loss`, finite.
         lam: lambda >= 0, the weight of the regularity.
         loss: the generator's loss.
+        mass: of Q on these cells, over that of P: other than 1 for one component of a manifold among several, between
+            which no mass moves (claim C9).
 
     Raises:
-        ValueError: p are not masses of a law, ell is not finite and of p's shape, lam is not in [0, inf), or loss is
-            neither of the two.
+        ValueError: p are not masses of a law, ell is not finite and of p's shape, lam is not in [0, inf), mass is not
+            in (0, inf), or loss is neither of the two.
     """
     _check_masses(p)
     if ell.shape != p.shape or not bool(ell.isfinite().all()):
@@ -75,38 +77,40 @@ def equilibrium(
     if not 0 <= lam < math.inf:
         raise ValueError(f"lam must lie in [0, inf); given {lam}")
     _check_loss(loss)
+    positive("mass", mass)
     cost = lam * (ell - ell.min()).double()  # a constant moves c alone
     weight = p.double()
     if loss == "saturating":
-        return _saturating(weight, cost).to(p.dtype)
-    return _non_saturating(weight, cost).to(p.dtype)
+        return _saturating(weight, cost, mass).to(p.dtype)
+    return _non_saturating(weight, cost, mass).to(p.dtype)
 
 
-def _saturating(p: Tensor, cost: Tensor) -> Tensor:
-    """p s / (1 - s), s = exp(c - cost), c < 0 such that the mass is one; the rest of the mass at the lowest cost."""
+def _saturating(p: Tensor, cost: Tensor, mass: float) -> Tensor:
+    """p s / (1 - s), s = exp(c - cost), c < 0 such that the mass is right; the rest of it at the lowest cost."""
 
     def masses(log_gap: float) -> Tensor:  # c = -exp(log_gap): accurate where c is close to 0
         return p / torch.expm1(cost + math.exp(log_gap))
 
-    if float(masses(SMALLEST).sum()) < 1:
+    if float(masses(SMALLEST).sum()) < mass:
         q = masses(SMALLEST)
-        q[int(cost.argmin())] += 1 - q.sum()
+        q[int(cost.argmin())] += mass - q.sum()
         return q
-    log_gap = brentq(lambda g: math.log(float(masses(g).sum())), SMALLEST, 1.0, xtol=1e-14, rtol=1e-14)
+    largest = math.log(math.log1p(1 / mass)) + 1  # of a cost of 0 everywhere: exp(-c) - 1 = 1 / mass
+    log_gap = brentq(lambda g: math.log(float(masses(g).sum()) / mass), SMALLEST, largest, xtol=1e-14, rtol=1e-14)
     return masses(log_gap)
 
 
 SMALLEST = -60.0  # a mass of 1e-26 in the cell of the lowest cost would be enough to reach mass one
 
 
-def _non_saturating(p: Tensor, cost: Tensor) -> Tensor:
+def _non_saturating(p: Tensor, cost: Tensor, mass: float) -> Tensor:
     """p (exp(c - cost) - 1)_+: the cheapest cells keep mass, and how many follows."""
     inside = p > 0
     order = torch.argsort(torch.where(inside, cost, math.inf))
     weight, sorted_cost = p[order], cost[order]
     base = torch.where(inside.any(), sorted_cost[0], 0.0)
     total, discounted = weight.cumsum(0), (weight * torch.exp(base - sorted_cost)).cumsum(0)
-    c = torch.log((1 + total) / discounted) + base  # mass one, if these cells and no others keep mass
+    c = torch.log((mass + total) / discounted) + base  # the right mass, if these cells and no others keep mass
     keeps = (c > sorted_cost) & (weight > 0)  # a prefix: of these, the longest is right
     return p * torch.expm1((c[int(keeps.sum()) - 1] - cost).clamp(min=0))
 
@@ -212,12 +216,12 @@ def lambda_for_bias(law: Law, interval: Interval, tv: float, loss: Loss = "satur
     """The largest lambda at which the game's rest point is within total variation `tv` of the real law.
 
     ell is averaged over nsr uniform on the interval, and the rest point is `equilibrium` on samples of the law and on
-    the place off them where ell is least. To first order (claim E3) the answer is tv / E_P|ell - E_P ell|, for both
-    losses. Under the saturating loss mass leaves the manifold where ell is less off it: for ell constant on M, lambda is
-    log(1 + 1 / (1 - tv)) / (ell on M - min ell). Under the non-saturating loss no mass is off M at rest. inf where no
-    lambda gives so much bias. (ell is least slightly off a curved M even at small noise, by O(nsr^6): the answer under
-    the saturating loss is then large, and not inf.) ell is a mean over samples drawn with a fixed seed: the answer is off
-    by some 1/sqrt(samples) of itself.
+    the place of R^d where ell is least. To first order (claim E3) the answer is tv / E_P|ell - E_P ell|, for both
+    losses. Under the saturating loss mass leaves the manifold where ell is less off it: for ell constant on M, lambda
+    is log(1 + 1 / (1 - tv)) / (ell on M - min ell). Under the non-saturating loss no mass is off M at rest. inf where
+    no lambda gives so much bias. (ell is least slightly off a curved M even at small noise, by O(nsr^6): the answer
+    under the saturating loss is then large, and not inf.) ell is a mean over samples drawn with a fixed seed: the
+    answer is off by some 1/sqrt(samples) of itself.
 
     >>> from theory.levels import Interval
     >>> from theory.manifolds import make

@@ -61,6 +61,25 @@ def test_no_sample_gains_by_moving(game, loss):
     assert float((marginal[q > 1e-9] - marginal.min()).max()) < 1e-6
 
 
+@given(games(), st.sampled_from(LOSSES), st.floats(0.01, 20))
+def test_a_part_of_the_manifold_keeps_its_mass(game, loss, mass):
+    """The same form, and the mass given; one is the default."""
+    p, ell, lam = game
+    q = equilibrium(p, ell, lam, loss, mass)
+    assert float(q.sum()) == pytest.approx(mass, rel=1e-11)
+    kept = (q > 1e-9 * mass) & (p > 1e-9)
+    kept &= (q < 1e9 * p) if loss == "saturating" else kept  # without the atom
+    found = torch.log1p(p / q) if loss == "saturating" else -torch.log1p(q / p)
+    constant = (found - lam * ell)[kept]  # -c
+    assert constant.numel() == 0 or float(constant.max() - constant.min()) < 1e-6
+    assert torch.equal(equilibrium(p, ell, lam, loss, 1.0), equilibrium(p, ell, lam, loss))
+
+
+def test_the_mass_of_a_part_is_positive():
+    with pytest.raises(ValueError, match="mass must be positive"):
+        equilibrium(HALF, HALF, 1.0, mass=0.0)
+
+
 @given(games(), st.sampled_from(LOSSES))
 def test_a_constant_in_ell_and_the_order_of_cells_do_not_matter(game, loss):
     p, ell, lam = game
