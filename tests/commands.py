@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from theory.common.commandline import run
 from toy.run import main
 
 TINY = shlex.split(
@@ -35,8 +36,9 @@ class Command:
 
     def __call__(self, *arguments: str | Path) -> Ended:
         self.capsys.readouterr()
-        status = main(["--processes", "1", *map(str, arguments)])
-        return Ended(status, *self.capsys.readouterr())
+        status = run(main, ["--processes", "1", *map(str, arguments)])
+        out, err = self.capsys.readouterr()
+        return Ended(status, out, without_progress(err))
 
     def refuses(self, status: int, *arguments: str | Path) -> str:
         """The one line that it says; fails unless it ends so."""
@@ -51,7 +53,12 @@ class Command:
 def python(*arguments: str | Path, **options) -> Ended:
     """Python in its own process."""
     done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, **options)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return Ended(done.returncode, done.stdout, without_progress(done.stderr))
+
+
+def without_progress(err: str) -> str:
+    """Standard error without the lines of progress, which come where a machine is slow."""
+    return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("training: "))
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pytest
 
 from tests.commands import TINY, Command
+from theory.common.commandline import run as run_command
 from toy.run import main
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background; what the tests start would ignore it too
@@ -34,5 +35,5 @@ def run(capsys: pytest.CaptureFixture[str]) -> Command:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a tiny run with one process. Read only."""
     directory = tmp_path_factory.mktemp("finished") / "run"
-    assert main(["--processes", "1", *TINY, "--out", str(directory)]) == 0
+    assert run_command(main, ["--processes", "1", *TINY, "--out", str(directory)]) == 0
     return directory

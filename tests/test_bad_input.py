@@ -19,59 +19,69 @@ OPTIONS = {
     "--score analytical": "unknown score 'analytical': choose from analytic, .*did you mean 'analytic'",
     "--preset helthy": "unknown preset 'helthy': choose from saturated, healthy, lazy; did you mean 'healthy'",
     "--preset=lzy": "unknown preset 'lzy': .*did you mean 'lazy'",
-    "--arms gan smrt": "unknown arm 'smrt': choose from gan, smart, decoupled; did you mean 'smart'",
+    "--arms gan smart": "unknown arm 'smart': choose from gan, summed, decoupled, bounded",
     "--arms gan gan": "arms must name one or more different arms",
     "--arms": "arms must name one or more different arms",
     "--loss saturatin": "unknown loss 'saturatin': choose from saturating, .*did you mean 'saturating'",
     "--seedz 3": "Unrecognized options: --seedz, 3; did you mean --seeds",
     "--summed.wieght 3": "--summed.wieght.*did you mean --summed.weight",
-    "extra": "extra",
+    "extra": "Unrecognized options: extra",
+    "ring": "ring stands without its option; did you mean --manifold ring",
+    "R1 --steps 3": "R1 stands without its option; did you mean --regulariser R1",
+    "--lr 0.1": "lr is an option of an arm: --gan.lr, --summed.lr, --decoupled.lr, --bounded.lr; given --lr",
+    "--bound=2": "bound is an option of an arm: --gan.bound, .*; given --bound=2",
+    "--arms gan Own-Step": "arm Own-Step is not built yet: choose from gan, summed, decoupled, bounded",
+    "--arms gan two-adams": "arm two-adams is not built yet: choose from gan, summed, decoupled, bounded",
+    "--arms gan --summed.lr 0.5": "summed.lr has no effect: summed is not among the arms; given 0.5",
+    "--bounded.bound None": "bounded.bound must be a number: without a bound the arm is decoupled; given None",
+    "--gan.bound 2": "gan is the arm without a score term, it takes no bound; given gan.bound 2",
+    "--summed.bound 0": "summed.bound must be positive and finite; given 0.0",
+    "--d-lr fast": "--d-lr: expected None or FLOAT, given 'fast'",
     "--seeds": "Missing value for argument '--seeds'",
     "--seeds two": "--seeds: .*'two'",
     "--seeds 1.5": "--seeds: .*'1.5'",
-    "--seeds 0": "seeds must be at least 1 and finite; given 0",
+    "--seeds 0": "seeds must be a whole number of at least 1; given 0",
     "--first-seed 9223372036854775807": r"first_seed \+ seeds must be at most 2\^62; given first_seed=9.*7, s",
-    "--steps -3": "steps must be at least 1 and finite; given -3",
-    "--samples 1": "samples must be at least 2 and finite; given 1",
+    "--steps -3": "steps must be a whole number of at least 1; given -3",
+    "--samples 1": "samples must be a whole number of at least 2; given 1",
     "--thickness -0.1": "thickness must be at least 0 and finite; given -0.1",
     "--low -0.1": "low must be positive and finite; given -0.1",
     "--low 0.3 --high 0.2": "the interval needs low <= high; given low=0.3, high=0.2",
-    "--high inf": "high must be positive and finite; given inf",
-    "--summed.weight -1": "smart.weight must be at least 0 and finite; given -1.0",
-    "--decoupled.weight nan": "decoupled.weight must be at least 0 and finite; given nan",
-    "--gan.weight 1": "gan.weight must be 0",
+    "--high inf": "high must be a finite number; given inf",
+    "--summed.weight -1": "summed.weight must be at least 0 and finite; given -1.0",
+    "--decoupled.weight nan": "decoupled.weight must be a finite number; given nan",
+    "--gan.weight 1": "gan is the arm without a score term, it takes no weight; given gan.weight 1",
     "--gan.lr 0": "gan.lr must be positive and finite; given 0.0",
     "--d-lr -1": "d_lr must be positive and finite; given -1.0",
     "--gamma -1": "gamma must be at least 0 and finite; given -1.0",
     "--beta2 1": r"beta2 must lie in \[0, 1\); given 1.0",
     "--dim 1": "dim must be at least 2, the dimension of ring; given 1",
-    "--processes 0": "processes must be at least 1; given 0",
+    "--processes 0": "processes must be a whole number of at least 1; given 0",
     "--resume": "--resume needs --out",
-    "--regulariser r1r2": "unknown control 'r1r2': choose from none, r1, r2, r1-r2, .*did you mean 'r1-r2'",
+    "--regulariser r1r2": "unknown regulariser 'r1r2': choose from none, r1, r2, r1-r2, .*did you mean 'r1-r2'",
     "--term ful": "unknown term 'ful': choose from full, detached, matching; did you mean 'full'",
     "--weighting x": "unknown weighting 'x': choose from eps, x0",
     "--weight-rule auto": "unknown weight_rule 'auto': choose from fixed, annealed, ratio, budget",
     "--generator gans": "unknown generator 'gans': choose from gan, vae, flow; did you mean 'gan'",
     "--optimizer adamw": "unknown optimizer 'adamw': choose from adam, sgd; did you mean 'adam'",
-    "--score-steps 0": "score_steps must be at least 1 and finite; given 0",
+    "--score-steps 0": "score_steps must be a whole number of at least 1; given 0",
     "--score-error -1": "score_error must be at least 0 and finite; given -1.0",
-    "--warm-up -1": "warm_up must be at least 0 and finite; given -1",
+    "--warm-up -1": "warm_up must be a whole number of at least 0; given -1",
     "--max-norm 0": "max_norm must be positive and finite; given 0.0",
-    "--max-push 0": "max_push must be positive and finite; given 0.0",
     "--conditional": "conditional needs a mixture, whose parts are the classes; given Sphere",
     "--conditional --manifold 8-ring --batch 7": "a batch must have a row of each of the 8 classes; given 7 rows",
     "--conditional --manifold 8-ring --term matching": "conditional needs the score of each class; term matching",
     "--conditional --generator vae": "conditional is for generator gan; given generator vae",
     "--generator flow --weight-rule ratio": "ratio needs an adversarial gradient; given generator flow",
-    "--weight-rule budget --summed.weight 2": r"smart.weight is a total variation in \[0, 1\) under budget; given 2.0",
+    "--weight-rule budget --summed.weight 2": r"summed.weight is a total variation in \[0, 1\) under budget; given 2.0",
     "--weight-rule budget --term matching": "weight_rule budget needs term full; given matching",
     "--weight-rule budget --loss hinge": "weight_rule budget needs loss saturating or non-saturating; given hinge",
     "--weight-rule budget --generator vae": "weight_rule budget needs generator gan; given vae",
     "--generator vae --loss hinge": "loss has no effect: generator vae is trained without a discriminator; given hinge",
     "--generator flow --d-steps 1": "d_steps has no effect: generator flow is trained without a discriminator; given 1",
-    "--generator flow --latent 3": "latent has no effect: a flow's z has the dimension of the law; given 3",
-    "--preset healthy --generator vae --regulariser none": "control has no effect: generator vae",
-    "--regulariser spectral --gamma 2": "gamma has no effect: control spectral has no strength; given 2.0",
+    "--generator flow --latent 3": "latent has no effect: a flow's z has the dimension of its samples; given 3",
+    "--preset healthy --generator vae --regulariser none": "regulariser has no effect: generator vae",
+    "--regulariser spectral --gamma 2": "gamma has no effect: regulariser spectral has no strength; given 2.0",
     "--arms gan summed --momentum 0.5": "momentum has no effect: no arm is decoupled; given 0.5",
     "--optimizer sgd --clip 1": "clip has no effect: sgd has no second moment to divide by; given 1.0",
     "--no-scale-by-every": "scale_by_every has no effect: the score term acts at every step; given False",
@@ -79,7 +89,7 @@ OPTIONS = {
     "--score learned --score-error 0.1": "score_error has no effect: score learned is not perturbed; given 0.1",
     "--animate film.avi": "the film must be a .gif or .mp4; given film.avi",
     "--animate missing/film.gif": "the film's directory does not exist: missing",
-    "--animate film.gif --generator vae": "animate shows a discriminator's pull: generator must be gan; given vae",
+    "--animate film.gif --generator vae": "animate shows a discriminator's gradient: generator must be gan; given vae",
     "--animate film.gif --tune": "give --animate or --tune, not both",
 }
 
@@ -109,7 +119,7 @@ def test_where_only_ascii_can_be_printed() -> None:
 def test_more_memory_than_there_can_be(options: str, run: Command, tmp_path: Path) -> None:
     """More than a processor can address."""
     said = run.refuses(1, *TINY, *options.split(), "--out", tmp_path / "run")
-    assert said.startswith("error: there is not enough memory for that many ")
+    assert said.startswith("error: not enough memory: lower --width, ")
 
 
 # --out
@@ -271,10 +281,11 @@ def test_checkpoint_that_cannot_be_read(run: Command, finished: Path, tmp_path: 
 
 LIMITED = """
 import resource, sys
+from theory.common.commandline import run
 from toy.run import main
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-sys.exit(main())
+sys.exit(run(main))
 """
 
 

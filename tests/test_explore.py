@@ -11,6 +11,7 @@ import torch
 from bokeh.document import Document
 
 from tests.commands import python
+from theory.common.commandline import run
 from theory.manifolds import make
 from theory.regularity import pointwise_loss
 from toy.explore.__main__ import main
@@ -185,14 +186,14 @@ def test_it_listens_on_this_machine_only(address):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--manifold", "sphere"], "sphere lies in R^3, and the page shows the plane: choose from points, 8-ring"),
+        (["--manifold", "sphere"], "sphere lies in R^3, the page shows the plane: choose from points, 8-ring"),
         (["--manifold", "rings"], "unknown manifold 'rings'"),
-        (["--thickness", "-1"], "thickness must lie in [0, inf); given -1"),
+        (["--thickness", "-1"], "thickness must be at least 0 and finite; given -1"),
         (["--port", "70000"], "port must lie in 0 .. 65535; given 70000"),
     ],
 )
 def test_it_refuses_in_one_line(arguments, says, capsys):
-    assert main(arguments) == 2
+    assert run(main, arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert says in said

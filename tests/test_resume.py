@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.commands import TINY, contents, python, same_results
+from tests.commands import TINY, contents, python, same_results, without_progress
+from theory.common.commandline import run
 from toy.jobs.board import Board
 from toy.run import main
 
@@ -30,7 +31,7 @@ PATIENCE = 120.0  # seconds: a run that has not come that far is stuck
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("unbroken") / "run"
-    assert main([*LONG, "--out", str(directory), "--processes", "1"]) == 0
+    assert run(main, [*LONG, "--out", str(directory), "--processes", "1"]) == 0
     return directory
 
 
@@ -78,7 +79,7 @@ def progress(directory: Path) -> dict[str, int]:
 
 
 def assert_resumes(directory: Path, unbroken: Path) -> None:
-    assert main(["--out", str(directory), "--resume", "--processes", "1"]) == 0
+    assert run(main, ["--out", str(directory), "--resume", "--processes", "1"]) == 0
     assert same_results(directory, unbroken)
     assert (directory / "summary.json").read_bytes() == (unbroken / "summary.json").read_bytes()
     assert {path.name for path in directory.iterdir()} == {path.name for path in unbroken.iterdir()}
@@ -93,16 +94,16 @@ def test_interrupted(processes: int, send: Callable[[int, int], None], unbroken:
         send(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, "")
-    notice, last = err.strip().splitlines()
+    notice, last = without_progress(err).strip().splitlines()
     assert notice.startswith("stopping after the next evaluation")
-    assert last == (f"error: stopped; what was done is saved: python -m toy.run --out {directory} --resume continues")
+    assert last == f"error: stopped; python -m toy.run --out {directory} --resume continues from the last checkpoint"
     assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv", "checkpoint.pt"}
     assert 0 < min(progress(directory).values()) < STEPS
     assert_resumes(directory, unbroken)
 
 
 def test_killed_parent(unbroken: Path, tmp_path: Path) -> None:
-    """kill -9 of the process one sees: its workers save where they are, and end."""
+    """kill -9 of the parent: its workers save where they are, and end."""
     directory = tmp_path / "run"
     with begun(directory, 2) as process:
         os.kill(process.pid, signal.SIGKILL)
@@ -117,8 +118,10 @@ def test_killed_parent(unbroken: Path, tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from toy import checkpoint, worker
+from theory.common.commandline import run
+from toy.jobs import worker
 from toy.run import main
+from toy.training import checkpoint
 
 point, count = sys.argv.pop(1), int(sys.argv.pop(1))
 worker.SAVE_EVERY = 0.0
@@ -143,7 +146,7 @@ if point == "between":
     checkpoint.save = counted(checkpoint.save, kill)
 if point == "renaming":
     checkpoint.files.os.replace = counted(os.replace, kill)
-sys.exit(main())
+sys.exit(run(main))
 """
 
 
@@ -168,7 +171,7 @@ STATEFUL = {
     "conditional": "--conditional --manifold 8-ring --d-ahead 5",
     "own score": "--term matching --d-ahead 5",
     "spectral": "--regulariser spectral --d-ahead 5",
-    "noise of the control": "--regulariser instance-noise --gamma 0.2 --d-ahead 5",
+    "noise of the regulariser": "--regulariser instance-noise --gamma 0.2 --d-ahead 5",
     "every k-th step, SGD": "--every 3 --warm-up 30 --optimizer sgd --equal-length --d-ahead 5",
 }
 
@@ -179,7 +182,7 @@ def test_every_state_is_kept(options: str, tmp_path: Path, monkeypatch: pytest.M
     directory, whole = tmp_path / "run", tmp_path / "whole"
     small = "--arms decoupled --seeds 2 --width 8 --layers 1 --batch 16 --samples 32 --steps 40 --eval-every 10"
     arguments = ["--processes", "1", *small.split(), *options.split()]
-    assert main([*arguments, "--out", str(whole)]) == 0
+    assert run(main, [*arguments, "--out", str(whole)]) == 0
 
     tell = Board.tell
 
@@ -190,14 +193,14 @@ def test_every_state_is_kept(options: str, tmp_path: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(Board, "tell", stop_at_20)
-        assert main([*arguments, "--out", str(directory)]) == 1
+        assert run(main, [*arguments, "--out", str(directory)]) == 1
     assert progress(directory) == {"decoupled 0-1": 20}
     assert_resumes(directory, whole)
 
 
 def test_resuming_what_is_done_changes_nothing(finished: Path, tmp_path: Path) -> None:
     before = contents(finished)
-    assert main(["--out", str(finished), "--resume", "--processes", "1"]) == 0
+    assert run(main, ["--out", str(finished), "--resume", "--processes", "1"]) == 0
     after = contents(finished)
     assert after.keys() == before.keys()
     assert all(after[name] == before[name] for name in after if name != "checkpoint.pt")
@@ -205,5 +208,5 @@ def test_resuming_what_is_done_changes_nothing(finished: Path, tmp_path: Path) -
 
 def test_resuming_before_the_first_checkpoint(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
-    assert main(["--out", str(tmp_path), "--resume", "--processes", "1"]) == 0
+    assert run(main, ["--out", str(tmp_path), "--resume", "--processes", "1"]) == 0
     assert same_results(tmp_path, finished)

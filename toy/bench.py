@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from theory.common.checks import choose
+from theory.common.commandline import parse, run, usage
 from theory.common.statistics import ratio
 from toy.config import LOSSES, Arm, Config
 from toy.jobs.job import Job
@@ -33,8 +33,7 @@ from toy.training.gan import Trainer, Trains
 
 SEEDS, BATCH, ROUNDS = 16, 128, 9
 
-
-# What adds no second backward pass: its share of the processor is measured. Of the rest, what a step costs.
+# Of what adds no second backward pass the share of the processor is measured; of the rest, what a step costs.
 PLAIN: dict[str, dict[str, Any]] = {
     **{loss: {"loss": loss} for loss in LOSSES},
     "spectral": {"regulariser": "spectral"},
@@ -50,7 +49,7 @@ COSTLY: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def lean(width: int, **changes: Any) -> Config:
-    """The plainest run: two hidden layers, non-saturating, no control."""
+    """The plainest run: two hidden layers, non-saturating, no regulariser."""
     plain = Config(
         loss="non-saturating", layers=2, width=width, batch=BATCH, d_steps=1, d_ahead=0, seeds=SEEDS, steps=10**6
     )
@@ -122,7 +121,7 @@ def costs(width: int) -> dict[str, dict[str, float]]:
 
 
 def timed(function: Callable[[], Any], repeats: int) -> float:
-    """Seconds of processor time: there is one thread, and what else the machine does should not count."""
+    """Seconds of processor time: of this process alone, which has one thread."""
     began = time.process_time()
     for _ in range(repeats):
         function()
@@ -134,7 +133,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def count_steps(seconds: float, barrier: Barrier, out: Any) -> None:
-    """In a process of its own: how many steps of a stack of seeds per second, begun with the others."""
+    """In a process of its own: puts the steps per second of a stack of seeds into `out`; begins with the others."""
     prepare_process()
     config = lean(64)
     trainer = Trainer(config, "gan", config.seed_groups()[0])
@@ -190,7 +189,7 @@ def memory(root: int) -> int:
 
 
 def whole_process(*arguments: str) -> dict[str, float]:
-    """Runs python with these arguments; wall seconds and, where /proc tells, peak memory of all its processes."""
+    """Wall seconds of python with these arguments and, where there is /proc, peak memory of all its processes."""
     began, peak, done = time.perf_counter(), 0, threading.Event()
     process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
 
@@ -211,7 +210,7 @@ def whole_process(*arguments: str) -> dict[str, float]:
 
 
 def reached(preset: str) -> dict[str, Any]:
-    """Runs a preset; its cost, and each arm's metrics as ratios to and differences from the GAN's."""
+    """The cost of a run of a preset, and each arm's metrics as ratios to and differences from the GAN's."""
     with tempfile.TemporaryDirectory() as directory:
         cost = whole_process("-m", "toy.run", "--preset", preset, "--out", directory, "--overwrite")
         summary = json.loads((Path(directory) / "summary.json").read_text())
@@ -250,18 +249,14 @@ class Options:
     """Which parts."""
 
 
-def main() -> int:
-    try:
-        options = parse(Options, None, "python -m toy.bench")
-        unknown = set(options.only) - set(PARTS)
-        if unknown:
-            raise UsageError(f"unknown part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
-    except UsageError as error:
-        return complain(error, 2)
+def main(arguments: list[str]) -> int:
+    with usage():
+        options = parse(Options, arguments, "python -m toy.bench")
+        names = [choose(name, PARTS, "part") for name in options.only]
     prepare_process()
-    print(json.dumps({name: PARTS[name]() for name in options.only}, indent=2))
+    print(json.dumps({name: PARTS[name]() for name in names}, indent=2))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.common.checks import choose
-from theory.common.commandline import complain, new_directory, parse, reason, value_of
-from theory.common.errors import CheckpointError, Diverged, Stopped, UsageError, out_of_memory
-from toy.config import PRESETS, Config, as_dict, differences
+from theory.common.checks import choose, flag, whole
+from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
+from theory.common.errors import Diverged, OutOfMemory, Stopped, UsageError, out_of_memory
+from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences
 from toy.jobs.interrupts import held
 
 PROG = "python -m toy.run"
@@ -29,9 +29,9 @@ class Options(Config):
     __doc__ = Config.__doc__
 
     preset: str = "saturated"
-    """Where the other defaults come from: saturated (the paper's mechanism: ring in the plane, a strong
-    discriminator trained ahead, the generator started off the manifold), healthy (non-saturating, R1, ring in R^32)
-    or lazy (healthy, the score term every 8th step)."""
+    """Where the other defaults come from: saturated (the ring in the plane, a strong discriminator trained ahead, the
+    generator started off the manifold: the discriminator is certain of every sample), healthy (non-saturating, R1,
+    ring in R^32) or lazy (healthy, the score term every 8th step)."""
     out: Path | None = None
     """Directory for the results; a new one under runs/ if not given."""
     resume: bool = False
@@ -43,46 +43,46 @@ class Options(Config):
     tune: bool = False
     """Find each arm's best learning rate and lambda on seeds that no comparison uses, print them, and stop."""
     animate: Path | None = None
-    """Also film the first seed of each arm: a .gif or .mp4 of samples and fields. Each arm is trained once more."""
+    """Also film the first seed of each arm: a .gif or .mp4 of samples and gradients. Each arm is trained once more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose(self.preset, tuple(PRESETS), "preset")
-        if self.processes < 1:
-            raise ValueError(f"processes must be at least 1; given {self.processes}")
+        object.__setattr__(self, "preset", choose(self.preset, PRESETS, "preset"))
+        whole("processes", self.processes, 1)
+        for name in ("resume", "overwrite", "tune"):
+            flag(name, getattr(self, name))
         if self.resume and self.overwrite:
             raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
             raise ValueError("which run? --resume needs --out, its directory")
         if self.animate is not None and self.generator != "gan":
-            raise ValueError(f"animate shows a discriminator's pull: generator must be gan; given {self.generator}")
+            raise ValueError(f"animate shows a discriminator's gradient: generator must be gan; given {self.generator}")
         if self.animate is not None and self.tune:
             raise ValueError("give --animate or --tune, not both")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     try:
-        return command(sys.argv[1:] if arguments is None else list(arguments))
+        return command(arguments)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return complain("there is not enough memory for that many seeds, samples or parameters at once", 1)
+        raise OutOfMemory("not enough memory: lower --width, --dim, --batch, --samples or --seeds") from error
 
 
 def command(arguments: Sequence[str]) -> int:
-    try:
+    with usage():
         options = options_of(arguments)
         config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
         checkpoint = options.out / "checkpoint.pt" if options.resume and options.out else None
         in_worker(options.processes, check, config, checkpoint, options.animate, options.out)
-        directory = None if options.tune else prepare(options, config)
-    except (UsageError, CheckpointError, ValueError, TypeError) as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(reason(error), 1)
-    except KeyboardInterrupt:
-        return complain("interrupted", 1)
-    return search(options, config) if directory is None else execute(config, directory, options)
+    if options.tune:
+        from toy.sweep.tuning import tune
+
+        tune(options.preset, config, options.processes)
+    else:
+        execute(config, prepare(options, config), options)
+    return 0
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -92,11 +92,37 @@ def options_of(arguments: Sequence[str]) -> Options:
         UsageError, ValueError: they cannot be meant, or one would be ignored.
     """
     default = defaults(arguments)
-    options = parse(Options, arguments, PROG, default=default)
+    try:
+        options = parse(Options, arguments, PROG, default=default)
+    except UsageError as error:
+        raise UsageError(hint(arguments) or str(error)) from None
     for name, why in options.without_effect().items():
-        if getattr(options, name) != getattr(default, name):
-            raise UsageError(f"{name} has no effect: {why}; given {getattr(options, name)}")
+        for option, value in changed(name, getattr(options, name), getattr(default, name)):
+            raise UsageError(f"{option} has no effect: {why}; given {value}")
     return options
+
+
+def changed(name: str, value: Any, default: Any) -> list[tuple[str, Any]]:
+    """What of an option differs from its default: (name, value); of an arm, of each of its options."""
+    if isinstance(value, Arm):
+        options = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(Arm)]
+        return [(f"{name}.{key}", given) for key, given in options if given != getattr(default, key)]
+    return [(name, value)] if value != default else []
+
+
+def hint(arguments: Sequence[str]) -> str:
+    """What refused arguments may have meant: an option of an arm, or a name without its option; empty if neither."""
+    for argument in arguments:
+        name = argument.split("=")[0].removeprefix("--")
+        if argument.startswith("--") and name in {field.name for field in dataclasses.fields(Arm)}:
+            return f"{name} is an option of an arm: {', '.join(f'--{arm}.{name}' for arm in ARMS)}; given {argument}"
+    if arguments and not arguments[0].startswith("-"):
+        named = {"manifold": MANIFOLDS, **CHOICES, "arms": ARMS, "preset": PRESETS}
+        for option, choices in named.items():
+            if arguments[0].casefold() in (choice.casefold() for choice in choices):
+                meant = f"--{option.replace('_', '-')} {arguments[0]}"
+                return f"{arguments[0]} stands without its option; did you mean {meant}?"
+    return ""
 
 
 def in_worker(processes: int, function: Callable[..., None], *arguments: Any) -> None:
@@ -115,27 +141,18 @@ def defaults(arguments: Sequence[str]) -> Options:
     """The preset that is named; without one, with --resume, the options of the run in --out.
 
     Raises:
-        UsageError: an unknown preset; nothing to resume.
+        UsageError, ValueError: an unknown preset; nothing to resume.
     """
     name, out = value_of("--preset", arguments), value_of("--out", arguments)
     if name is None and out is not None and "--resume" in arguments:
         return from_dict(stored(Path(out)))
-    name = name or "saturated"
-    try:
-        choose(name, tuple(PRESETS), "preset")
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    name = choose(name or "saturated", PRESETS, "preset")
     return from_dict(dataclasses.asdict(PRESETS[name]), preset=name)
 
 
 def from_dict(values: dict[str, Any], **more: Any) -> Options:
     """Options from a configuration as config.json holds it."""
-    from toy.config import ARMS, Arm
-
-    values = dict(values, arms=tuple(values["arms"]))
-    for arm in ARMS:
-        values[arm] = Arm(**values[arm])
-    return Options(**values, **more)
+    return Options(**{**values, **{arm: Arm(**values[arm]) for arm in ARMS}, **more})
 
 
 def stored(directory: Path) -> dict[str, Any]:
@@ -184,7 +201,7 @@ def prepare(options: Options, config: Config) -> Path:
         UsageError: it is not empty, and neither --resume nor --overwrite was given; it is no directory; the run to
             be resumed has another configuration. OSError: it cannot be written.
     """
-    from toy.jobs.local import begin
+    from toy.jobs.run_directory import begin
 
     directory = new_directory(f"{options.manifold}-{options.preset}") if options.out is None else options.out
     if directory.exists() and not directory.is_dir():
@@ -200,19 +217,32 @@ def prepare(options: Options, config: Config) -> Path:
     return directory
 
 
-def search(options: Options, config: Config) -> int:
-    """Tries the grid of settings and prints what it found; the exit status."""
-    from toy.sweep.tuning import tune
+def execute(config: Config, directory: Path, options: Options) -> None:
+    """Trains, compares, draws, stores.
 
-    try:
-        tune(options.preset, config, options.processes)
-    except (Diverged, Stopped) as error:
-        return complain(error, 1)
-    except KeyboardInterrupt:
-        return complain("interrupted", 1)
-    except BrokenProcessPool:
-        return complain("a process was killed (out of memory?)", 1)
-    return 0
+    Raises:
+        Failure, OSError, KeyboardInterrupt, BrokenProcessPool: with a note of what was saved.
+    """
+    again = f"{PROG} --out {directory} --resume continues from the last checkpoint"
+    with (
+        noted(f"the metrics until then are in {directory}", Diverged),
+        noted(again, Stopped, KeyboardInterrupt, BrokenProcessPool, OSError),
+    ):
+        from theory.common.files import write, write_json
+        from theory.common.statistics import summary
+        from toy.jobs.local import train
+
+        table, arrays = train(config, directory, options.processes)
+        from toy.pictures.run_figure import draw, png
+        from toy.pictures.terminal import print_report
+
+        found = summary(table)
+        write_json(directory / "summary.json", found)
+        write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
+        print_report(config, found, directory)
+        if options.animate is not None:
+            in_worker(options.processes, shoot, config, options.animate)
+            print(f"filmed: {options.animate}")
 
 
 def shoot(config: Config, path: Path) -> None:
@@ -222,39 +252,5 @@ def shoot(config: Config, path: Path) -> None:
     film(config, path)
 
 
-def execute(config: Config, directory: Path, options: Options) -> int:
-    """Trains, compares, draws, stores; the exit status."""
-    from toy.jobs.local import train, write_json
-
-    again = f"{PROG} --out {directory} --resume"
-    try:
-        table, arrays = train(config, directory, options.processes)
-        from theory.common import files
-        from theory.common.statistics import summary
-        from toy.pictures.run_figure import draw, png
-        from toy.pictures.terminal import print_report
-
-        found = summary(table)
-        write_json(directory / "summary.json", found)
-        files.write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
-        print_report(config, found, directory)
-        if options.animate is not None:
-            in_worker(options.processes, shoot, config, options.animate)
-            print(f"filmed: {options.animate}")
-    except Diverged as error:
-        return complain(f"{error}; the metrics until then are in {directory}", 1)
-    except Stopped:
-        return complain(f"stopped; what was done is saved: {again} continues", 1)
-    except CheckpointError as error:
-        return complain(error, 2)
-    except KeyboardInterrupt:
-        return complain(f"interrupted; {again} continues from the last checkpoint", 1)
-    except BrokenProcessPool:
-        return complain(f"a process was killed (out of memory?); {again} continues from the last checkpoint", 1)
-    except OSError as error:
-        return complain(f"{reason(error)}; once that is mended, {again} continues from the last checkpoint", 1)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -122,11 +122,15 @@ def usage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def noted(text: str) -> Iterator[None]:
-    """What ends the block early is told with this text behind it: what was saved, and how to go on."""
+def noted(text: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """What ends the block early is told with this text behind it: what was saved, and how to go on.
+
+    Args:
+        kinds: of the exceptions that are meant; all if none are given.
+    """
     try:
         yield
-    except BaseException as error:
+    except kinds or BaseException as error:
         error.add_note(text)
         raise
 
@@ -184,6 +188,8 @@ def _in_one_line(box: str) -> str:
     title, *parts = re.split(r" *[─-]{9,} *", " ".join(lines))
     first = parts[0] if parts and "╭" not in text else title  # where only ASCII can be printed, the title is a part
     message = re.sub(r"^Error parsing \w+: (?!--)", "", first.strip().replace("Error parsing --", "--"))
+    if either := re.match(r"(--[\w.-]+): no type matching \{None\}\|(\w+) could be .*? from \['(.*?)'\]", message):
+        message = f"{either[1]}: expected None or {either[2]}, given '{either[3]}'"
     suggested = re.search(r"Perhaps you meant.*?(--[\w.-]+)", text, re.DOTALL)
     return message + (f"; did you mean {suggested.group(1)}?" if suggested else "")
 

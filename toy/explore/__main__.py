@@ -1,4 +1,4 @@
-"""python -m toy.explore: one page, on this machine only, where the pulls on a generated sample can be touched.
+"""python -m toy.explore: a page, on this machine only, with the gradients on a generated sample under sliders.
 
 Exit status: 0 ended by Ctrl-C, 2 bad usage, 1 anything else.
 """
@@ -7,56 +7,51 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from theory.common.checks import choose
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from theory.common.checks import at_least, choose, whole
+from theory.common.commandline import parse, run, usage
+from theory.common.errors import Failure
+from toy.config import MANIFOLDS
 
 PROG = "python -m toy.explore"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Serve a page on 127.0.0.1 with both gradient fields, ell, and where the game comes to rest, for a law in the
-    plane: drag the noise-to-signal ratio, lambda and a point."""
+    """Serve a page on 127.0.0.1 for a distribution in the plane: both gradient fields, the loss ell, and the
+    equilibrium of the game. Drag the noise-to-signal ratio, lambda and a point."""
 
     manifold: str = "ring"
-    """The real law: a name of the catalogue that lies in the plane."""
+    """The real distribution: a name of the catalogue that lies in the plane."""
     thickness: float = 0.0
-    """tau: the law is thickened by N(0, tau^2 I)."""
+    """tau: the distribution is thickened by N(0, tau^2 I)."""
     port: int = 5006
     """Where to serve; 0 is any free port."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
+        object.__setattr__(self, "manifold", choose(self.manifold, MANIFOLDS, "manifold"))
+        at_least("thickness", self.thickness, 0)
+        if whole("port", self.port) >= 2**16:
             raise ValueError(f"port must lie in 0 .. 65535; given {self.port}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        from theory.manifolds import make, names
+        from theory.manifolds import make
 
-        choose(options.manifold, names(), "manifold")
         law = make(options.manifold, thickness=options.thickness)
         if law.dim != 2:
-            flat = ", ".join(name for name in names() if make(name).dim == 2)
-            raise UsageError(
-                f"{options.manifold} lies in R^{law.dim}, and the page shows the plane: choose from {flat}"
-            )
-    except (UsageError, ValueError) as error:
-        return complain(error, 2)
-    try:
-        from toy.explore.page import serve
-    except ModuleNotFoundError as error:
-        return complain(f"{error.name} is not installed: pip install -e '.[explore]'", 1)
+            flat = ", ".join(name for name in MANIFOLDS if make(name).dim == 2)
+            raise ValueError(f"{options.manifold} lies in R^{law.dim}, the page shows the plane: choose from {flat}")
+    from toy.explore.page import serve
+
     name = options.manifold + (f", thickened by {options.thickness:g}" if options.thickness else "")
     try:
         server = serve(law, name, options.port)
     except OSError as error:
-        return complain(f"port {options.port}: {error.strerror or error}; --port 0 takes a free one", 1)
+        raise Failure(f"port {options.port}: {error.strerror or error}; --port 0 takes a free one") from error
     print(f"http://127.0.0.1:{server.port} (Ctrl-C ends it)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run_until_shutdown()
@@ -64,4 +59,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

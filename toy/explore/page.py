@@ -32,6 +32,7 @@ from bokeh.server.server import Server
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from torch import Tensor
 
+from theory.common.colours import ARM_COLOURS
 from theory.manifolds import Law
 from toy.explore.pulls import (
     Lattice,
@@ -45,7 +46,7 @@ from toy.explore.pulls import (
     rest_point,
     square_around,
 )
-from toy.pictures.run_figure import ARM_COLOURS, START_COLOUR, STRENGTHS
+from toy.pictures.colours import START_COLOUR, STRENGTHS
 
 LEVELS, LOWEST_NSR, HIGHEST_NSR = 27, 0.05, 1.0  # the positions of the slider, evenly in log nsr
 WEIGHTS, LOWEST_LAM, HIGHEST_LAM = 41, 1e-3, 10.0

@@ -1,4 +1,4 @@
-"""Trains one seed of each arm and films it."""
+"""The film of a run: trains one seed of each arm and draws it as it moves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from toy.config import Config
-from toy.jobs.worker import fields, prepare_process
+from toy.jobs.worker import prepare_process
 from toy.metrics import Reference, off_manifold
 from toy.pictures.animation import Film, animate, check_path
+from toy.pictures.fields import fields
 from toy.training.gan import Trainer
 
 SHOWN = 500  # samples in a frame
@@ -30,7 +31,7 @@ def film(config: Config, path: Path, frames: int = 40) -> None:
     """
     check_path(path)
     if config.generator != "gan":
-        raise ValueError(f"a film shows a discriminator's pull: generator must be gan; given {config.generator}")
+        raise ValueError(f"a film shows a discriminator's gradient: generator must be gan; given {config.generator}")
     animate(shoot(config, frames), path)
 
 
@@ -55,9 +56,9 @@ def shoot(config: Config, frames: int) -> Film:
 
 
 def _shot(trainer: Trainer, reference: Reference, found: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Samples in the plane, the share of all that is off the manifold, and the discriminator's pull over the grid."""
+    """Samples in the plane, the share of all that is off the manifold, minus the adversarial gradient over the grid."""
     samples, origin, plane = trainer.sample(), found["origin"], found["plane"]
     grid = torch.from_numpy(origin + found["field_points"] @ plane)[None]
-    pull = -trainer.adversarial_gradient(grid, None if trainer.classes is None else 0)[0].numpy()
+    field = -trainer.adversarial_gradient(grid, None if trainer.classes is None else 0)[0].numpy()
     share = off_manifold(trainer.law.distance(samples), reference.threshold).numpy()[0]
-    return (samples[0, :SHOWN].numpy() - origin) @ plane.T, share, pull @ plane.T
+    return (samples[0, :SHOWN].numpy() - origin) @ plane.T, share, field @ plane.T

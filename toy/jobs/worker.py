@@ -1,4 +1,4 @@
-"""What one process does: train one arm on one stack of seeds, saving as it goes."""
+"""The work of one process: trains one arm on one stack of seeds, saving its state on the way."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from theory.common.errors import Diverged, Stopped
-from theory.manifolds import Law
 from toy.jobs.board import Board
 from toy.jobs.job import Job, Result
 from toy.metrics import Reference
+from toy.pictures.fields import fields
 from toy.training import checkpoint
 from toy.training.gan import Trainer, Trains, training
 from toy.training.likelihood import LikelihoodTrainer
 
 SAVE_EVERY = 5.0  # seconds
-GRID, REACH = 21, 1.25  # points an axis of the gradient fields; their extent over that of the data and the start
 
 
 def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
@@ -63,7 +61,7 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
                 checkpoint.save(path, job.config, job.key, {**state, "trainer": trainer.state()})
                 last_save = time.monotonic()
             if orphaned:
-                os._exit(1)  # the parent was killed: nobody waits for the result
+                os._exit(1)  # the parent was killed: the result has no reader
             if stopped and not finished:
                 failure = Stopped("stopped")
                 break
@@ -94,42 +92,3 @@ def prepare_process() -> None:
 def in_worker() -> bool:
     """Whether this process was started by another one of this program."""
     return multiprocessing.current_process().name != "MainProcess"
-
-
-def plane_of(law: Law) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean [d] and the two directions [2, d] in which the law is widest: where the picture is drawn."""
-    points = law.sample(4096, torch.Generator().manual_seed(0), dtype=torch.float64)
-    if law.dim == 2:
-        return torch.zeros(2), torch.eye(2)
-    origin = points.mean(0)
-    return origin.float(), torch.linalg.svd(points - origin, full_matrices=False)[2][:2].float()
-
-
-def fields(trainer: Trains) -> dict[str, np.ndarray]:
-    """The gradients at a sample, as the direction in which it moves, over a grid in the plane of the law (first seed,
-    and first class where there are classes): that of the score term and, where there is one, the adversarial one."""
-    origin, plane = plane_of(trainer.law)
-    draws = trainer.noise(0)
-    start = trainer.generate(draws.latent[-1])[0]
-    real = trainer.law.sample(2048, torch.Generator().manual_seed(0))
-    extent = REACH * max(((points - origin) @ plane.T).abs().max().item() for points in (start, real))
-    axis = torch.linspace(-extent, extent, GRID)
-    grid = torch.cartesian_prod(axis, axis)
-    x = (origin + grid @ plane).expand(len(trainer.seeds), -1, -1).contiguous()
-    repeats = 64  # draws of eps a point
-    u = torch.linspace(0, 1, repeats).repeat(GRID**2).expand(len(trainer.seeds), -1)
-    eps = torch.randn((*u.shape, trainer.law.dim), generator=torch.Generator().manual_seed(1))
-    label = None if trainer.term.classes is None else 0
-    score = trainer.term.gradient(x.repeat_interleave(repeats, 1), u, eps, label)
-    score = score.view(len(trainer.seeds), GRID**2, repeats, -1).mean(2)
-    arrays = {
-        "real": real,
-        "start": start,
-        "origin": origin,
-        "plane": plane,
-        "field_points": grid,
-        "field_score": -score[0] @ plane.T,
-    }
-    if isinstance(trainer, Trainer):
-        arrays["field_adversarial"] = -trainer.adversarial_gradient(x, label)[0] @ plane.T
-    return {name: value.numpy() for name, value in arrays.items()}

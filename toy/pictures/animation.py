@@ -24,17 +24,9 @@ from matplotlib.ticker import LogLocator
 from PIL import Image
 
 from theory.common import files
-from toy.pictures.run_figure import (
-    ARM_COLOURS,
-    ARM_LABELS,
-    NOTE_COLOUR,
-    OFF_COLOUR,
-    REAL_COLOUR,
-    STRENGTHS,
-    VISIBLE,
-    off_manifold,
-    strengths,
-)
+from theory.common.colours import ARM_COLOURS, ARM_LABELS
+from toy.pictures.colours import NOTE_COLOUR, OFF_COLOUR, REAL_COLOUR, STRENGTHS, VISIBLE, strengths
+from toy.pictures.run_figure import off_manifold
 
 RATE, HOLD = 8, 16  # frames a second; frames that the last one stays
 SIDE, GAP, TOP, DPI = 2.6, 0.12, 0.75, 80  # inches: of a picture, between them, above them

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -28,17 +28,18 @@ from scipy.spatial import cKDTree
 
 from theory.common.colours import ARM_COLOURS, ARM_LABELS
 from theory.common.statistics import interval
-
-START_COLOUR = "#5D3A9B"
-REAL_COLOUR = "#B5B5B5"
-OFF_COLOUR = "#000000"
-NOTE_COLOUR = "#444444"
-STRENGTHS = LinearSegmentedColormap.from_list("strengths", ["#FFFFFF", "#FFF3C4", "#FBD55F", "#E0A526"])
+from toy.pictures.colours import (
+    NOTE_COLOUR,
+    OFF_COLOUR,
+    REAL_COLOUR,
+    START_COLOUR,
+    STRENGTHS,
+    VISIBLE,
+    strengths,
+)
 
 WIDTH, HEIGHT, DPI = 10.0, 12.05, 160  # inches; shown 1000 pixels wide, 9 points are 12 pixels
 NOTE, TEXT, HEAD = 8.8, 9.8, 12.5  # points
-DECADES = 10  # of norms that the colours tell apart, below the largest
-VISIBLE = 1e-6  # of the largest norm; below it a dot, because an arrow would say that something pulls there
 LOWEST = 1e-12  # a smaller norm counts as this in the curves: 0 has no logarithm
 KINDS = {"gan": "GAN", "vae": "VAE", "flow": "flow"}
 LOSSES = {  # minus the gradient of the generator's loss at a sample
@@ -274,13 +275,6 @@ def _field(panel: Axes, field: Float[np.ndarray, "m 2"], arrays: Mapping[str, np
         width=0.005,
     )
     panel.plot(*points[~pulls].T, ".", color=OFF_COLOUR, ms=2.5, mew=0)
-
-
-def strengths(field: Float[np.ndarray, "m 2"]) -> LogNorm:
-    """The colours' scale: up to the largest norm, rounded up to a power of 10, and DECADES down from there."""
-    largest = np.linalg.norm(field, axis=1).max()
-    top = 10 ** np.ceil(np.log10(largest)) if largest > 0 else 1.0
-    return LogNorm(top * 10.0**-DECADES, top)
 
 
 def _norms(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:

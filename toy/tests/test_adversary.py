@@ -1,4 +1,4 @@
-"""A discriminator's step against autograd: every game with every control, with and without labels."""
+"""A discriminator's step against autograd: every game with every regulariser, with and without labels."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def penalties(theta: Tensor, found: Adversary, real: Tensor, fake: Tensor, extra
         x = x.clone().requires_grad_()
         return torch.autograd.grad(logit(theta, found, x).sum(), x, create_graph=True)[0][..., :DIM].norm(dim=-1)
 
-    control, gamma = found.config.regulariser, found.config.gamma
-    if control == "gradient-penalty":
+    regulariser, gamma = found.config.regulariser, found.config.gamma
+    if regulariser == "gradient-penalty":
         assert extra.u is not None
         return gamma * (slopes(extra.u * real + (1 - extra.u) * fake) - 1).square().mean(1).sum()
-    on_real = gamma / 2 * slopes(real).square().mean(1).sum() if control in ("r1", "r1-r2") else 0
-    on_fake = gamma / 2 * slopes(fake).square().mean(1).sum() if control in ("r2", "r1-r2") else 0
+    on_real = gamma / 2 * slopes(real).square().mean(1).sum() if regulariser in ("r1", "r1-r2") else 0
+    on_fake = gamma / 2 * slopes(fake).square().mean(1).sum() if regulariser in ("r2", "r1-r2") else 0
     return torch.as_tensor(on_real + on_fake)
 
 
@@ -90,10 +90,10 @@ def test_names() -> None:
 @pytest.mark.parametrize("labels", [0, 2])
 @pytest.mark.parametrize("regulariser", [name for name in REGULARISERS if name not in ("spectral", "instance-noise")])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_gradient(loss: str, control: str, labels: int) -> None:
-    found, (real, fake) = adversary(labels, loss=loss, regulariser=control), data(labels)
+def test_gradient(loss: str, regulariser: str, labels: int) -> None:
+    found, (real, fake) = adversary(labels, loss=loss, regulariser=regulariser), data(labels)
     theta = found.network.theta.clone().requires_grad_()
-    extra = Extras(control, SEEDS, TRAIN_EXTRA, BATCH, DIM, 1)(3)[0]
+    extra = Extras(regulariser, SEEDS, TRAIN_EXTRA, BATCH, DIM, 1)(3)[0]
     if extra.u is not None:
         extra = Extra(u=extra.u.double())
     found.step(real, fake, extra, 1.0)

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL.GifImagePlugin import GifImageFile
 
+from theory.common.colours import ARM_COLOURS
 from toy.config import Config
 from toy.jobs.film import SHOWN, film, shoot
 from toy.pictures.animation import SIDE, animate, check_path
-from toy.pictures.run_figure import ARM_COLOURS
 from toy.training.gan import Trainer
 
 TINY = Config(width=16, layers=1, steps=20, d_ahead=5, batch=16, samples=64, seeds=1, start=0.0)

@@ -18,27 +18,12 @@ from matplotlib.quiver import Quiver
 from matplotlib.text import Text
 from PIL import Image
 
+from theory.common.colours import ARM_COLOURS, ARM_LABELS
 from theory.common.statistics import summary
 from toy.config import ARMS, LOSSES, TERMS, WEIGHT_RULES, Config
 from toy.pictures import run_figure as picture
-from toy.pictures.run_figure import (
-    ARM_COLOURS,
-    ARM_LABELS,
-    CURVES,
-    DECADES,
-    DPI,
-    LIKELIHOOD,
-    NORMS,
-    REAL_COLOUR,
-    START_COLOUR,
-    VISIBLE,
-    WIDTH,
-    draw,
-    off_manifold,
-    percent,
-    png,
-    strengths,
-)
+from toy.pictures.colours import DECADES, REAL_COLOUR, START_COLOUR, VISIBLE, strengths
+from toy.pictures.run_figure import CURVES, DPI, LIKELIHOOD, NORMS, WIDTH, draw, off_manifold, percent, png
 
 Run = tuple[dict, pd.DataFrame, dict, dict[str, np.ndarray]]
 STEPS = (0, 50, 100)

@@ -57,9 +57,13 @@ def test_gradient(weighting: str, conditional: bool) -> None:
 def test_the_bound_is_in_medians_of_the_batch() -> None:
     """No gradient is longer than twice the median one; directions and all shorter gradients are as before, and a batch
     that is far off as a whole loses nothing."""
+
+    def gradient(found: ScoreTerm, x: Tensor, u: Tensor, eps: Tensor) -> Tensor:
+        return found.bounded(found.gradient(x, u, eps))
+
     x, u, eps = draws()
     x[:, 0] = 40.0
-    free, bound = (term(bound=m).gradient(x, u, eps) for m in (None, 2.0))
+    free, bound = (gradient(term(bound=m), x, u, eps) for m in (None, 2.0))
     lengths = free.norm(dim=-1)
     longest = 2 * lengths.median(1, keepdim=True).values
     torch.testing.assert_close(bound.norm(dim=-1), lengths.minimum(longest))
@@ -67,7 +71,7 @@ def test_the_bound_is_in_medians_of_the_batch() -> None:
     assert (lengths[:, 0] > 5 * longest[:, 0]).all()
     far = x.clone()
     far[:] = 40.0
-    free, bound = (term(bound=m, low=0.1, high=0.1).gradient(far, u, eps) for m in (None, 2.0))
+    free, bound = (gradient(term(bound=m, low=0.1, high=0.1), far, u, eps) for m in (None, 2.0))
     torch.testing.assert_close(bound, free)
 
 
@@ -123,8 +127,8 @@ def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """lambda_for_bias of the law, the interval and the budget; LARGEST where no lambda has so much bias."""
     asked = []
 
-    def answer(law: Law, interval: Interval, tv: float) -> float:
-        asked.append((repr(law), interval, tv))
+    def answer(law: Law, interval: Interval, tv: float, loss: str) -> float:
+        asked.append((repr(law), interval, tv, loss))
         return 0.3 if tv < 0.2 else math.inf
 
     monkeypatch.setattr("toy.training.score_term.lambda_for_bias", answer)
@@ -133,5 +137,5 @@ def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # what was found before is not asked again
     budgeted = {"weight_rule": "budget", "manifold": "weighted", "summed": Arm(1e-3, 0.1)}
     assert term(weight=0.1, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == 0.3
-    assert asked == [(repr(make("weighted")), Interval(CONFIG.low, CONFIG.high), 0.1)]
+    assert asked == [(repr(make("weighted")), Interval(CONFIG.low, CONFIG.high), 0.1, CONFIG.loss)]
     assert term(weight=0.2, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == LARGEST

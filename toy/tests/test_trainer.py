@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 from theory.common.errors import Diverged
 from theory.common.seeds import generator
 from theory.manifolds import make
-from toy.config import ARMS, PRESETS, Arm, Config
+from toy.config import ARMS, DECOUPLED, PRESETS, Arm, Config
 from toy.metrics import Reference
 from toy.training.draws import CHUNK
 from toy.training.games import GAMES
@@ -38,7 +38,8 @@ def small(**changes) -> Config:
     """All arms with one learning rate."""
     config = dataclasses.replace(SMALL, **changes)
     for arm in ARMS:
-        config = config.with_arm(arm, Arm(2e-3, 0.0 if arm == "gan" else 1e-4))
+        bound = 1.2 if arm == "bounded" else None
+        config = config.with_arm(arm, Arm(2e-3, 0.0 if arm == "gan" else 1e-4, bound))
     return config
 
 
@@ -79,6 +80,13 @@ def reference_score_loss(config: Config, x: Tensor, u: Tensor, eps: Tensor) -> T
     return residual.square().sum(-1).mean()
 
 
+def shortened(gradient: Tensor, bound: float) -> Tensor:
+    """The rows, each at most `bound` times as long as the lower median one."""
+    lengths = gradient.square().sum(1).sqrt()
+    longest = bound * lengths.sort().values[(len(lengths) - 1) // 2]
+    return torch.stack([row * min(1.0, float(longest / length)) for row, length in zip(gradient, lengths, strict=True)])
+
+
 def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """Parameters of G, D and the averaged G after some steps on the very draws of the trainer."""
     trainer = Trainer(config, arm, (0, 1))
@@ -88,7 +96,7 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
     g_adam = torch.optim.Adam(g.parameters(), options.lr, betas)
     d_adam = torch.optim.Adam(d.parameters(), trainer.adversary.lr, betas)
     second = [torch.zeros_like(p) for p in g.parameters()]
-    pushes: list[tuple[Tensor, ...]] = []
+    scores: list[tuple[Tensor, ...]] = []
     for step in range(steps):
         decay = (1 + math.cos(math.pi * step / config.steps)) / 2
         g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = options.lr * decay, trainer.adversary.lr * decay
@@ -109,21 +117,23 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
         acts = arm != "gan" and step % config.every == 0
         strength = options.weight * config.every if acts else 0.0
         score = strength * reference_score_loss(config, x, draws.u[seed], draws.eps[seed])
+        if options.bound is not None and acts:
+            score = shortened(torch.autograd.grad(score, x, retain_graph=True)[0], options.bound).mul(x).sum()
         if arm == "summed":
             adversarial = adversarial + score
         g_adam.zero_grad()
         adversarial.backward(retain_graph=True, inputs=list(g.parameters()))
-        if acts and arm == "decoupled":
-            pushes.append(torch.autograd.grad(score, list(g.parameters())))
+        if acts and arm in DECOUPLED:
+            scores.append(torch.autograd.grad(score, list(g.parameters())))
         g_adam.step()
         with torch.no_grad():
             for v, p in zip(second, g.parameters(), strict=True):
                 v.mul_(config.beta2).add_((1 - config.beta2) * p.grad.square())  # type: ignore[union-attr]
-            if acts and arm == "decoupled":
-                ages = torch.arange(len(pushes) - 1, -1, -1) * config.every
+            if acts and arm in DECOUPLED:
+                ages = torch.arange(len(scores) - 1, -1, -1) * config.every
                 kept = config.momentum**ages / (config.momentum**ages).sum()
-                for push, v, p in zip(zip(*pushes, strict=True), second, g.parameters(), strict=True):
-                    mean = torch.stack(push, -1) @ kept
+                for parts, v, p in zip(zip(*scores, strict=True), second, g.parameters(), strict=True):
+                    mean = torch.stack(parts, -1) @ kept
                     units = mean / ((v / (1 - config.beta2 ** (step + 1))).sqrt() + 1e-8)
                     p.sub_(options.lr * decay * units.clamp(-config.clip, config.clip))
             for a, p in zip(average.parameters(), g.parameters(), strict=True):
@@ -157,13 +167,25 @@ def test_as_by_autograd(config: Config, arm: str) -> None:
 # What the arms are.
 
 
-@pytest.mark.parametrize("arm", ["summed", "decoupled"])
+@pytest.mark.parametrize("arm", ["summed", "decoupled", "bounded"])
 def test_without_weight_an_arm_is_the_gan(arm: str) -> None:
     config = small()
-    gan, other = trained(config, "gan", 10), trained(config.with_arm(arm, Arm(2e-3, 0.0)), arm, 10)
+    free = dataclasses.replace(config.arm(arm), weight=0.0)
+    gan, other = trained(config, "gan", 10), trained(config.with_arm(arm, free), arm, 10)
     assert torch.equal(other.g.theta, gan.g.theta)
     assert torch.equal(other.adversary.network.theta, gan.adversary.network.theta)
     assert not torch.equal(trained(config, arm, 10).g.theta, gan.g.theta)
+
+
+def test_a_bound_is_of_its_arm() -> None:
+    """bounded is decoupled with a bound; the bound of one arm leaves the others as they are."""
+    config = small()
+    changed = config.with_arm("bounded", Arm(2e-3, 1e-4, 1e-3)).with_arm("decoupled", config.bounded)
+    as_before, other = trained(changed, "summed", 5), trained(changed, "bounded", 5)
+    assert torch.equal(as_before.g.theta, trained(config, "summed", 5).g.theta)
+    assert torch.equal(trained(changed, "decoupled", 5).g.theta, trained(config, "bounded", 5).g.theta)
+    assert not torch.equal(other.g.theta, trained(config, "bounded", 5).g.theta)
+    assert not torch.equal(trained(config, "decoupled", 5).g.theta, trained(config, "bounded", 5).g.theta)
 
 
 def displacement(arm: str, weight: float, clip: float = 10.0) -> tuple[Tensor, Trainer]:

@@ -1,9 +1,8 @@
-"""One file with the configuration and the states of all jobs of a run, which processes update one at a time."""
+"""The checkpoint of a run: one file, its configuration and the states of all jobs, written by a process at a time."""
 
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,7 @@ def load(path: Path, config: Config) -> dict[str, State]:
         CheckpointError: the file is truncated, damaged, no checkpoint, or that of another configuration.
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
-            if damaged := archive.testzip():
-                raise ValueError(f"check sum of {damaged}")
-        content = torch.load(io.BytesIO(data), weights_only=True)
-    except Exception as error:  # whatever damage makes torch raise
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {why[:120]}") from None
+    content = files.read_tensors(path, "checkpoint", CheckpointError)
     parts = content if isinstance(content, dict) else {}
     if set(parts) != {"config", "jobs"} or not all(isinstance(part, dict) for part in parts.values()):
         raise CheckpointError(f"{path} is no checkpoint of a run of toy.run")

@@ -16,7 +16,6 @@ import io
 import json
 import math
 import warnings
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from theory.common import files
+from theory.common.errors import FileError
 from theory.common.seeds import one_thread
 from theory.levels import Interval, Level
 from theory.manifolds import Law
@@ -159,7 +159,7 @@ def recipe(law: Law, steps: int, interval: Interval, seed: int) -> dict[str, Any
     }
 
 
-class DamagedError(Exception):
+class DamagedError(FileError):
     """A file that holds no denoiser; the message names it and says why."""
 
 
@@ -176,15 +176,10 @@ def load(path: Path, dim: int) -> Denoiser:
     Raises:
         DamagedError: the file is truncated, damaged or no denoiser of that dimension. OSError: it cannot be read.
     """
-    data = path.read_bytes()
+    content = files.read_tensors(path, "denoiser", DamagedError)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
-            if damaged := archive.testzip():
-                raise ValueError(f"check sum of {damaged}")
-        content = torch.load(io.BytesIO(data), weights_only=True)
         denoiser = Denoiser(dim, content["sigma_data"])
         denoiser.load_state_dict(content["parameters"])
-    except Exception as error:  # whatever damage makes torch raise
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedError(f"{path} is truncated, damaged or no denoiser: {why[:120]}") from None
+    except (KeyError, TypeError, IndexError, AttributeError, RuntimeError):
+        raise DamagedError(f"{path} is no denoiser of dimension {dim}") from None
     return denoiser

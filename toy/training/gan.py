@@ -140,7 +140,7 @@ class Trainer:
         self.term.train_along(x, draws.u, draws.eps)
         score: Tensor | None = None
         if self.term.acts(self.at):
-            score = self.score_term_gradient(x, draws.u, draws.eps) / self.config.batch
+            score = self.term.bounded(self.score_term_gradient(x, draws.u, draws.eps)) / self.config.batch
             score = self.term.strength(self.at, gradient, score) * score
             if self.arm == "summed":
                 gradient, score = gradient + score, None

@@ -83,14 +83,14 @@ class LikelihoodTrainer:
         if scored:
             x = self.model.sample(draws.latent[1])
             self.term.train_along(x.detach(), draws.u, draws.eps)
-            score = self.score_term_gradient(x.detach(), draws.u, draws.eps) / self.config.batch
+            score = self.term.bounded(self.score_term_gradient(x.detach(), draws.u, draws.eps)) / self.config.batch
             score = self.term.strength(self.at, None, score) * score
-            (pulled,) = torch.autograd.grad(x, theta, score)
+            (in_theta,) = torch.autograd.grad(x, theta, score)
             if self.arm == "summed":
-                self.update.main.add_(pulled)
+                self.update.main.add_(in_theta)
                 scored = False
             else:
-                self.update.score.copy_(pulled)
+                self.update.score.copy_(in_theta)
         with torch.no_grad():
             self.update.step(self.at, self.decay, scored)
             self.average.theta.lerp_(theta, 1 - self.config.ema)

@@ -2,12 +2,17 @@
 
     L_score = lambda_t k mean_b w_b ||eps_theta(x_t) - eps||^2,   x_t = x + nsr eps,  x = g(z),
 
-with nsr uniform on an interval; the weighting w is 1 (eps) or nsr^2 (x0: the squared distance to the refinement). What
-runs through the score model is `term`: full, the paper's; detached, score distillation (claim P5); matching, that with
-the generator's own score in the place of eps, which takes the mutual information of claim P4 away (distribution
-matching distillation). lambda is fixed, annealed to 0 along a cosine, or found: `ratio`, such that the mean score
-gradient is `weight` times as long as the mean adversarial one; `budget`, the largest lambda whose predicted bias is
-a total variation of `weight` (claim E3).
+with nsr, the noise-to-signal ratio, uniform on an interval. The weighting w is 1 (eps) or nsr^2 (x0: the squared
+distance of a sample to its denoised form). `term` says what the gradient runs through:
+
+    full      the score model, as in the paper
+    detached  the samples only: score distillation (claim P5)
+    matching  as detached, with the generator's own score in the place of eps: distribution matching distillation,
+              without the mutual information of claim P4
+
+lambda is fixed, annealed to 0 along a cosine, or found: `ratio`, such that the mean score gradient is `weight` times
+as long as the mean adversarial one; `budget`, the largest lambda whose predicted bias is a total variation of `weight`
+(claim E3).
 
 An arm's `bound` limits the norm of the gradient at a sample to that many times the median of its batch. The gradient
 of claim P2 grows like the distance: between modes, where a continuous generator must have some samples, it is so large
@@ -34,11 +39,11 @@ from toy.training.classes import Classes
 from toy.training.own_score import OwnScore
 from toy.training.score_models import eps_model
 
-LARGEST = 10.0  # of a budget's lambda: where the bias is 0 at every lambda, or small at all that are of use
+LARGEST = 10.0  # of a budget's lambda, for distributions whose bias stays below the budget at every lambda
 
 
 class ScoreTerm:
-    """The term of one stack of seeds. Its gradient is unweighted, so that arms can be compared."""
+    """The term of one stack of seeds. `gradient` has no lambda and no bound in it, so that arms can be compared."""
 
     def __init__(self, config: Config, law: Law, seeds: Sequence[int], options: Arm, classes: Classes | None = None):
         self.config, self.classes = config, classes
@@ -48,7 +53,8 @@ class ScoreTerm:
         self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
         self.weight, self.bound = options.weight, options.bound
         if self.weight and config.weight_rule == "budget":
-            self.weight = budget(config.manifold, config.dim, config.thickness, config.low, config.high, self.weight)
+            law_of, interval = (config.manifold, config.dim, config.thickness), (config.low, config.high)
+            self.weight = budget(*law_of, *interval, self.weight, config.loss)
 
     def acts(self, at: int) -> bool:
         """Whether the term acts at a generator step: every k-th."""
@@ -72,7 +78,7 @@ class ScoreTerm:
     def gradient(
         self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"], label: int | None = None
     ) -> Float[Tensor, "s b d"]:
-        """d/dx of each sample's w ||eps_theta(x_t) - eps||^2, unweighted by lambda.
+        """d/dx of each sample's w ||eps_theta(x_t) - eps||^2, without lambda.
 
         Args:
             u: uniform numbers that choose the noise levels.
@@ -97,11 +103,15 @@ class ScoreTerm:
                 1,
             )
             gradient = torch.autograd.grad(losses.sum(), x)[0]
-        if self.bound is not None:
-            lengths = gradient.norm(dim=-1, keepdim=True)
-            longest = self.bound * lengths.median(1, keepdim=True).values
-            gradient = gradient * (longest / lengths.clamp(min=1e-30)).clamp(max=1)
         return gradient * nsr.square()[..., None] if self.config.weighting == "x0" else gradient
+
+    def bounded(self, gradient: Float[Tensor, "s b d"]) -> Float[Tensor, "s b d"]:
+        """The gradient, each sample's shortened to at most `bound` times the median length of its batch."""
+        if self.bound is None:
+            return gradient
+        lengths = gradient.norm(dim=-1, keepdim=True)
+        longest = self.bound * lengths.median(1, keepdim=True).values
+        return gradient * (longest / lengths.clamp(min=1e-30)).clamp(max=1)
 
     def _matching(self, x: Tensor, nsr: Tensor, eps: Tensor, label: int | None) -> Tensor:
         """2 (eps_theta(x_t) - eps_own(x_t)) / nsr: detached, with the generator's own score in the place of eps."""
@@ -119,21 +129,25 @@ class ScoreTerm:
         return list(zip(self.models, self.classes.parts(count), strict=True))
 
     def train_along(self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]) -> None:
-        """One step of the generator's own score, where there is one; with the noise of other samples of the batch, so
-        that it is not fitted to the very noise that it is asked for."""
+        """One step of the generator's own score, where there is one.
+
+        It uses the noise of other samples of the batch, so that training and evaluation noise are independent.
+        """
         if self.own is not None and self.weight:
             self.own.train_step(x, self.interval.nsr(u.roll(1, 1)), eps.roll(1, 1))
 
     def state(self) -> dict[str, Any]:
+        """Everything that decides the steps to come."""
         return {} if self.own is None else self.own.state()
 
     def load(self, state: dict[str, Any]) -> None:
+        """Continues from `state()` bit for bit."""
         if self.own is not None:
             self.own.load(state)
 
 
 @lru_cache
-def budget(manifold: str, dim: int | None, thickness: float, low: float, high: float, tv: float) -> float:
-    """The largest lambda, up to LARGEST, at which the predicted rest point is within a total variation of tv."""
+def budget(manifold: str, dim: int | None, thickness: float, low: float, high: float, tv: float, loss: Any) -> float:
+    """The largest lambda, up to LARGEST, at which the predicted equilibrium is within a total variation of tv."""
     law = make(manifold, dim=dim, thickness=thickness)
-    return min(LARGEST, lambda_for_bias(law, Interval(low, high), tv))
+    return min(LARGEST, lambda_for_bias(law, Interval(low, high), tv, loss))

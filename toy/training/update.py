@@ -1,18 +1,14 @@
-"""How a generator's parameters move: one adversarial (or likelihood) gradient, one score gradient, one optimiser.
+"""The update of a generator's parameters from its main (adversarial or likelihood) gradient and its score gradient.
 
 With g the main gradient and A the score gradient (lambda k included), both in theta:
 
-    coupled (the paper)        theta <- Adam(g + A)
-    decoupled (law L3, ours)   theta <- Adam(g);  m <- average of A;  theta <- theta - lr clip(m / (sqrt(v_g) + 1e-8))
-    SGD                        theta <- theta - lr (g + A), or theta - lr (g + m): no moments, nothing to keep apart
+    summed               theta <- Adam(g + A)
+    decoupled, bounded   theta <- Adam(g), then the score step of `theory.decoupling` (claim L3)
+    SGD                  theta <- theta - lr (g + A), or theta - lr (g + average of A): there are no moments
 
-v_g is Adam's bias-corrected second moment of g alone, so that the score step is linear in lambda and the step of g is
-what it would be without it. The average is exponential and bias-corrected, and forgets by `momentum` a generator step
-whatever k is: the noise of eps is gone before the step and not after it.
-
-Two controls tell decoupling from what it might merely resemble: `max_norm` clips the whole gradient of each seed, as a
-stabiliser would; `equal_length` gives the decoupled update the length of the step of g alone, so that nothing is won
-by longer steps.
+Two options separate decoupling from what has similar effects: `max_norm` clips the norm of the main gradient of each
+seed, as a stabiliser does; `equal_length` gives the decoupled update the length of the step of g alone, so that longer
+steps cannot be the reason.
 """
 
 from __future__ import annotations
@@ -24,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.decoupling import average_, score_step_
 from toy.config import Config
 
 Views = Callable[[Tensor], Sequence[Tensor]]  # a flat tensor as views [seed, ...], which together are all of it
@@ -33,7 +30,7 @@ class Update:
     """The optimiser of a stack of generators whose parameters are one flat tensor.
 
     Attributes:
-        main: the main gradient, to be filled before `step`; what is coupled is added to it.
+        main: the main gradient, to be filled before `step`; of the arm summed with the score gradient in it.
         score: the score gradient of a decoupled arm, to be filled before a step that is `scored`.
     """
 
@@ -66,14 +63,13 @@ class Update:
 
     def _score_step(self, at: int, lr: float) -> None:
         config = self.config
-        forget = config.momentum**config.every
-        self.moment.lerp_(self.score, 1 - forget)
-        average = self.moment / (1 - forget ** (at // config.every + 1))
+        average = average_(self.moment, self.score, config.momentum, config.every, at // config.every + 1)
         if config.optimizer == "adam":
             state = self.optimizer.state[self.theta]
-            scale = (state["exp_avg_sq"] / (1 - config.beta2 ** state["step"].item())).sqrt_().add_(1e-8)
-            average = average.div_(scale).clamp_(-config.clip, config.clip)
-        self.theta.sub_(average, alpha=lr)
+            v = state["exp_avg_sq"] / (1 - config.beta2 ** state["step"].item())
+            score_step_(self.theta, average, v, lr, config.clip)
+        else:
+            self.theta.sub_(average, alpha=lr)
 
     def _norm(self, flat: Float[Tensor, " p"]) -> Float[Tensor, " seed"]:
         squares = [part.flatten(1).square().sum(1) for part in self.views(flat)]
@@ -84,15 +80,17 @@ class Update:
             part.mul_(factor.view(-1, *[1] * (part.ndim - 1)))
 
     def state(self) -> dict[str, Any]:
+        """Copies of everything that the next step depends on."""
         return {"moment": self.moment.clone(), "optimizer": moments(self.optimizer)}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Continues from `state()` bit for bit."""
         self.moment.copy_(state["moment"])
         set_moments(self.optimizer, state["optimizer"])
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Copies of what an optimiser of one tensor remembers: Adam's step count and moments, of SGD nothing."""
+    """Copies of the state of an optimiser of one tensor: Adam's step count and moments; of SGD nothing."""
     state = optimizer.state[optimizer.param_groups[0]["params"][0]]
     return {name: value.clone() for name, value in state.items() if value is not None}
 

@@ -1,0 +1,82 @@
+"""Configurations: wrong types and values are refused by name, whatever the caller; names ignore case."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from theory.common.colours import ARM_COLOURS, ARM_LABELS, COUPLINGS
+from toy.config import ARMS, CHOICES, DECOUPLED, MANIFOLDS, PRESETS, Arm, Config, as_dict
+
+NAN = float("nan")
+WRONG = [
+    ({"steps": "3"}, "steps must be a whole number of at least 1; given '3'"),
+    ({"width": 16.0}, "width must be a whole number of at least 1; given 16.0"),
+    ({"seeds": True}, "seeds must be a whole number of at least 1; given True"),
+    ({"first_seed": 2**62}, "first_seed + seeds must be at most 2^62; given first_seed=4611686018427387904, seeds=8"),
+    ({"dim": 2.5}, "dim must be a whole number of at least 1; given 2.5"),
+    ({"arms": "gan"}, "arms must be a tuple of names; given 'gan'"),
+    ({"arms": ("gan", 3)}, "arm must be one of gan, summed, decoupled, bounded; given 3"),
+    ({"arms": ("smart",)}, "unknown arm 'smart': choose from gan, summed, decoupled, bounded"),
+    ({"arms": ("own-step",)}, "arm own-step is not built yet: choose from gan, summed, decoupled, bounded"),
+    ({"arms": ("gan", "GAN")}, "arms must name one or more different arms of gan, summed, decoupled, bounded; given"),
+    ({"low": NAN}, "low must be a finite number; given nan"),
+    ({"gamma": "1"}, "gamma must be a finite number; given '1'"),
+    ({"ema": 1.0}, "ema must lie in [0, 1); given 1.0"),
+    ({"conditional": 1}, "conditional must be True or False; given 1"),
+    ({"equal_length": "no"}, "equal_length must be True or False; given 'no'"),
+    ({"manifold": 3}, "manifold must be one of points, "),
+    ({"manifold": "rign"}, "unknown manifold 'rign': choose from points, "),
+    ({"loss": None}, "loss must be one of saturating, "),
+    ({"gan": 3}, "gan must be an Arm(lr, weight, bound); given 3"),
+    ({"gan": Arm(1e-3, 0.1)}, "gan is the arm without a score term, it takes no weight; given gan.weight 0.1"),
+    ({"gan": Arm(1e-3, bound=2.0)}, "gan is the arm without a score term, it takes no bound; given gan.bound 2.0"),
+    ({"summed": Arm("1e-3")}, "summed.lr must be a finite number; given '1e-3'"),
+    ({"summed": Arm(1e-3, NAN)}, "summed.weight must be a finite number; given nan"),
+    ({"decoupled": Arm(1e-3, 0.1, 0.0)}, "decoupled.bound must be positive and finite; given 0.0"),
+    ({"bounded": Arm(1e-3, 0.1)}, "bounded.bound must be a number: without a bound the arm is decoupled; given None"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), WRONG, ids=[str(changes) for changes, _ in WRONG])
+def test_wrong_values(changes: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}[^\n]*$"):
+        Config(**changes)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Config)])
+def test_every_option_is_checked(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} "):
+        Config(**{name: object()})
+
+
+def test_one_form() -> None:
+    """Names in any case, lists and numpy's numbers: the configuration is equal to the usual one, and JSON holds it."""
+    odd = Config(
+        manifold="RING", arms=["GAN", "Summed"], loss="Saturating", steps=np.int64(3), start=3, gan=Arm(np.float32(0.5))
+    )
+    plain = Config(arms=("gan", "summed"), steps=3, gan=Arm(0.5))
+    assert odd == plain
+    assert json.dumps(as_dict(odd)) == json.dumps(as_dict(plain))
+    assert hash(odd) == hash(plain)
+
+
+def test_names() -> None:
+    """Arms are built couplings, each with a label and a colour of its own; every preset has each arm's options."""
+    assert set(DECOUPLED) < set(ARMS) < set(COUPLINGS)
+    assert list(ARM_LABELS) == list(ARM_COLOURS) == list(COUPLINGS)
+    assert len(set(ARM_LABELS.values())) == len(set(ARM_COLOURS.values())) == len(COUPLINGS)
+    for config in PRESETS.values():
+        assert config.bounded == dataclasses.replace(config.decoupled, bound=3.0)
+        assert (config.gan.weight, config.summed.bound, config.decoupled.bound) == (0.0, None, None)
+
+
+@pytest.mark.parametrize("option", ["manifold", *CHOICES])
+def test_case_is_ignored(option: str) -> None:
+    for choice in {"manifold": MANIFOLDS, **CHOICES}[option]:
+        needs = {"generator": {"weight_rule": "fixed"}}.get(option, {})
+        assert getattr(Config(**{option: choice.upper()}, **needs), option) == choice
