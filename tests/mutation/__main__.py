@@ -3,8 +3,11 @@
 Each mutant is run in a child of a process that has imported what takes long, in a copy of the tree; the working tree
 is never written to. It meets the tests that run the statement that changes, fastest first, until one fails. A mutant
 that runs on for long, or asks for more than MEMORY, is killed too. The rate is that of a random sample, drawn from
-every module in proportion to its mutants. Not judged are the tests, bench.py, whose output is times, and
-pictures.py, whose pictures are looked at. What is not changed in a module is said in operators.py.
+every module in proportion to its mutants. Not judged are the tests and bench.py, whose output is times. What is not
+changed in a module is said in operators.py.
+
+With --claims only what the claims state is changed (statements.py), and a mutant is killed by the claim alone: its
+comparisons exceed the tolerance, or a control passes. The rate is that of the claims' own checkers.
 
 Mutants that change nothing a test could notice are listed in equivalent.csv, each with the reason. They run
 all the same, and are counted neither as killed nor as survivors; one that a test does notice is reported as stale.
@@ -37,9 +40,9 @@ from typing import Any, Literal, TypeAlias
 import pytest
 
 from tests.mutation.operators import Mutant, mutants, with_probes
-from theory.common.checks import choose
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from tests.mutation.statements import of_statements
+from theory.common.checks import choose, whole
+from theory.common.commandline import parse, run, usage
 
 ROOT = Path(__file__).parents[2]
 WANTED = 0.9
@@ -48,7 +51,9 @@ SLOW = (  # to import
     *("torch", "scipy.integrate", "scipy.stats", "scipy.optimize", "numpy.testing", "pandas", "mpmath"),
     *("matplotlib.pyplot", "seaborn", "rich.progress", "rich.table", "tyro", "hypothesis", "jaxtyping", "beartype"),
 )
-NOT_JUDGED = ("bench.py", "pictures.py")
+NOT_JUDGED = ("bench.py",)
+CLAIMS = "theory/claims/"
+JUDGES = ("theory/tests/test_claims.py::test_claim[", "theory/tests/test_claims.py::test_control_is_rejected[")
 EQUIVALENT = Path("tests", "mutation", "equivalent.csv")
 
 Outcome: TypeAlias = Literal["killed", "survived"]
@@ -72,19 +77,18 @@ class Options:
     """Change this module only: theory/levels.py."""
     processes: int = 2
     """How many mutants to run at a time."""
+    claims: bool = False
+    """Change what the claims state, and judge by the claims alone."""
 
 
-def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    try:
-        options = parse(Options, arguments, prog="python -m tests.mutation")
-        paths = modules(root)
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    options = parse(Options, arguments, "python -m tests.mutation")
+    with usage():
+        paths = [path for path in modules(root) if not options.claims or path.startswith(CLAIMS)]
         if options.module is not None:
             paths = [choose(options.module, paths, "module")]
         for name, value in (("sample", options.sample), ("processes", options.processes)):
-            if value < 1:
-                raise UsageError(f"--{name} must be at least 1; given {value}")
-    except (UsageError, ValueError) as error:
-        return complain(error, 2)
+            whole(f"--{name}", value, least=1)
     os.nice(10)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
@@ -95,12 +99,19 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             (tree / EQUIVALENT).parent.mkdir(parents=True)
             shutil.copy(root / EQUIVALENT, tree / EQUIVALENT)
         shutil.copy(root / "pyproject.toml", tree)
-        found = [mutant for path in paths for mutant in mutants(path, (tree / path).read_bytes())]
+        changes = of_statements if options.claims else mutants
+        found = [mutant for path in paths for mutant in changes(path, (tree / path).read_bytes())]
         equivalent = read_equivalent(tree, paths)
         dice = random.Random(options.seed)
         chosen = draw(found, len(found) if options.all else options.sample, dice)
         minutes = math.inf if options.all else options.minutes
-        outcomes = outcomes_of(base, chosen, recorded(base, modules(tree)), equivalent, options.processes, minutes)
+        record = recorded(base, modules(tree))
+        if options.claims:
+            record = record.of(JUDGES)
+        outcomes = outcomes_of(base, chosen, record, equivalent, options.processes, minutes)
+    print(
+        f"seed {options.seed}; {'what the claims state, judged by the claims alone' if options.claims else 'all tests'}"
+    )
     return report(outcomes, found, equivalent, time.perf_counter() - start)
 
 
@@ -145,6 +156,12 @@ class Record:
             module = set(self.seconds).difference(*self.tests.values())
             module.update(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
         return [*sorted(run, key=self.seconds.__getitem__), *sorted(module - run, key=self.seconds.__getitem__)]
+
+    def of(self, names: tuple[str, ...]) -> Record:
+        """The record of those tests alone whose names begin so."""
+        kept = {test for test in self.seconds if test.startswith(names)}
+        tests = {place: run & kept for place, run in self.tests.items()}
+        return Record({test: self.seconds[test] for test in kept}, tests, self.imported)
 
     def cost(self, mutant: Mutant) -> float:
         """The seconds of its relevant tests: of a survivor, all of them."""
@@ -411,9 +428,6 @@ def report(outcomes: list[tuple[Mutant, Outcome]], found: list[Mutant], equivale
 
 def print_table(counted: list[tuple[Mutant, Outcome]], found: list[Mutant]) -> None:
     """A line a module: its mutants, and of those run and not equivalent how many were killed."""
-    from rich.console import Console
-    from rich.table import Table
-
     rows = []
     for path in sorted({mutant.path for mutant in found}):
         fates = [outcome for mutant, outcome in counted if mutant.path == path]
@@ -421,19 +435,12 @@ def print_table(counted: list[tuple[Mutant, Outcome]], found: list[Mutant]) -> N
         rate = f"{killed / len(fates):.0%}" if fates else ""
         of = sum(mutant.path == path for mutant in found)
         rows.append((path, str(of), str(len(fates)), str(killed), str(len(fates) - killed), rate))
-    console = Console()
-    if not console.is_terminal:
-        for row in (COLUMNS, *rows):
-            print("{:34}{:>8}{:>6}{:>8}{:>10}{:>6}".format(*row))
-        return
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    for row in (COLUMNS, *rows):
+        print("{:38}{:>8}{:>6}{:>8}{:>10}{:>6}".format(*row))
 
 
 COLUMNS = ("module", "mutants", "run", "killed", "survived", "rate")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

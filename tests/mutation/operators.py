@@ -1,10 +1,10 @@
-"""Small changes of a module, each of which a test should notice: the mutants of `python -m tests.mutation`.
+"""Small changes of a program, each of which a test should notice: the mutants of `python -m tests.mutation`.
 
 Changed are operators, comparisons, constants, conditions, keywords, return values and names that have a counterpart
 (min for max); statements are left out. Not changed are annotations, docstrings and other strings, what is raised,
-what runs for the type checker or the command line alone, and the strict of zip, by which the program asserts of itself
-what holds however it is tested. Nothing is changed that dies at import whatever the tests are, such as a required field
-left out of a table: it would flatter the rate.
+what runs for the type checker or the command line alone, functions that draw on axes, whose pictures are looked at, and
+the strict of zip, by which the program asserts of itself what holds however it is tested. Nothing is changed that dies
+at import whatever the tests are, such as a required field left out of a table: it would flatter the rate.
 """
 
 from __future__ import annotations
@@ -160,6 +160,8 @@ class Finder(ast.NodeVisitor):
         return isinstance(target, ast.Attribute | ast.Subscript)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if draws(node):
+            return
         self.scope.append(node.name)
         for expression in (*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)):
             self.visit(expression)
@@ -311,6 +313,12 @@ class Finder(ast.NodeVisitor):
         names = {other.arg for other in given if isinstance(other, ast.keyword)}
         if keyword.arg in ("min", "max") and not {"min", "max"} <= names:
             self.add(self.start(keyword), self.start(keyword) + 3, COUNTERPARTS[keyword.arg])
+
+
+def draws(node: ast.FunctionDef) -> bool:
+    """Whether the function draws a picture: one of its arguments is a pair of axes."""
+    arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+    return any(argument.annotation is not None and "Axes" in ast.unparse(argument.annotation) for argument in arguments)
 
 
 def is_string(node: ast.expr) -> bool:

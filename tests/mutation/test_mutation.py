@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import Record, draw, limit, main, modules, verdict
+from tests.mutation.__main__ import EQUIVALENT as LISTED
+from tests.mutation.__main__ import JUDGES, Record, draw, limit, main, modules, verdict
 from tests.mutation.operators import Mutant, mutants, with_probes
+from tests.mutation.statements import of_statements
+from theory.common.commandline import run
 
 ROOT = Path(__file__).parents[2]
 CLAMP = "def {name}(x, low=0.0):\n    return max(x, low)\n"
@@ -34,16 +37,17 @@ theory/seen.py,seen,return x,return y,the third
 
 def test_what_it_says_of_a_tree_with_and_without_tests(tmp_path):
     """Two modules, alike but for their tests: those of one see everything, those of the other run the lines."""
-    (tmp_path / "theory").mkdir()
+    (tmp_path / "theory" / "tests").mkdir(parents=True)
     for name, text in {
         "__init__.py": "",
         "blind.py": CLAMP.format(name="blind"),
         "seen.py": CLAMP.format(name="seen"),
-        "test_blind.py": BLIND,
-        "test_seen.py": SEEING,
-        "mutants_equivalent.csv": EQUIVALENT,
+        "tests/test_blind.py": BLIND,
+        "tests/test_seen.py": SEEING,
     }.items():
         (tmp_path / "theory" / name).write_text(text)
+    (tmp_path / LISTED).parent.mkdir(parents=True)
+    (tmp_path / LISTED).write_text(EQUIVALENT)
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     script = (
         "import pathlib, sys\nfrom tests.mutation import __main__ as mutants\n"
@@ -116,6 +120,57 @@ def all_mutants() -> list[Mutant]:
     return [mutant for path in modules(ROOT) for mutant in mutants(path, (ROOT / path).read_bytes())]
 
 
+def test_what_draws_is_not_changed():
+    source = "def picture(axes: Axes) -> None:\n    axes.plot(1, 2)\n\ndef check(x: float = 2.0):\n    return x"
+    assert changes(source) == ["def check(x: float = 3.0):", "def check(x: float = (-2.0)):", "return None"]
+
+
+STATED = """
+def law(k):
+    root = k / 4
+    return root**3
+
+def measure(n):
+    return n / 7
+
+def check_it(factor: float = 2.0):
+    places = (0.5, 8)
+    shift, rest = 6, measure(5)
+    yield compare("a law", measure(9) + 1, factor * law(3) + shift)
+"""
+
+
+def test_what_a_claim_states_is_the_predicted_side_and_what_it_is_made_of():
+    """Not how it is measured, nor where."""
+    found = {mutant.mutated for mutant in of_statements("theory/claims/x.py", STATED.encode())}
+    assert found == {
+        "root = k * 4",
+        "root = k / 4.4",
+        "return (root*3)",
+        "return root**3.3",
+        "def check_it(factor: float = 2.2):",
+        "def check_it(factor: float = (-2.0)):",
+        "shift, rest = 6.6, measure(5)",
+        'yield compare("a law", measure(9) + 1, factor / law(3) + shift)',
+        'yield compare("a law", measure(9) + 1, factor * law(3.3) + shift)',
+        'yield compare("a law", measure(9) + 1, factor * law(3) - shift)',
+    }
+
+
+def test_every_group_of_claims_states_something():
+    for path in (path for path in modules(ROOT) if path.startswith("theory/claims/")):
+        source = (ROOT / path).read_bytes()
+        assert bool(of_statements(path, source)) == (b"CLAIMS" in source and b"Claim(" in source), path
+
+
+def test_claims_judge_alone():
+    """Of the record only the claims' own tests stay; a statement that they do not run has no test at all."""
+    judge, other = JUDGES[0] + "P2]", "theory/tests/test_levels.py::test_x"
+    record = Record({judge: 1.0, other: 0.1}, {("x.py", 2): {judge, other}, ("x.py", 3): {other}}, set()).of(JUDGES)
+    mutants = [Mutant("x.py", "", line, 0, 0, b"", line, "", "") for line in (2, 3)]
+    assert [record.relevant(mutant) for mutant in mutants] == [[judge], [judge]]
+
+
 def test_every_mutant_of_a_module_is_a_program_that_differs():
     path = "theory/divergences.py"
     source = (ROOT / path).read_bytes()
@@ -179,10 +234,11 @@ def test_who_runs_on_is_killed_and_who_cannot_run_is_an_error(tmp_path):
     ("arguments", "message"),
     [
         (["--module", "theory/level.py"], "unknown module 'theory/level.py': choose from"),
-        (["--sample", "0"], "--sample must be at least 1; given 0"),
+        (["--sample", "0"], "--sample must be a whole number of at least 1; given 0"),
+        (["--claims", "--module", "theory/levels.py"], "unknown module 'theory/levels.py': choose from theory/claims/"),
         (["--proceses", "2"], "Unrecognized options: --proceses"),
     ],
 )
 def test_bad_usage(capsys, arguments, message):
-    assert main(arguments) == 2
+    assert run(main, arguments) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
