@@ -1,20 +1,22 @@
 """Noise levels: how much signal (alpha) and how much noise (sigma) x_t = alpha x + sigma eps carries.
 
-Everything the theory says depends on a level through nsr = sigma / alpha alone (claim P1), so intervals are stored
-as intervals of nsr; "t in [25, 35]" means noises that differ by a factor of 30 from one code base to the next.
-The index adapters turn such a range of t into levels.
+What the theory says depends on a level through nsr = sigma / alpha alone (claim P1). Intervals are therefore stored as
+intervals of nsr: "t in [25, 35]" means noises that differ by a factor of 30 from one code base to the next.
+`index_level` and `index_interval` turn indices t into levels.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from theory.common.checks import choose
 
 Scalars: TypeAlias = Float[Tensor, "..."] | float | int  # one level, or a tensor of them
 Spacing: TypeAlias = Literal["uniform", "log-uniform"]
@@ -64,7 +66,7 @@ class Interval:
     """The noise-to-signal ratios from `low` to `high`, in units of x.
 
     Raises:
-        ValueError: not 0 < low <= high < inf.
+        ValueError: not 0 < low <= high < inf, or no numbers.
     """
 
     low: float
@@ -80,8 +82,8 @@ class Interval:
         """The inverse distribution function: u uniform on [0, 1) becomes a noise-to-signal ratio.   [...] -> [...]
 
         "uniform" is uniform in nsr: low + (high - low) u. "log-uniform" is uniform in log nsr, hence also in log SNR:
-        low (high / low)^u. (Uniform in an index t is a third law; on the paper's short intervals it is within a few
-        per cent of uniform in nsr.)
+        low (high / low)^u. (Uniform in an index t is a third distribution; on the paper's short intervals it is
+        within a few per cent of uniform in nsr.)
         """
         if spacing == "uniform":
             nsr = torch.lerp(torch.full_like(u, self.low), torch.full_like(u, self.high), u)
@@ -115,20 +117,17 @@ def schedule(name: str) -> tuple[Float[Tensor, " 1000"], Float[Tensor, " 1000"]]
     Raises:
         ValueError: no schedule of that name.
     """
+    name = choose(name, SCHEDULES, "schedule")
     t = torch.arange(STEPS, dtype=torch.float64)
     if name == "karras":
         a, b = 0.002 ** (1 / 7), 80.0 ** (1 / 7)
         return torch.ones_like(t), (a + t / (STEPS - 1) * (b - a)) ** 7
     if name == "ddpm-linear":
         beta = torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64)
-    elif name == "ddpm-cosine":
+    else:
         s = torch.arange(STEPS + 1, dtype=torch.float64) / STEPS
         f = torch.cos(math.pi / 2 * (s + 0.008) / 1.008) ** 2
         beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
-    else:
-        near = difflib.get_close_matches(name, SCHEDULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown schedule {name!r}: choose from {', '.join(SCHEDULES)}{hint}")
     log_abar = torch.log1p(-beta).cumsum(0)
     return torch.exp(log_abar / 2), torch.sqrt(-torch.expm1(log_abar))
 
@@ -144,9 +143,9 @@ def index_level(name: str, t: int | Int[Tensor, "*n"]) -> Level:
         ValueError: no schedule of that name; an index outside 0..999.
     """
     alpha, sigma = schedule(name)
-    index = torch.as_tensor(t)
-    if index.is_floating_point() or bool(((index < 0) | (index >= STEPS)).any()):
-        raise ValueError(f"t must hold whole numbers in 0..{STEPS - 1}; given {t}")
+    whole = isinstance(t, Integral) or (isinstance(t, Tensor) and not t.is_floating_point())
+    if isinstance(t, bool) or not whole or bool(((index := torch.as_tensor(t)) < 0).any() or (index >= STEPS).any()):
+        raise ValueError(f"t must hold whole numbers in 0..{STEPS - 1}; given {t!r}")
     if not isinstance(t, Tensor):
         return Level(float(alpha[t]), float(sigma[t]))
     return Level(alpha[t], sigma[t])
@@ -164,7 +163,7 @@ def index_interval(name: str, t0: int, t1: int) -> Interval:
     return Interval(float(low), float(high))
 
 
-def check_positive(value: float, name: str) -> None:
-    """ValueError unless value lies in (0, inf)."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must lie in (0, inf); given {value}")
+def check_positive(value: object, name: str) -> None:
+    """ValueError unless value is a number in (0, inf)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must lie in (0, inf); given {value!r}")

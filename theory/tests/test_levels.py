@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -115,10 +116,16 @@ def test_samples_come_from_the_generator():
             lambda spacing="log": Interval(0.1, 0.2).nsr(torch.zeros(1), spacing),
             "spacing must be 'uniform' or 'log-uniform'",
         ),
+        (lambda: Interval("0.1", 0.2), r"low must lie in \(0, inf\); given '0.1'"),
+        (lambda: Interval(0.1, True), r"high must lie in \(0, inf\); given True"),
+        (lambda: Level(None, 0.1), r"alpha must lie in \(0, inf\); given None"),
         (lambda: Level(1.0, -0.1), r"sigma must lie in \(0, inf\); given -0.1"),
         (lambda: schedule("ddpm-linera"), "choose from ddpm-linear, ddpm-cosine, karras; did you mean 'ddpm-linear'"),
         (lambda: index_level("karras", 1000), r"t must hold whole numbers in 0..999; given 1000"),
         (lambda: index_level("karras", torch.tensor([0.5])), "t must hold whole numbers"),
+        (lambda: index_level("karras", "5"), "t must hold whole numbers in 0..999; given '5'"),
+        (lambda: index_level("karras", 5.0), "t must hold whole numbers in 0..999; given 5.0"),
+        (lambda: index_level("karras", True), "t must hold whole numbers in 0..999; given True"),
         (lambda: index_level("karras", torch.tensor([5, 1000])), "t must hold whole numbers"),
         (lambda: index_interval("karras", 35, 25), "t0 <= t1; given t0=35, t1=25"),
     ],
@@ -127,6 +134,10 @@ def test_bad_input_is_named(build, message):
     with pytest.raises(ValueError, match=message) as raised:
         build()
     assert "\n" not in str(raised.value)
+
+
+def test_schedules_ignore_case():
+    assert index_level("DDPM-Linear", np.int64(30)).nsr == index_level("ddpm-linear", 30).nsr
 
 
 def test_levels_that_hold_tensors_can_be_compared_and_are_keys():
