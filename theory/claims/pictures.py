@@ -10,13 +10,6 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from theory.claims.drawing import COLOURS, STYLES
-from theory.claims.game import (
-    LOSSES,
-    adversarial_value,
-    games,
-    mean_loss,
-    spread,
-)
 from theory.claims.lazy import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
 from theory.claims.noise import CENTRED, WIDE, WIDTH, critical_by_integral, gradient_sizes
 from theory.claims.other_divergences import (
@@ -49,7 +42,6 @@ from theory.divergences import (
     value,
     wasserstein,
 )
-from theory.equilibrium import Loss, equilibrium, total_variation
 from theory.manifolds import Gaussians, Segment, Sphere, make
 from theory.regularity import pointwise_loss
 
@@ -241,46 +233,6 @@ def persistent_push(axes: Axes) -> None:
     axes.set(xlabel="$|x|$", ylabel=r"nsr$^2$/2 $\cdot$ push outwards", title="The score term pushes to the circle")
 
 
-def linearity(axes: Axes) -> None:
-    """E1: the regularity and V along the segment from the real law to a point at argmin ell."""
-    found, share = games()[0], torch.linspace(0, 1, 41, dtype=torch.float64)
-    point = torch.nn.functional.one_hot(found.ell.argmin(), len(found.p)).double()
-    laws = [(1 - a) * found.p + a * point for a in share]
-    for number, (name, of) in enumerate(((r"$E_Q\,\ell$", mean_loss), ("$V(D^*, Q)$", adversarial_value))):
-        values = torch.stack([of(found, q) for q in laws])
-        axes.plot(
-            share, values - values[0], ls=STYLES[number], color=COLOURS[number], label=f"{name}, less its value at P"
-        )
-    axes.set(
-        xlabel="mass moved from P to a point at argmin $\\ell$",
-        ylabel="change",
-        title="Alone, the score term is content with a point",
-    )
-
-
-def rest_points(axes: Axes) -> None:
-    """E2: the masses of three points as lambda grows."""
-    found = games()[0]
-    lam = torch.linspace(0, 4, 81, dtype=torch.float64)
-    styles: dict[Loss, str] = {"saturating": "-", "non-saturating": "--"}
-    for loss, style in styles.items():
-        q = torch.stack([equilibrium(found.p, found.ell, value, loss) for value in lam.tolist()])
-        for cell in range(3):
-            label = rf"{loss}, $\ell$ = {found.ell[cell]:.2f}"
-            axes.plot(lam, q[:, cell], style, color=COLOURS[cell], label=label)
-    axes.set(xlabel=r"$\lambda$", ylabel="mass q at rest", title="Three points, weights 0.5, 0.3, 0.2")
-
-
-def bias(axes: Axes) -> None:
-    """E3: the bias at rest against lambda, and its first order."""
-    found, lam = games()[0], torch.logspace(-3, 0.5, 22, dtype=torch.float64)
-    for number, loss in enumerate(LOSSES):
-        values = [float(total_variation(found.p, equilibrium(found.p, found.ell, a, loss))) for a in lam.tolist()]
-        axes.loglog(lam, values, "os"[number], ms=4, color=COLOURS[number], label=loss)
-    axes.loglog(lam, lam * spread(found), color="0.4", label=r"$\lambda\,E_P|\ell - E_P\ell|$")
-    axes.set(xlabel=r"$\lambda$", ylabel="$TV(Q, P)$", title="Three points: the bias at rest")
-
-
 def averaging(axes: Axes) -> None:
     """L1: the distance of two runs of SGD, lazy and not, against the step size."""
     rates = (0.04, 0.02, 0.01, 0.005)
@@ -377,9 +329,6 @@ PICTURES: dict[str, Callable[[Axes], None]] = {
     "P2": pythagoras,
     "P2b": faces,
     "P3": persistent_push,
-    "E1": linearity,
-    "E2": rest_points,
-    "E3": bias,
     "L1": averaging,
     "L2": lazy,
     "L3": decoupled,
