@@ -29,8 +29,8 @@ class Rule(NamedTuple):
 def gaussian_rule(dim: int, steps: int | None = None) -> Rule:
     """Nodes [m, dim] and weights [m] of E f(eps), eps ~ N(0, I_dim): the trapezoidal rule on [-8.5, 8.5]^dim.
 
-    With f analytic where |Im eps| < a, the error falls as exp(-2 pi a / h), h = 17 / steps. The
-    weights sum to 1; nodes of weights below 1e-20 are left out.
+    With f analytic where |Im eps| < a, the error falls as exp(-2 pi a / h), h = 17 / steps. The weights sum to 1; nodes
+    of weights below 1e-20 are left out.
 
     Args:
         dim: number of axes.

@@ -27,7 +27,7 @@ def test_moments_of_the_normal_distribution(dim):
 
 
 def test_the_error_falls_as_exp_of_the_strip_over_the_step():
-    """E 1 / (1 + eps^2 / a^2) has poles at +-i a, whose residues give the error: (2 pi)^(1/2) a e^(a^2/2 - 2 pi a / h)."""
+    """E 1 / (1 + eps^2 / a^2) has poles at +-i a; their residues are (2 pi)^(1/2) a exp(a^2 / 2 - 2 pi a / h)."""
     a = 0.4
     exact = math.sqrt(math.pi / 2) * a * math.exp(a**2 / 2) * math.erfc(a / math.sqrt(2))
     for steps in (32, 64, 128):
