@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from theory.claims import curvature, game, information, lazy, noise, other_divergences, saturation, squared_distance
+from theory.claims import (
+    condensation,
+    curvature,
+    game,
+    information,
+    lazy,
+    noise,
+    other_divergences,
+    saturation,
+    squared_distance,
+)
 from theory.claims.claim import Claim
 
-GROUPS = (saturation, other_divergences, squared_distance, information, game, curvature, lazy, noise)
+GROUPS = (saturation, other_divergences, squared_distance, information, game, condensation, curvature, lazy, noise)
 
 
 def ledger() -> tuple[Claim, ...]:
