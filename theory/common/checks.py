@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral, Real
+from pathlib import Path
 
 
 def choose(value: str, choices: Iterable[str], what: str) -> str:
@@ -94,3 +95,14 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False; given {value!r}")
     return value
+
+
+def existing(name: str, path: Path) -> Path:
+    """path, if there is a file or directory of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not path.exists():
+        raise ValueError(f"{name}: {path} does not exist")
+    return path
