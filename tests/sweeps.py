@@ -1,4 +1,4 @@
-"""Small experiments, and `python -m tests.sweeps`: the command line of toy.sweep with these in place of the real."""
+"""Small experiments, and `python -m tests.sweeps`: the command line of toy.sweep with these in place of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from theory.common.commandline import run
 from toy.config import Config
 from toy.sweep import __main__ as sweep
 from toy.sweep.design import Arm, Cell, Experiment
@@ -18,13 +19,13 @@ RATES = (1e-3, 1e-2)
 def cells(quick: bool, config: Config = CONFIG, rates: tuple[float, ...] = RATES) -> list[Cell]:
     """Two discriminator step counts; one without --quick's cut."""
     arms = [Arm("gan", rates=rates)]
-    arms += [Arm(f"k={k}", "smart", {"every": k}, (0.01, 0.1), rates) for k in (1, 4)]
+    arms += [Arm("summed", {"every": k}, (0.01, 0.1), rates) for k in (1, 4)]
     counts = (1,) if quick else (1, 2)
     return [Cell(f"{n} steps", {"d_steps": n}, dataclasses.replace(config, d_steps=n), arms) for n in counts]
 
 
 def long(quick: bool) -> list[Cell]:
-    """The same with jobs of a second or so, in the midst of which somebody can be killed."""
+    """The same with jobs of about a second, during which a process can be killed."""
     return cells(quick, dataclasses.replace(CONFIG, steps=600, width=64, samples=64))
 
 
@@ -34,24 +35,24 @@ def diverging(quick: bool) -> list[Cell]:
 
 
 def broken(quick: bool) -> list[Cell]:
-    """Beside two sound arms one always diverges and another cannot be trained at all."""
+    """Beside two sound arms one diverges at every rate and another cannot be trained."""
     (cell,) = cells(True)
     arms = [
         *cell.arms[:2],
-        Arm("far", "smart", {}, (0.1,), (1e30, 2e30)),
-        Arm("bad", "smart", {"manifold": "rign"}, (0.1,)),
+        Arm("bounded", {}, (0.1,), (1e30, 2e30)),
+        Arm("summed", {"dim": 1}, (0.1,)),
     ]
     return [dataclasses.replace(cell, arms=arms)]
 
 
 def idle(quick: bool) -> list[Cell]:
-    """An arm that is set apart by what decides nothing beside a flow."""
-    arms = [Arm("gan", rates=RATES), Arm("wide", "smart", {"latent": 5}, (0.1,), RATES)]
+    """An arm whose option has no effect beside a flow."""
+    arms = [Arm("gan", rates=RATES), Arm("summed", {"latent": 5}, (0.1,), RATES)]
     return [Cell("flow", {}, dataclasses.replace(CONFIG, generator="flow"), arms)]
 
 
 def idle_key(quick: bool) -> list[Cell]:
-    """A column of the table that decides nothing beside a VAE."""
+    """A key of a cell that has no effect beside a VAE."""
     config = dataclasses.replace(CONFIG, generator="vae", loss="hinge")
     return [Cell("vae", {"loss": "hinge"}, config, [Arm("gan", rates=RATES)])]
 
@@ -62,7 +63,7 @@ def radius(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def nothing(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
-    """A measure that goes wrong."""
+    """A measure that gives NaN."""
     return {"radius": np.full(len(samples), np.nan)}
 
 
@@ -81,7 +82,7 @@ EXPERIMENTS = {
 def main() -> int:
     sweep.EXPERIMENTS.clear()
     sweep.EXPERIMENTS.update(EXPERIMENTS)
-    return sweep.main()
+    return run(sweep.main)
 
 
 if __name__ == "__main__":

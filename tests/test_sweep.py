@@ -1,4 +1,4 @@
-"""Sweeps from end to end: the files, the cache, what stops them half-way, and a cluster whose worker is killed."""
+"""Sweeps from end to end: the files, the cache, interruption, and a cluster whose worker is killed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 
 from tests import sweeps
 from tests.commands import Ended, python
+from theory.common import commandline
 from toy.metrics import METRICS
 from toy.sweep import __main__ as sweep
 from toy.sweep.verdicts import COLUMNS
@@ -35,7 +36,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     def command(*arguments: str | Path) -> Ended:
         capsys.readouterr()
         where: list[str | Path] = ["--out", tmp_path / "out", "--cache", tmp_path / "cache", "--processes", "1"]
-        status = sweep.main(list(map(str, [*where, *arguments])))
+        status = commandline.run(sweep.main, list(map(str, [*where, *arguments])))
         return Ended(status, *capsys.readouterr())
 
     return command
@@ -51,24 +52,26 @@ def test_tables(run: Sweep, tmp_path: Path) -> None:
     assert run("small", "--seeds", "3").status == 0
     assert set(files(tmp_path / "out")) == {"small.csv", "small.verdicts.csv", "small.json"}
     table = pd.read_csv(tmp_path / "out" / "small.csv")
-    names = ["experiment", "cell", "d_steps", "arm", "lr", "weight", "seed", "metric", "value"]
+    names = ["experiment", "cell", "d_steps", "arm", "every", "lr", "weight", "seed", "metric", "value"]
     assert list(table.columns) == names
-    assert not table.duplicated(["cell", "arm", "seed", "metric"]).any()
-    wanted = {(n, a, s, m) for n in (1, 2) for a in ("gan", "k=1", "k=4") for s in (0, 1, 2) for m in METRICS}
-    assert wanted <= set(table[["d_steps", "arm", "seed", "metric"]].itertuples(index=False, name=None))
-    settings = table[["cell", "arm", "lr", "weight"]].drop_duplicates()
+    assert not table.duplicated(["cell", "arm", "every", "seed", "metric"]).any()
+    arms = [("gan", 1), ("summed", 1), ("summed", 4)]
+    wanted = {(n, *a, s, m) for n in (1, 2) for a in arms for s in (0, 1, 2) for m in METRICS}
+    assert wanted <= set(table[["d_steps", "arm", "every", "seed", "metric"]].itertuples(index=False, name=None))
+    settings = table[["cell", "arm", "every", "lr", "weight"]].drop_duplicates()
     assert len(settings) == 6
     assert set(settings.lr) <= set(sweeps.RATES)
     assert set(settings[settings.arm == "gan"].weight) == {0}
     assert set(settings[settings.arm != "gan"].weight) <= {0.01, 0.1}
 
     verdicts = pd.read_csv(tmp_path / "out" / "small.verdicts.csv")
-    assert list(verdicts.columns) == list(COLUMNS)
+    assert list(verdicts.columns) == ["cell", "arm", "every", *COLUMNS]
     assert len(verdicts) == 2 * 2 * 4
-    row = verdicts.query("cell == '2 steps' and arm == 'k=4' and metric == 'mean_distance'").iloc[0]
-    values = table.query("cell == '2 steps' and metric == 'mean_distance'").groupby("arm").value.mean()
-    assert row["mean"] == pytest.approx(values["k=4"], rel=1e-5)
-    assert row["difference"] == pytest.approx(values["k=4"] - values["gan"], rel=1e-3)
+    row = verdicts.query("cell == '2 steps' and every == 4 and metric == 'mean_distance'").iloc[0]
+    values = table.query("cell == '2 steps' and metric == 'mean_distance'").groupby(["arm", "every"]).value.mean()
+    assert (row.arm, row.baseline) == ("summed", "gan")
+    assert row["mean"] == pytest.approx(values["summed", 4], rel=1e-5)
+    assert row["difference"] == pytest.approx(values["summed", 4] - values["gan", 1], rel=1e-3)
     facts = json.loads((tmp_path / "out" / "small.json").read_text())
     assert facts["command"].startswith("python -m toy.sweep")
     assert (facts["jobs"], facts["trained_now"], facts["lost"]) == (26, 26, [])
@@ -95,12 +98,12 @@ def test_tuned_by_the_rule_on_other_seeds(run: Sweep, tmp_path: Path) -> None:
 def test_again_trains_nothing_and_writes_the_same(run: Sweep, tmp_path: Path) -> None:
     first = run("small", "--seeds", "3")
     cache, tables = files(tmp_path / "cache"), files(tmp_path / "out")
-    assert "to do: 0 core-seconds" in run("small", "--seeds", "3", "--plan").out
+    assert "to do: 0 s of CPU" in run("small", "--seeds", "3", "--plan").out
     again = run("small", "--seeds", "3")
     assert files(tmp_path / "cache") == cache
     for name in ("small.csv", "small.verdicts.csv"):
         assert (tmp_path / "out" / name).read_bytes() == tables[name][0]
-    assert first.out.splitlines()[1:] == again.out.splitlines()[1:]
+    assert first.out.splitlines()[2:] == again.out.splitlines()[2:]  # below the plan and its source
     run("small", "--seeds", "4")  # other stacks of seeds; the tuning stays
     assert len(files(tmp_path / "cache")) == len(cache) + 6
 
@@ -108,15 +111,15 @@ def test_again_trains_nothing_and_writes_the_same(run: Sweep, tmp_path: Path) ->
 def test_plan_counts_and_runs_nothing(run: Sweep, tmp_path: Path) -> None:
     planned = run("small", "long", "--plan", "--quick")
     assert planned.status == 0
-    small, long, both = planned.out.splitlines()
-    assert small.startswith("small: 13 jobs, 0 of them done; to do: ")
-    assert long.startswith("long: 13 jobs, 0 of them done; to do: ")
-    assert both.startswith("all: 26 jobs, 0 of them done; to do: ")
-    assert all(line.endswith("(from a short run)") for line in (small, long, both))
+    small, long, both, source = planned.out.splitlines()
+    assert small.startswith("small: 13 jobs, 0 done; to do: ")
+    assert long.startswith("long: 13 jobs, 0 done; to do: ")
+    assert both.startswith("all: 26 jobs, 0 done; to do: ")
+    assert source == "times estimated from a short run"
     assert files(tmp_path / "cache") == {}
     assert not (tmp_path / "out").exists()
     run("small", "--quick")
-    assert "small: 13 jobs, 13 of them done; to do: 0 core-seconds" in run("small", "--plan", "--quick").out
+    assert run("SMALL", "--plan", "--quick").out.startswith("small: 13 jobs, 13 done; to do: 0 s of CPU")
 
 
 def test_another_process_count_gives_the_same_files(run: Sweep, tmp_path: Path) -> None:
@@ -133,7 +136,7 @@ def test_measure(run: Sweep, tmp_path: Path) -> None:
     """A measured value of the finished samples: the mean norm, that the distance to the circle bounds."""
     assert run("measured", "--quick").status == 0
     table = pd.read_csv(tmp_path / "out" / "measured.csv").pivot(
-        index=["arm", "seed"], columns="metric", values="value"
+        index=["arm", "every", "seed"], columns="metric", values="value"
     )
     assert table.radius.notna().all()
     assert ((table.radius - 1).abs() <= table.mean_distance + 1e-5).all()
@@ -144,17 +147,18 @@ def test_a_rate_that_diverges_is_not_chosen(run: Sweep, tmp_path: Path) -> None:
     ended = run("diverging", "--quick")
     assert (ended.status, "lost" in ended.err) == (0, False)
     assert pd.read_csv(tmp_path / "out" / "diverging.csv").lr.unique().tolist() == [0.001]
-    assert run("diverging", "--quick", "--plan").out.startswith("diverging: 13 jobs, 13 of them done")
+    assert run("diverging", "--quick", "--plan").out.startswith("diverging: 13 jobs, 13 done")
 
 
 def test_a_crashed_cell_is_reported_and_the_rest_goes_on(run: Sweep, tmp_path: Path) -> None:
     ended = run("broken", "--quick")
     assert ended.status == 1
-    far, bad, last = [line for line in ended.err.splitlines() if " jobs, " not in line]
-    assert far == "lost: broken: 1 steps: far: every setting of the grid diverged"
-    assert bad.startswith("lost: broken: 1 steps: bad: ValueError: name must be one of ")
+    far, bad, last = [line for line in ended.err.splitlines() if "% done" not in line]
+    assert far == "lost: broken: 1 steps: bounded: every setting of the grid diverged"
+    assert bad.startswith("lost: broken: 1 steps: summed, dim 1: ValueError: "), bad
     assert last.startswith("error: 2 arms of cells were lost")
-    assert pd.read_csv(tmp_path / "out" / "broken.csv").arm.unique().tolist() == ["gan", "k=1"]
+    kept = pd.read_csv(tmp_path / "out" / "broken.csv")[["arm", "every"]].drop_duplicates()
+    assert list(kept.itertuples(index=False, name=None)) == [("gan", 1), ("summed", 1)]
     assert len(json.loads((tmp_path / "out" / "broken.json").read_text())["lost"]) == 2
     stored = [json.loads(text)["outcome"] for text, _ in files(tmp_path / "cache").values()]
     assert sum(outcome["failure"] is not None for outcome in stored) == 2  # what diverged; the crash is not stored
@@ -183,9 +187,12 @@ def test_a_damaged_file_of_the_cache_is_trained_again(run: Sweep, tmp_path: Path
         ([], "name experiments, or all: small, "),
         (["small", "--seeds", "1"], "seeds must be at least 2, .*; given 1"),
         (["small", "--seeds", "10001"], "seeds must be .*at most 10000, where those of tuning begin; given 10001"),
-        (["idle"], "idle: flow: wide: latent has no effect: a flow's z has the dimension of the law; given 5"),
+        (
+            ["idle"],
+            "idle: flow: summed, latent 5: latent has no effect: a flow's z has the dimension of its samples; given 5",
+        ),
         (["idle-key"], "idle-key: vae: gan: loss has no effect: generator vae is trained without .*; given hinge"),
-        (["small", "--processes", "0"], "processes must be at least 1; given 0"),
+        (["small", "--processes", "0"], "processes must be a whole number of at least 1; given 0"),
         (["small", "--seed", "3"], "did you mean --seeds"),
         (["small", "--out", "/dev/null/x"], "cannot write to /dev/null/x: Not a directory"),
         (["small", "--cache", "/dev/null/x"], "cannot write to /dev/null/x: Not a directory"),
@@ -200,8 +207,8 @@ def test_bad_input(run: Sweep, arguments: list[str], said: str) -> None:
     assert ended.out == ""
 
 
-def test_nobody_at_the_clusters_address(tmp_path: Path) -> None:
-    """It gives up after ten seconds, in one line."""
+def test_no_scheduler_at_the_clusters_address(tmp_path: Path) -> None:
+    """One line, after ten seconds."""
     where: list[str | Path] = ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
     ended = python("-m", "tests.sweeps", "small", "--cluster", "tcp://127.0.0.1:9", *where, timeout=300)
     assert (ended.status, ended.err.count("\n")) == (2, 1), ended
@@ -209,9 +216,10 @@ def test_nobody_at_the_clusters_address(tmp_path: Path) -> None:
 
 
 LIGHT = """
-import sys, toy.sweep
+import sys
+from toy.sweep.__main__ import main
 try:
-    sys.exit(toy.sweep.main(["--help"]))
+    sys.exit(main(["--help"]))
 finally:
     print("imported:", *sorted({"torch", "scipy", "pandas", "joblib", "distributed"} & set(sys.modules)))
 """
@@ -232,7 +240,7 @@ LONG = ["long", "--quick", "--seeds", "6"]  # 16 jobs: tuning 10, comparison 6
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a sweep that nobody disturbed."""
+    """The directory of a sweep that was not disturbed."""
     directory = tmp_path_factory.mktemp("whole")
     where: list[str | Path] = ["--out", directory / "out", "--cache", directory / "cache", "--processes", "2"]
     assert python("-m", "tests.sweeps", *LONG, *where).status == 0
@@ -268,9 +276,9 @@ def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
         _, said = process.communicate(timeout=300)
     assert process.returncode == 1
     # progress; rarely loky's tracker, of a semaphore that is gone
-    others = " jobs, ", "resource_tracker", "  warnings.warn("
+    others = "% done", "resource_tracker", "  warnings.warn("
     (line,) = (line for line in said.splitlines() if not any(other in line for other in others))
-    assert line.startswith("error: interrupted; what is done is kept")
+    assert line == "error: interrupted; what is done is kept: the same command continues"
     kept = files(tmp_path / "cache")
     assert 3 <= len(kept) < 16
     assert all(json.loads(text)["outcome"]["values"] for text, _ in kept.values())
@@ -320,5 +328,5 @@ def test_a_worker_of_the_cluster_is_killed(
     assert survivor.poll() is None
     assert same_tables(whole, tmp_path)
     assert set(files(tmp_path / "cache")) == set(files(whole / "cache"))
-    assert out.startswith("long: 16 jobs, 0 of them done; ")
+    assert out.startswith("long: 16 jobs, 0 done; ")
     assert json.loads((tmp_path / "out" / "long.json").read_text())["trained_now"] == 16

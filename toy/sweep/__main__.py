@@ -1,7 +1,7 @@
-"""python -m toy.sweep: the experiments, each arm of each cell at its own best setting, compared over seeds.
+"""python -m toy.sweep: experiments over many cells, each arm at its own best setting, compared over seeds.
 
-Every finished job is kept under --cache, so that a sweep that was stopped goes on where it was. Exit status: 0 done,
-2 bad usage, 1 anything else (a cell was lost, Ctrl-C, ...).
+Every finished job is kept under --cache, so that the same command continues a sweep that was stopped. Exit status:
+0 done, 2 bad usage, 1 anything else (a cell was lost, Ctrl-C, ...).
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.common.checks import choose
-from theory.common.commandline import complain, parse, reason
-from theory.common.errors import Lost, UsageError
+from theory.common.checks import choose, whole
+from theory.common.commandline import complain, noted, parse, run, usage
+from theory.common.errors import UsageError
 from theory.common.provenance import origin
-from toy.sweep.design import TUNING
+from toy.sweep.design import SHORT, TUNING, Experiment, entries, text
 from toy.sweep.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 PROG = "python -m toy.sweep"
 SEEDS, TUNING_SEEDS = 16, 4
 QUICK_SEEDS, QUICK_TUNING_SEEDS = 4, 2
+MARKS = {"helps": " +", "hurts": " -", "undecided": ""}
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Options:
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME ...")]
     """Experiments, or all."""
     quick: bool = False
-    """Fewer cells, steps and seeds: whether it works, not what is true."""
+    """Fewer cells, steps and seeds: shows that it runs, not what is true."""
     plan: bool = False
-    """Print how many jobs there are, how many of them are done, and what the rest will take; run none of them."""
+    """Print how many jobs there are, how many are done, and what the rest will take; run none of them."""
     seeds: int | None = None
     """Seeds of the comparisons, 0, 1, ...; 16 if not given, 4 with --quick."""
     processes: int = max(1, os.cpu_count() or 1)
@@ -52,47 +52,38 @@ class Options:
     """Directory for finished jobs."""
 
     def __post_init__(self) -> None:
-        for name in self.names:
-            choose(name, (*EXPERIMENTS, "all"), "experiment")
         if not self.names:
             raise ValueError(f"name experiments, or all: {', '.join(EXPERIMENTS)}")
+        names = [choose(name, (*EXPERIMENTS, "all"), "experiment") for name in self.names]
+        object.__setattr__(self, "names", tuple(EXPERIMENTS if "all" in names else dict.fromkeys(names)))
         if self.seeds is not None and not 2 <= self.seeds <= TUNING:
             raise ValueError(
-                f"seeds must be at least 2, for there is no interval of one, and at most {TUNING}, "
-                f"where those of tuning begin; given {self.seeds}"
+                f"seeds must be at least 2, for an interval, and at most {TUNING}, where those of tuning begin; "
+                f"given {self.seeds}"
             )
-        if self.processes < 1:
-            raise ValueError(f"processes must be at least 1; given {self.processes}")
+        whole("processes", self.processes, 1)
 
 
-Options.__doc__ = "Compare ways to train with and without the score matching regularity, each at its own best.\n\n" + (
+Options.__doc__ = "Compare ways to train with and without the score term, each at its own best setting.\n\n" + (
     "\n".join(f"- {name}: {experiment.question}" for name, experiment in EXPERIMENTS.items())
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        writable(options.cache)
-        if not options.plan:
-            writable(options.out)
-        from toy.sweep.pool import pool
+        for name in options.names:
+            entries(EXPERIMENTS[name], options.quick)
+    check_writable(options.cache)
+    if not options.plan:
+        check_writable(options.out)
+    from toy.sweep.pool import pool
 
-        with pool(options.processes, options.cluster) as processes:
-            return execute(options, processes)
-    except Lost as error:
-        return complain(f"the cluster was lost: {error}; the same command goes on from what is done", 1)
-    except (UsageError, ValueError) as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(reason(error), 1)
-    except KeyboardInterrupt:
-        return complain("interrupted; what is done is kept: the same command goes on from there", 1)
-    except BrokenProcessPool:
-        return complain("a process was killed (out of memory?); the same command goes on from what is done", 1)
+    with pool(options.processes, options.cluster) as processes:
+        return execute(options, processes, " ".join([PROG, *arguments]))
 
 
-def writable(directory: Path) -> None:
+def check_writable(directory: Path) -> None:
     """UsageError unless files can be written there."""
     from theory.common import files
 
@@ -104,74 +95,81 @@ def writable(directory: Path) -> None:
         raise UsageError(f"cannot write to {directory}: {error.strerror}") from None
 
 
-def execute(options: Options, processes: int) -> int:
+def execute(options: Options, processes: int, command: str) -> int:
     """Plans, runs, writes and prints; the exit status."""
     from toy.sweep.cache import Cache
     from toy.sweep.runner import Conductor
 
-    names = EXPERIMENTS if "all" in options.names else dict.fromkeys(options.names)
+    experiments = [EXPERIMENTS[name] for name in options.names]
     seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
     tuning_seeds = QUICK_TUNING_SEEDS if options.quick else TUNING_SEEDS
     conductor = Conductor(Cache(options.cache), processes, seeds, tuning_seeds, options.quick)
-    print_plan(conductor, list(names), each=options.plan)
-    if options.plan:
-        return 0
     lost = 0
-    for name in names:
-        begun = time.monotonic()
-        results = conductor.conduct(EXPERIMENTS[name])
-        facts = origin(" ".join([PROG, *sys.argv[1:]])) | {
-            "seeds": seeds,
-            "quick": options.quick,
-            "seconds": round(time.monotonic() - begun, 1),
-        }
-        results.write(options.out, facts)
-        print_results(results)
-        for line in results.lost:
-            print(f"lost: {line}", file=sys.stderr)
-        lost += len(results.lost)
+    with noted("what is done is kept: the same command continues"):
+        print_plan(conductor, experiments, each=options.plan)
+        for experiment in experiments if not options.plan else ():
+            begun = time.monotonic()
+            results = conductor.conduct(experiment)
+            facts = origin(command) | {
+                "seeds": seeds,
+                "quick": options.quick,
+                "seconds": round(time.monotonic() - begun, 1),
+            }
+            results.write(options.out, facts)
+            print_results(results)
+            for line in results.lost:
+                print(f"lost: {line}", file=sys.stderr)
+            lost += len(results.lost)
     return complain(f"{lost} arms of cells were lost, see above; the rest is in {options.out}", 1) if lost else 0
 
 
-def print_plan(conductor: Conductor, names: Sequence[str], each: bool) -> None:
+def print_plan(conductor: Conductor, experiments: Sequence[Experiment], each: bool) -> None:
     """What there is to do in all, in one line, and before it in `each` experiment."""
-    from toy.jobs.meter import duration
+    from toy.jobs.progress import duration
 
-    plans = {name: conductor.plan(EXPERIMENTS[name]) for name in names}
-    whole = {k: planned for plan in plans.values() for k, planned in plan.items()}
-    source = conductor.estimate_costs(next(iter(whole.values()))[0])
-    shown = (plans if each and len(plans) > 1 else {}) | {"all" if len(names) > 1 else names[0]: whole}
+    plans = {experiment.name: conductor.plan(experiment) for experiment in experiments}
+    whole_plan = {k: planned for plan in plans.values() for k, planned in plan.items()}
+    source = conductor.estimate_costs(next(iter(whole_plan.values()))[0])
+    shown = (plans if each and len(plans) > 1 else {}) | {"all" if len(plans) > 1 else next(iter(plans)): whole_plan}
     for name, plan in shown.items():
         seconds = [conductor.costs.seconds(task) for task, known in plan.values() if not known]
         wall = max([sum(seconds) / conductor.processes, *seconds])
         print(
-            f"{name}: {len(plan)} jobs, {len(plan) - len(seconds)} of them done; "
-            f"to do: {sum(seconds):.0f} core-seconds, {duration(wall)} on {conductor.processes} processes ({source})",
+            f"{name}: {len(plan)} jobs, {len(plan) - len(seconds)} done; "
+            f"to do: {duration(sum(seconds))} of CPU, {duration(wall)} on {conductor.processes} processes",
             flush=True,
         )
+    print(f"times estimated {source}", flush=True)
 
 
 def print_results(results: Results) -> None:
-    """The verdicts, a row an arm: verdict and ratio to the baseline by metric."""
+    """A row an arm, below its cell: its setting, and each metric's ratio to the baseline with its verdict's mark."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    from toy.sweep.verdicts import shown
-
     experiment, console = results.experiment, Console(highlight=False)
-    settings = {place: f"{s.lr:g}" + (f", {s.weight:g}" if s.weight else "") for place, s in results.settings.items()}
-    titles = ["cell", "arm", "lr, weight", *(name.replace("_", " ") for name in experiment.metrics)]
-    table = Table(*titles, box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
-    for row in shown(results.verdicts(), settings, list(experiment.metrics)):
-        table.add_row(*row)
-    if not console.is_terminal:
-        console.width = 250
-    console.print(
-        f"{experiment.name}: {experiment.question} Verdict and ratio to {experiment.baseline}:", soft_wrap=True
-    )
+    console.print(f"{experiment.name}: {experiment.question}", soft_wrap=True)
+    baseline = text(experiment.baseline["arm"], {k: v for k, v in experiment.baseline.items() if k != "arm"})
+    console.print(f"Ratios to {baseline}; + helps, - hurts, else undecided.", soft_wrap=True)
+    table = Table("", box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
+    for title in ("lr", "lambda", *(SHORT.get(name, name) for name in experiment.metrics)):
+        table.add_column(title, no_wrap=True)
+    ratios: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in results.verdicts().to_dict("records"):
+        ratio = "n/a" if row["ratio"] != row["ratio"] else f"{row['ratio']:.3g}"
+        ratios.setdefault(results.identity(row), {})[row["metric"]] = ratio + MARKS[row["verdict"]]
+    cell = None
+    for identity, (arm, setting) in results.compared.items():
+        if identity[0] != cell:
+            cell = identity[0]
+            table.add_row(cell)
+        found = ratios.get(identity, {})
+        table.add_row(
+            f"  {arm}", f"{setting.lr:g}", f"{setting.weight:g}", *(found.get(name, "") for name in experiment.metrics)
+        )
     console.print(table)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

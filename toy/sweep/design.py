@@ -19,6 +19,7 @@ from toy.jobs.job import Job
 RATES = (5e-4, 2e-3, 8e-3, 3.2e-2)
 TUNING = 10_000  # the first seed of tuning; comparisons use 0, 1, ...
 JUDGED = {"off_manifold": "lower", "mean_distance": "lower", "coverage": "higher", "total_variation": "lower"}
+SHORT = {"off_manifold": "off", "mean_distance": "distance", "total_variation": "TV", "w2": "W2"}  # headings of tables
 OF_SETTING = tuple(option.name for option in dataclasses.fields(Setting))
 OF_CONFIG = tuple(option.name for option in dataclasses.fields(Config) if option.name not in ARMS)
 

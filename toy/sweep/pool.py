@@ -1,4 +1,4 @@
-"""Tasks over processes of this machine, or over those of a cluster."""
+"""Runs tasks in processes of this machine, or in those of a cluster."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PATIENCE = 10  # seconds in which a cluster has to answer
 
 @contextmanager
 def pool(processes: int, cluster: str | None) -> Iterator[int]:
-    """Where `run` runs tasks; gives the number of processes there.
+    """The number of processes in which `run` runs tasks within the block.
 
     Raises:
-        UsageError: nobody answers at the cluster's address, or it has no workers, or its extra is not installed.
-        Lost: in the midst of the work the scheduler went away, or a job killed worker after worker.
+        UsageError: no scheduler answers at the cluster's address, it has no workers, or its extra is not installed.
+        Lost: during the work the scheduler went away, or a job killed worker after worker.
     """
     if cluster is None:
         with joblib.parallel_config(backend="loky", n_jobs=processes):
@@ -47,11 +47,14 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
         try:
             yield cores
         except (FutureCancelledError, KilledWorker) as error:
-            raise Lost(" ".join(str(error).split())) from None
+            lost = Lost(f"the cluster was lost: {' '.join(str(error).split())}")
+            for note in getattr(error, "__notes__", ()):
+                lost.add_note(note)
+            raise lost from None
 
 
 def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
-    """(index of the task, its outcome) as they end, each once; begins them in the order given.
+    """Yields (index of the task, its outcome) as they end, each once; they begin in the order given.
 
     Raises:
         KeyboardInterrupt: at Ctrl-C, at the latest when the next task ends.
@@ -79,7 +82,7 @@ def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
 
 
 def finish(index: int, task: Task) -> tuple[int, Outcome]:
-    """In a worker, which imports torch: trains, evaluates and measures. Whatever goes wrong is an outcome."""
+    """(index, outcome): in a worker, which imports torch, trains, evaluates and measures. A failure is an outcome."""
     from theory.common.errors import Diverged
 
     begun = time.thread_time()

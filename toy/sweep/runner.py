@@ -1,10 +1,9 @@
-"""A sweep from its definition to its tables: tune every arm of every cell, train what was chosen, judge."""
+"""A sweep from its definition to its tables: tune every arm of every cell, train the chosen setting, compare."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from theory.common import files
-from toy.jobs.meter import meter
+from toy.jobs.progress import meter
 from toy.sweep.cache import Cache, Outcome, description, key
 from toy.sweep.costs import Costs
-from toy.sweep.design import Entry, Experiment, Setting, Task, entries
+from toy.sweep.design import Entry, Experiment, Setting, Task, entries, said
 from toy.sweep.pool import run
 from toy.sweep.tuning import METRICS as TUNED
 from toy.sweep.tuning import best
@@ -62,7 +61,7 @@ class Conductor:
         """Both stages of an experiment."""
         rows = entries(experiment, self.quick)
         tuned = self.outcomes((t for row in rows for t in row.grid(self.tuning_seeds)), f"{experiment.name}, tuning")
-        results = Results(experiment)
+        results = Results(experiment, rows[0].options)
         chosen = [results.settle(row, self.tuning_seeds, tuned) for row in rows]
         comparisons = [row.comparison(s, self.seeds) if s else [] for row, s in zip(rows, chosen, strict=True)]
         compared = self.outcomes((t for tasks in comparisons for t in tasks), f"{experiment.name}, comparison")
@@ -121,12 +120,18 @@ def best_setting(entry: Entry, seeds: int, outcomes: dict[str, Outcome]) -> Sett
 
 
 class Results:
-    """The tables of an experiment, and what was lost."""
+    """The tables of an experiment, and what was lost.
 
-    def __init__(self, experiment: Experiment):
+    Args:
+        options: the columns in which its arms differ.
+    """
+
+    def __init__(self, experiment: Experiment, options: Sequence[str]):
         self.experiment = experiment
+        self.options = list(options)
         self.rows: list[dict[str, Any]] = []
-        self.settings: dict[tuple[str, str], Setting] = {}
+        self.compared: dict[tuple[str, ...], tuple[str, Setting]] = {}
+        """Of each arm: `identity` -> its text and setting."""
         self.lost: list[str] = []
         self.facts: dict[str, Any] = {}
 
@@ -146,10 +151,9 @@ class Results:
         if failures:
             self.lost.append(f"{entry.name}: {failures[0]}")
             return
-        cell, arm = entry.cell, entry.arm
-        self.settings[cell.name, arm.label] = setting
-        names = {"experiment": self.experiment.name, "cell": cell.name, **cell.keys}
-        names |= {"arm": arm.label, "lr": setting.lr, "weight": setting.weight}
+        names = {"experiment": self.experiment.name, "cell": entry.cell.name, **entry.cell.keys, **entry.columns}
+        names |= {"lr": setting.lr, "weight": setting.weight}
+        self.compared[self.identity(names)] = entry.arm.text, setting
         self.rows += [
             names | {"seed": seed, "metric": metric, "value": value}
             for task, outcome in ended
@@ -157,19 +161,24 @@ class Results:
             for seed, value in zip(task.job.seeds, values, strict=True)
         ]
 
+    def identity(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """What tells a row of a table from those of other arms and cells."""
+        return row["cell"], row["arm"], *(said(row[option]) for option in self.options)
+
     def table(self) -> pd.DataFrame:
-        """Tidy: experiment, cell, its keys, arm, lr, weight, seed, metric, value."""
-        ends = ["arm", "lr", "weight", "seed", "metric", "value"]
+        """Tidy: experiment, cell, its keys, arm, its options, lr, weight, seed, metric, value."""
+        options = [option for option in self.options if option not in ("lr", "weight")]
+        ends = ["arm", *options, "lr", "weight", "seed", "metric", "value"]
         keys = [name for row in self.rows for name in row if name not in ends]
         return pd.DataFrame(self.rows, columns=[*dict.fromkeys(["experiment", "cell", *keys]), *ends])
 
     def verdicts(self) -> pd.DataFrame:
-        return verdicts(self.table(), self.experiment.baseline, self.experiment.metrics)
+        return verdicts(self.table(), self.experiment.metrics, self.experiment.baseline, self.options)
 
     def write(self, directory: Path, facts: dict[str, Any]) -> None:
         """NAME.csv, NAME.verdicts.csv and NAME.json. OSError: they cannot be written."""
-        name = self.experiment.name
-        for path, table in ((f"{name}.csv", self.table()), (f"{name}.verdicts.csv", self.verdicts())):
-            files.write(directory / path, table.to_csv(index=False, float_format="%.6g").encode())
-        facts = {"experiment": name, "question": self.experiment.question} | facts | self.facts | {"lost": self.lost}
-        files.write(directory / f"{name}.json", (json.dumps(facts, indent=2) + "\n").encode())
+        path = directory / self.experiment.name
+        files.write_table(path.with_suffix(".csv"), self.table(), digits=6)
+        files.write_table(path.with_suffix(".verdicts.csv"), self.verdicts(), digits=6)
+        facts = {"experiment": self.experiment.name, "question": self.experiment.question} | facts | self.facts
+        files.write_json(path.with_suffix(".json"), facts | {"lost": self.lost})

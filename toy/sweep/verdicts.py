@@ -1,55 +1,75 @@
-"""Whether an arm helps, hurts, or cannot be told from the baseline: paired over seeds, corrected over the table."""
+"""Whether an arm helps, hurts, or is undecided against the baseline: paired over seeds, corrected over the table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from theory.common.statistics import compare
+from toy.sweep.design import text
 
 COLUMNS = (
-    "cell", "arm", "baseline", "metric", "mean", "baseline_mean",
-    "difference", "low", "high", "ratio", "p", "p_holm", "verdict",
+    "baseline", "metric", "mean", "baseline_mean", "difference", "difference_low", "difference_high", "ratio", "p",
+    "p_holm", "verdict",
 )  # fmt: skip
 
 
-def verdicts(table: pd.DataFrame, baseline: str, metrics: Mapping[str, str], alpha: float = 0.05) -> pd.DataFrame:
-    """A row a cell, arm and metric, in the order of the table.
+def verdicts(
+    table: pd.DataFrame,
+    metrics: Mapping[str, str],
+    baseline: Mapping[str, Any],
+    options: Sequence[str] = (),
+    alpha: float = 0.05,
+) -> pd.DataFrame:
+    """A row a cell, arm and metric, in the order of the table: cell, arm, options, COLUMNS.
 
     An arm helps where the 95 % interval of the mean paired difference to the baseline lies on the metric's better side
     of 0 and Wilcoxon's p, corrected over all rows, is below alpha; it hurts where it lies on the other; else it is
-    undecided. The chance that any row of a table without differences is decided is at most alpha.
+    undecided. The probability that a table without differences has any other verdict is at most alpha.
 
     Args:
-        table: tidy: cell, arm, seed, metric, value; an arm without its cell's baseline is left out.
+        table: tidy: cell, arm, options, seed, metric, value; an arm without its cell's baseline is left out.
         metrics: the metrics that are judged -> which direction is better, lower or higher.
+        baseline: the values of arm and options that identify the baseline in its cell.
+        options: the columns that, with cell and arm, identify an arm.
 
     Raises:
         ValueError: an arm and its baseline have different seeds, or a value is NaN or infinite.
     """
-    rows = []
-    judged = table[table.metric.isin(list(metrics))]
-    for (cell, metric), part in judged.groupby(["cell", "metric"], sort=False):
-        arms = {arm: rows.set_index("seed").value.sort_index() for arm, rows in part.groupby("arm", sort=False)}
-        reference = arms.pop(baseline, None)
-        for arm, values in arms.items() if reference is not None else ():
-            if not values.index.equals(reference.index):
-                raise ValueError(f"{arm} and {baseline} must have the same seeds; in {cell}, {metric} they do not")
-            found = compare(values.to_numpy(), reference.to_numpy())
-            means = {"mean": values.mean(), "baseline_mean": reference.mean()}
-            ratio = means["mean"] / means["baseline_mean"] if means["baseline_mean"] > 0 else np.nan
-            names = {"cell": cell, "arm": arm, "baseline": baseline, "metric": metric}
-            rows.append(names | means | found | {"ratio": ratio, "p_holm": np.nan, "verdict": ""})
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    said = text(baseline["arm"], {name: value for name, value in baseline.items() if name != "arm"})
+    names, rows = ["cell", "arm", *options], []
+    plain = np.logical_and.reduce([table[name] == value for name, value in baseline.items()])
+    references = dict(list(table[plain].groupby("cell")))
+    for _, own in table[~plain].groupby(names, sort=False, dropna=False):
+        first = own.iloc[0]
+        for metric in metrics if first.cell in references else ():
+            a, b = (by_seed(part, metric) for part in (own, references[first.cell]))
+            if not len(a) or not len(b):
+                continue
+            if not a.index.equals(b.index):
+                raise ValueError(f"{first.arm} and {said} must have the same seeds; in {first.cell}, {metric} not")
+            rows.append([*first[names], said, metric, *numbers(a.to_numpy(), b.to_numpy()), ""])
+    frame = pd.DataFrame(rows, columns=[*names, *COLUMNS])
     if len(frame):
         frame["p_holm"] = holm(frame.p.to_numpy(np.float64))
         frame["verdict"] = [verdict(row, metrics[row.metric], alpha) for row in frame.itertuples()]
-    order = {name: place for place, name in enumerate(dict.fromkeys(zip(table.cell, table.arm, strict=True)))}
-    places = [(order[row.cell, row.arm], list(metrics).index(row.metric)) for row in frame.itertuples()]
-    return frame.loc[sorted(frame.index, key=lambda i: places[i])].reset_index(drop=True)
+    return frame
+
+
+def by_seed(part: pd.DataFrame, metric: str) -> pd.Series:
+    return part[part.metric == metric].set_index("seed").value.sort_index()
+
+
+def numbers(a: Float[np.ndarray, " seed"], b: Float[np.ndarray, " seed"]) -> list[float]:
+    """mean, baseline_mean, difference, its ends, ratio, p, and NaN in the place of p_holm."""
+    found = compare(a, b)
+    ratio = a.mean() / b.mean() if b.mean() > 0 else np.nan
+    ends = (float(found[name]) for name in ("difference", "low", "high"))
+    return [a.mean(), b.mean(), *ends, ratio, float(found["p"]), np.nan]
 
 
 def holm(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
@@ -67,18 +87,6 @@ def holm(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
 
 def verdict(row, better: str, alpha: float) -> str:
     """helps, hurts or undecided."""
-    if row.p_holm >= alpha or row.low <= 0 <= row.high:
+    if row.p_holm >= alpha or row.difference_low <= 0 <= row.difference_high:
         return "undecided"
     return "helps" if (row.difference < 0) == (better == "lower") else "hurts"
-
-
-def shown(found: pd.DataFrame, settings: Mapping[tuple[str, str], str], metrics: Sequence[str]) -> list[list[str]]:
-    """Rows of the printed table: cell, arm, its setting, and for each metric the verdict with the ratio."""
-    rows = []
-    for (cell, arm), part in found.groupby(["cell", "arm"], sort=False):
-        cells = {
-            row.metric: f"{row.verdict} {'' if np.isnan(row.ratio) else f'{row.ratio:.3g}'}"
-            for row in part.itertuples()
-        }
-        rows.append([cell, arm, settings[cell, arm], *(cells.get(metric, "") for metric in metrics)])
-    return rows

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 
 def config(weight: float, **changes) -> Config:
-    return dataclasses.replace(Config(manifold="mixed", arms=("smart",), smart=Arm(1e-3, weight)), **changes)
+    return dataclasses.replace(Config(manifold="mixed", arms=("summed",), summed=Arm(1e-3, weight)), **changes)
 
 
 def test_real_samples_have_no_bias() -> None:
@@ -28,7 +28,7 @@ def test_real_samples_have_no_bias() -> None:
     assert [sum(found[f"share_{c}"][s] for c in (1, 2, 3)) for s in range(3)] == pytest.approx([1, 1, 1])
 
 
-def test_the_law_that_is_predicted_is_recognised() -> None:
+def test_the_predicted_distribution_is_recognised() -> None:
     """Claim E2 on the point, circle and square at lambda 1: most of the mass at the point, whose ell is least."""
     wanted = [0.832, 0.115, 0.053]
     law = Mixture(make("mixed").laws, wanted)  # type: ignore[attr-defined]

@@ -7,9 +7,10 @@ import math
 import pandas as pd
 import pytest
 
-from toy.config import ARMS, PRESETS
+from toy.config import ARMS, PRESETS, Arm
 from toy.run import main
 from toy.sweep import tuning as tune
+from toy.sweep.design import SHORT
 from toy.sweep.tuning import METRICS, best, grid
 
 
@@ -28,7 +29,7 @@ def table(*rows: tuple[float, float, float]) -> pd.DataFrame:
         ([(0.9, 0.1, 0.3), (0.9, 0.13, 0.2)], 0),  # nor in total variation
         ([(0.9, 0.1, 0.3), (0.9, 0.119, 0.2)], 1),
         ([(0.9, 0.1, 0.3), (0.95, 0.07, 0.5), (0.5, 0.5, 0.1)], 1),  # higher coverage, lower total variation
-        ([(0.9, 0.5, 0.3), (0.89, 0.5, 0.25), (0.5, 0.1, 0.1)], 1),  # nobody within reach of both: coverage decides
+        ([(0.9, 0.5, 0.3), (0.89, 0.5, 0.25), (0.5, 0.1, 0.1)], 1),  # no setting satisfies both: coverage decides
         ([(0.9, 0.1, 0.3)], 0),
     ],
 )
@@ -43,13 +44,15 @@ def test_rule_does_not_depend_on_order_or_names() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_the_presets_store_is_on_the_grid(preset: str) -> None:
-    """A control for the search: it can find them again."""
-    for arm in ARMS:
-        assert PRESETS[preset].arm(arm) in grid(preset, arm)
-        assert all(setting.weight == 0 for setting in grid(preset, arm)) == (arm == "gan")
+    """So that the search can find them again; a bound that is set is kept."""
+    for name in ARMS:
+        arm = PRESETS[preset].arm(name)
+        assert arm in grid(preset, name, arm)
+        assert all(setting.weight == 0 for setting in grid(preset, name, arm)) == (name == "gan")
+    assert {setting.bound for setting in grid(preset, "bounded", Arm(1e-3, 0.1, 7.0))} == {7.0}
 
 
-SMALL = "--tune --processes 1 --width 8 --layers 1 --steps 4 --batch 8 --samples 16 --d-ahead 2 --arms gan smart"
+SMALL = "--tune --processes 1 --width 8 --layers 1 --steps 4 --batch 8 --samples 16 --d-ahead 2 --arms gan summed"
 
 
 @pytest.fixture
@@ -64,10 +67,11 @@ def test_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.split() for line in out.splitlines()]
-    assert lines[0] == ["arm", "lr", "weight", *METRICS]
+    assert lines[0] == ["arm", "lr", "lambda", *(SHORT.get(name, name) for name in METRICS)]
+    assert max(map(len, out.splitlines())) <= 80
     settings = [(arm, float(lr), float(weight)) for arm, lr, weight, *_ in lines[1:7]]
     assert settings == [("gan", lr, 0) for lr in (1e-3, 1e-2)] + [
-        ("smart", lr, weight) for lr in (1e-3, 1e-2) for weight in (0.1, 0.3)
+        ("summed", lr, weight) for lr in (1e-3, 1e-2) for weight in (0.1, 0.3)
     ]
     numbers = pd.DataFrame([line[3:8] for line in lines[1:7]], columns=list(METRICS)).astype(float)
     marked = [index for index, line in enumerate(lines[1:7]) if line[-1] == "best"]
@@ -79,7 +83,7 @@ def test_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("small_grid")
 def test_settings_that_diverge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """They are counted and left out; if nothing remains, that is the end."""
+    """They are counted and left out; where all diverge, the command fails."""
     monkeypatch.setattr(tune, "RATES", (1e-3, 1e30))
     assert main([*SMALL.split(), "--arms", "gan"]) == 0
     assert "1 settings diverged" in capsys.readouterr().out
