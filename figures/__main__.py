@@ -1,7 +1,8 @@
-"""python -m figures: draws every figure from tidy results; computes what is missing.
+"""python -m figures: draws every figure from the committed results.
 
-Each is a jupytext percent script, figures/NAME.py, that may also be run by itself or opened as a notebook; it writes
-NAME.png, NAME.pdf, NAME.txt (what is seen) and NAME.csv (the numbers that are drawn) to figures/drawn.
+Each is a jupytext percent script, figures/NAME.py, that may also be run by itself or opened as a notebook. It writes
+NAME.png, NAME.pdf, NAME.txt (the caption and the sources) and NAME.csv (the numbers that are drawn) to figures/drawn. A
+file that would say the same is left as it is. --fresh computes the tables of figures/computed again.
 
 Exit status: 0 all drawn; 1 a figure failed, told in one line, the others are drawn; 2 bad usage, nothing is drawn.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from figures.tools import results, style
 from figures.tools.render import draw
-from theory.common.checks import choose
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from theory.common.checks import choose, whole
+from theory.common.commandline import complain, noted, parse, run, usage
 from toy.jobs.interrupts import closing, held
 
 NAMES = (
@@ -48,51 +47,42 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Options:
-    """Draw the figures from tidy results; compute what is missing."""
+    """Draw the figures from committed results."""
 
     only: tuple[str, ...] = ()
     """Draw these alone: saturation. All of them if none is named."""
     out: Path = style.OUT
     """Where to."""
     fresh: bool = False
-    """Forget what was computed before, and compute it again; committed results are kept."""
+    """Compute what the figures' own scripts compute again, and replace figures/computed: about half an hour."""
     processes: int = 2
     """How many figures to draw at a time."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = parse(Options, arguments, "python -m figures")
+def main(arguments: list[str]) -> int:
+    options = parse(Options, arguments, "python -m figures")
+    with usage():
         names = [choose(name, NAMES, "figure") for name in options.only] or list(NAMES)
-        if options.processes < 1:
-            raise UsageError(f"--processes must be at least 1; given {options.processes}")
-        options.out.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context():  # of this process; a script switches its own
-            style.use()
-    except (UsageError, ValueError, OSError) as error:
-        return complain(error, 2)
-    if options.fresh:
-        results.forget()
-    try:
+        whole("--processes", options.processes, 1)
+    with matplotlib.rc_context():  # of this process; a script switches its own
+        style.use()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with noted("what was drawn is kept"):
         failures = draw_all(names, options)
-    except KeyboardInterrupt:
-        return complain("interrupted; what was computed is kept", 1)
-    except BrokenProcessPool:
-        return complain("a process was killed (out of memory?); what was computed is kept", 1)
     for name, complaint in failures.items():
         complain(f"{name}: {complaint}", 1)
     return 1 if failures else 0
 
 
 def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
-    """Draws them, a process each, with progress; what went wrong with which."""
+    """What went wrong with which figure. They are drawn a process each, with a line on standard error for each."""
     console, failures = Console(stderr=True), {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("figures", total=len(names))
         with held():
             drawn = joblib.Parallel(min(options.processes, len(names)), return_as="generator_unordered", batch_size=1)(
-                joblib.delayed(draw)(name, options.out) for name in names
+                joblib.delayed(draw)(name, options.out, options.fresh) for name in names
             )
         with closing(drawn):
             for name, complaint, seconds in drawn:
@@ -100,9 +90,10 @@ def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
                 if complaint:
                     failures[name] = complaint
                     continue
-                console.print(f"{name:15} {seconds:6.1f} s  {results.named(options.out / name)}.png", highlight=False)
+                shown = results.named(options.out / name)
+                console.print(f"{name:15} {seconds:6.1f} s  {shown}.png", highlight=False, soft_wrap=True)
     return failures
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,7 +1,7 @@
-"""python -m figures.bench: runs the benchmarks of the rooms, and keeps what they say as ROOM/results/bench.json.
+"""python -m figures.bench: runs the benchmarks of the rooms, and keeps what they print as ROOM/results/bench.json.
 
 What a benchmark prints is kept under "found", beside its command, date, commit, versions, processor, and how busy the
-machine was: ratios of interleaved runs of one process stand a load of other work better than seconds do, but not well.
+machine was. Its numbers are ratios of interleaved runs of one process: other work changes them less than seconds.
 
 Exit status: 0 done; 1 a benchmark failed, in one line, nothing of it is written; 2 bad usage.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -21,8 +20,8 @@ from pathlib import Path
 from figures.tools import results
 from theory.common import files
 from theory.common.checks import choose
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from theory.common.commandline import complain, parse, run, usage
+from theory.common.errors import Failure
 from theory.common.provenance import origin
 
 ROOMS = ("theory", "toy", "images")
@@ -40,55 +39,41 @@ class Options:
     """Only what is drawn: the trainings of toy.bench, which take minutes, are left out."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = parse(Options, arguments, "python -m figures.bench")
+def main(arguments: list[str]) -> int:
+    options = parse(Options, arguments, "python -m figures.bench")
+    with usage():
         rooms = [choose(room, ROOMS, "room") for room in options.only]
-    except (UsageError, ValueError) as error:
-        return complain(error, 2)
     load, failed = os.getloadavg()[0] / (os.cpu_count() or 1), 0  # of others: before the first of ours
     for room in rooms:
         try:
             keep(room, TIMES.get(room, ()) if options.quick else (), load)
-        except (results.ResultsError, ValueError, OSError) as error:
+        except (Failure, ValueError, OSError) as error:
             failed = complain(f"{room}: {error}", 1)
     return failed
 
 
 def keep(room: str, arguments: Sequence[str], load: float) -> Path:
-    """Runs a room's benchmark with these arguments and writes its file; load: processes at work a core before.
+    """The file of a room's benchmark, run with these arguments; load: processes at work a core before.
 
     Raises:
-        ResultsError: it fails. ValueError: what it prints is not JSON. OSError: the file cannot be written.
+        Failure: it fails. ValueError: what it prints is not JSON. OSError: the file cannot be written.
     """
     begun = time.monotonic()
     command = ["-m", f"{room}.bench", *arguments]
-    machine = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "load_a_core_before": round(load, 2),
-        "busy": load > BUSY,
-    }
+    said = f"python {' '.join(command)}"
+    print(f"running {said}", file=sys.stderr, flush=True)
+    machine = {"cores": os.cpu_count(), "load_a_core_before": round(load, 2), "busy": load > BUSY}
     # its complaints go to the terminal
     done = subprocess.run([sys.executable, *command], cwd=results.ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise results.ResultsError(f"python {' '.join(command)} ended with status {done.returncode}")
+        raise Failure(f"{said} ended with status {done.returncode}")
     found = json.loads(done.stdout)
     print(done.stdout)
-    facts = origin(f"python {' '.join(command)}") | machine | {"seconds": round(time.monotonic() - begun)}
+    facts = origin(said) | machine | {"seconds": round(time.monotonic() - begun)}
     path = results.ROOT / room / "results" / "bench.json"
-    files.write(path, (json.dumps(facts | {"found": found}, indent=1) + "\n").encode())
+    files.write(path, json.dumps(facts | {"found": found}, indent=1) + "\n")
     return path
 
 
-def processor() -> str:
-    """Its name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -13,12 +13,12 @@
 # %% [markdown]
 # # What mass off the manifold costs at least
 #
-# A mass m of Q lies off the manifold of P. Claim S3 bounds the value of the game from below by B(m), a number that
-# depends on m alone, and says what is above it: (2 - m) times a Jensen-Shannon divergence of P and the part of Q that
-# lies on the manifold, weighted 1/(2 - m). So the bound is reached by that part being P, and by nothing else.
+# A mass m of Q lies off the manifold of P. Claim S3 bounds the value of the game from below by B(m), which depends on
+# m alone. The excess is (2 - m) times a Jensen-Shannon divergence of P and the part of Q on the manifold, weighted
+# 1/(2 - m): the bound is reached if and only if that part is P.
 #
-# Real laws have random densities on a curve; generated ones reweigh them at random, by little to much, and put mass m
-# on an atom. The near-miss, B(0.9 m + 0.1), is the control of S3: it must fail.
+# Real distributions have random densities on a curve. Generated ones multiply them by random factors and put mass m on
+# an atom. B(0.9 m + 0.1) is a near-miss of S3: it must fail.
 
 # %%
 from typing import Any
@@ -51,7 +51,7 @@ def reweighted(law: Measure, size: float, generator: torch.Generator) -> Measure
 
 
 def measure(count: int, equal: int, seed: int) -> pd.DataFrame:
-    """V(D*, Q) of random laws, and of some with Q_on = P, beside the bound, the near-miss and the excess of S3."""
+    """V(D*, Q) of random distributions, some with Q_on = P, beside the bound, the near-miss and the excess of S3."""
     generator = torch.Generator().manual_seed(seed)
     curve, atom = mixed_carriers()[1], Carrier(torch.ones(1, dtype=torch.float64))
     off: Measure = {atom: torch.ones(1, dtype=torch.float64)}
@@ -68,7 +68,7 @@ def measure(count: int, equal: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["on_is_p", "m", "value", "bound", "near_miss", "excess"])
 
 
-data, source = results.computed(measure, count=400, equal=21, seed=0)
+data, source = results.computed("bound", measure, count=400, equal=21, seed=0)
 equal, cloud = data[data.on_is_p], data[~data.on_is_p]
 slack = 1e-9  # of finite sums; the claim's own tolerance is 1e-12
 assert (data.value >= data.bound - slack).all()
@@ -88,7 +88,7 @@ m = torch.linspace(0, 1, 401, dtype=torch.float64)
 near, B = near_miss(m), sharp_bound(m)
 groups: dict[
     str, tuple[pd.DataFrame, dict[str, Any]]
-] = {  # below the near-miss a law is a cross, so that it can be told without its colour
+] = {  # what lies below the near-miss has another marker too, not only another colour
     "random Q": (cloud[~below[cloud.index]], {"marker": ".", "ms": 3, "mew": 0, "color": style.REAL}),
     "random Q, below the near-miss": (
         cloud[below[cloud.index]],
@@ -106,9 +106,9 @@ for panel, base, lower in ((axes[0], 0 * m, "value"), (axes[1], B, "above")):
         panel.plot(rows.m, rows.value - (rows.bound if lower == "above" else 0), ls="", label=label, **look)
     panel.set_xlim(0, 1)
 axes[0].set(ylabel="value of the game V(D*, Q)", ylim=(-1.45, 0))
-axes[0].set_title("No law falls below B(m)")
+axes[0].set_title("none falls below B(m)")
 axes[1].set(ylabel="V(D*, Q) − B(m)", ylim=(-0.004, 0.12), xlabel="m, the mass of Q off the manifold")
-axes[1].set_title("A bound that is a little higher is violated")
+axes[1].set_title("a slightly higher bound is violated")
 figure.align_ylabels()
 handles, labels = axes[0].get_legend_handles_labels()
 figure.legend(handles, labels, loc="outside lower center", ncols=2, columnspacing=1.0)
@@ -117,9 +117,11 @@ figure.legend(handles, labels, loc="outside lower center", ncols=2, columnspacin
 style.save(
     figure,
     "bound",
-    f"""A generated law with mass m off the manifold has at least the value B(m) in the game, and exactly that if it is
-    the real law but for this mass: none of {len(data)} laws falls below B(m), while {int(below.sum())} of them, and all
-    that are the real law but for a mass m < 1, fall below a bound that is a little higher.""",
+    "With mass m off the manifold, the value of the game is at least B(m).",
+    f"""*Top:* value of the game against the optimal discriminator, for {len(data)} generated distributions Q; none lies
+    below B(m). *Bottom:* the same less B(m). The bound is reached where Q is the real distribution P but for the mass
+    m (circles). Of all, {int(below.sum())} lie below the near-miss B(0.9 m + 0.1), among them every circle with
+    m < 1. Random densities on a curve, mass m on an atom; exact values.""",
     data,
     [source],
 )

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Published FIDs, and an empty column
 #
-# What the paper and its peers publish about image generation, second-hand, of which one pair is the paper's. Our own
-# column is empty: training at this size needs a GPU, and was not run. FIDs of different papers differ in references and
-# details, and none was measured here.
+# FIDs that public summaries give for the paper and its peers; one pair is the paper's. Our own column is empty:
+# training at this size needs a GPU and was not run. FIDs of different papers differ in references and details; none was
+# measured here.
 
 # %%
 import pandas as pd
@@ -46,7 +46,7 @@ unknown = table[~table.index.isin(shown.index)]
 # %% [markdown]
 # ## The picture
 #
-# A line a method, a column a data set, and ours: of what a recipe is there for, nothing was run.
+# A row a method, a column a data set, and ours. Methods with a recipe of images/ are built here, and were not run.
 
 # %%
 NOT_RUN, NOT_BUILT = "not run", "–"
@@ -99,16 +99,17 @@ for (dataset, resolution), part in data.groupby(["dataset", "resolution"], sort=
     found = part.set_index("method").fid
     for method in found.index[found.index.str.endswith(" + SMaRt")]:
         plain = method.removesuffix(" + SMaRt")
-        gains.append(f"{plain} from {found[plain]:g} to {found[method]:g} on {dataset} {resolution}")
+        gains.append(f"{found[method]:g} on {dataset} {resolution}, against {found[plain]:g} for {plain} without it")
         peers.append(found.min())
 assert gains, "the caption compares a method with itself and SMaRt"
 missing = dict.fromkeys(f"{row.dataset} {row.resolution}" for row in unknown.itertuples())
 style.save(
     figure,
     "published",
-    f"""By public summaries SMaRt takes the FID of {" and of ".join(gains)}, where the least of the peers' is
-    {min(peers):g}, for {" and ".join(missing)} no number is known to us, and our own column is empty, since training at
-    this size needs a GPU and was not run.""",
+    "Published FIDs put SMaRt ahead of its baseline; our own column is empty.",
+    f"""*Columns:* FIDs by public summaries. SMaRt has {" and ".join(gains)}; the lowest FID of the peers there is
+    {min(peers):g}. For {" and ".join(missing)} no number is known to us. *Ours:* training at this size needs a GPU and
+    was not run. FIDs of different papers differ in references and details.""",
     table[["dataset", "resolution", "method", "fid", "note", "source"]].assign(
         ours=table.recipe.notna().map({True: NOT_RUN, False: "not built here"})
     ),

@@ -11,11 +11,11 @@
 # ---
 
 # %% [markdown]
-# # A squared distance, and a dimension
+# # A squared distance and a dimension
 #
-# Claim P2: as the noise-to-signal ratio nsr goes to 0, $\ell(x) = \mathrm{SNR}\,\mathrm{dist}(x, M)^2 + k + O(nsr^2)$,
-# SNR being 1/nsr^2 and k the dimension of the manifold M where x projects to. Beyond an edge (P2b) it is 2k - f in the
-# place of k, f the dimension of the face that x projects into: each direction in which M ends there counts twice.
+# Claim P2: as the noise-to-signal ratio nsr goes to 0, $\ell(x) = \mathrm{SNR}\,\mathrm{dist}(x, M)^2 + k + O(nsr^2)$.
+# SNR is 1/nsr^2, and k the dimension of the manifold M at the projection of x. Beyond an edge (P2b) k is replaced by
+# 2k - f, with f the dimension of the face that x projects into: each direction in which M ends counts twice.
 
 # %%
 from collections.abc import Mapping
@@ -38,10 +38,10 @@ style.use()
 # %% [markdown]
 # ## The numbers
 #
-# The laws and points are those of the claims' own checks; each is measured over nsr, and the circle over the distance.
+# The distributions and points are those of the claims' checks. Each is measured over nsr, the circle over the distance.
 
 # %%
-MIXED = "a point, a circle and a square: the "  # one law
+MIXED = "a point, a circle and a square: the "  # one distribution
 POINTS = {  # what is drawn of OFF and ON: its label and marker
     "between eight points": ("off 8 points", "o"),
     MIXED + "point": ("on a point", "."),
@@ -94,7 +94,7 @@ def measure(low: float, high: float, count: int, distances: int) -> pd.DataFrame
     return pd.concat(parts).assign(rest=lambda rows: rows.ell - (rows.distance / rows.nsr) ** 2)
 
 
-data, source = results.computed(measure, low=0.01, high=0.3, count=12, distances=21)
+data, source = results.computed("pythagoras", measure, low=0.01, high=0.3, count=12, distances=21)
 
 # %% [markdown]
 # The order of convergence is the slope of log |ell - SNR dist^2 - k| against log nsr over the three smallest nsr.
@@ -108,7 +108,7 @@ def order(rows: pd.DataFrame) -> float:
 
 CURVED: dict[
     str, tuple[str, Literal["upper left", "lower right"]]
-] = {  # the cases whose remainder is a power of nsr, and where to name them: elsewhere it vanishes faster
+] = {  # the cases whose remainder is a power of nsr, and the corner of their legend; elsewhere it vanishes faster
     "beyond a square's corner": ("square's corner", "upper left"),
     "beyond a segment's end": ("segment's end", "upper left"),
     "sphere, outside and inside": ("off a sphere", "lower right"),
@@ -125,12 +125,12 @@ assert all(abs(found - 2) < 0.1 for found in orders.values()), orders
 # ## The picture
 
 # %%
-COLOURS = ["#000000", style.SCORE, style.ADVERSARIAL, style.DETACHED, "#CC79A7"]  # by the number that is read
+COLOURS = ["#000000", style.SCORE, style.ADVERSARIAL, style.DETACHED, "#CC79A7"]  # by the limit
 figure, axes = style.panels(2, 2, 4.2)
 
 
 def look(name: str) -> dict[str, Any]:
-    """The line of a place: its colour is the number that it reads."""
+    """The line of a place; its colour stands for the limit."""
     marker = (POINTS | EDGES)[name][1]
     colour = COLOURS[by_place[name].limit.iloc[0]]
     face = colour if marker == "." else "white"
@@ -138,7 +138,7 @@ def look(name: str) -> dict[str, Any]:
 
 
 def limits(panel: Axes, places: Mapping[str, tuple[str, str]], top: float) -> None:
-    """What is left over nsr, and the numbers that it tends to."""
+    """The remainder by nsr, and its limits."""
     for name, (label, _) in places.items():
         rows = by_place[name]
         panel.axhline(rows.limit.iloc[0], color=style.REAL, lw=0.5, zorder=0)
@@ -158,11 +158,11 @@ for nsr, marker in zip(DISTANCES, "os^", strict=True):
 panel.plot([], [], "-", color=style.SCORE, lw=0.8, label="SNR dist² + 1")
 panel.plot([], [], ":", color=style.REAL, lw=1, label="SNR dist²")
 panel.set(xlabel="distance to a circle", ylabel="ℓ", ylim=(3e-4, 3e7))
-panel.set_title("Far off: SNR dist²")
+panel.set_title("far off: SNR dist²")
 panel.legend(loc="upper left", handlelength=1, handletextpad=0.4, borderaxespad=0, labelspacing=0.3)
 
 limits(axes[1], POINTS, 4.6)
-axes[1].set_title("Left over: the dimension")
+axes[1].set_title("remainder: the dimension")
 axes[1].legend(
     loc="upper left", ncols=2, columnspacing=0.4, handlelength=1, handletextpad=0.3, borderaxespad=0, labelspacing=0.3
 )
@@ -178,21 +178,23 @@ for corner, handles in lines.items():
     key.remove()  # axes have one legend; this keeps both
     panel.add_artist(key)
 panel.set(xlabel="noise-to-signal ratio nsr", ylabel="|ℓ − SNR dist² − limit|", ylim=(1e-7, 100))
-panel.set_title("It tends there at order 2")
+panel.set_title("limit reached at order 2")
 
 limits(axes[3], EDGES, 4.6)
 for name, (label, _) in EDGES.items():
     axes[3].text(0.01, by_place[name].limit.iloc[0] + 0.15, label, size=6.5)
-axes[3].set_title("Beyond an edge: 2k − f")
+axes[3].set_title("beyond an edge: 2k − f")
 
 # %%
 style.save(
     figure,
     "pythagoras",
-    f"""The score matching loss is the squared distance to the manifold over the squared noise, and what is left of it
-    reads the dimension, 0 for points, 1 for curves and 2 for surfaces, or more beyond an edge, which it comes near as
-    the noise falls, where the manifold is curved or ends at orders fitted between {min(orders.values()):.2f} and
-    {max(orders.values()):.2f}.""",
+    "The score matching loss is the squared distance in units of noise, plus the dimension.",
+    f"""*Top left:* ℓ beside a circle, at three noise levels: SNR dist² + 1, with SNR = 1/nsr². *Top right:* the
+    remainder ℓ − SNR dist² tends to the dimension as the noise falls: 0 for points, 1 for curves, 2 for surfaces.
+    *Bottom left:* where the manifold is curved or ends, the limit is reached at order 2 (fitted:
+    {min(orders.values()):.2f} to {max(orders.values()):.2f}). *Bottom right:* beyond an edge the limit is 2k − f, with
+    k the dimension of the manifold and f that of the face. Exact ℓ.""",
     data,
     [source],
 )

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Losses and gradients against displacement
 #
-# P is uniform on a segment, Q the same segment moved away by $\delta$ along its normal. As soon as they are apart the
-# Jensen-Shannon divergence, which is the value of the GAN's game, is flat (claim S2). The Wasserstein distance is
-# linear and a Gaussian kernel's MMD saturates (S5). The mean score matching loss $\ell$ is quadratic (P2).
+# P is uniform on a segment, Q on the same segment displaced by $\delta$ along its normal. Where the two are apart the
+# Jensen-Shannon divergence, which is the value of the GAN's game, is constant (claim S2). The Wasserstein distance is
+# linear; the MMD of a Gaussian kernel saturates (S5). The mean score matching loss $\ell$ is quadratic (P2).
 
 # %%
 import math
@@ -34,13 +34,12 @@ style.use()
 # %% [markdown]
 # ## The numbers
 #
-# Both laws are represented by equal atoms for W1 and MMD; $\ell$ is exact. A slope is the derivative in
-# the displacement.
+# W1 and MMD are those of equal atoms; $\ell$ is exact. A slope is the derivative with respect to the displacement.
 
 
 # %%
 def measure(nsr: float, width: float, largest: float, count: int, atoms: int) -> pd.DataFrame:
-    """Each kind's loss, and its slope, against the displacement of Q."""
+    """The loss of each kind and its slope, by the displacement of Q."""
     law = Segment((-1.0, 0.0), (1.0, 0.0))
     line = torch.linspace(-1, 1, atoms, dtype=torch.float64)
     real = torch.stack([line, torch.zeros_like(line)], -1)
@@ -61,7 +60,8 @@ def measure(nsr: float, width: float, largest: float, count: int, atoms: int) ->
     return pd.DataFrame(rows, columns=["kind", "what", "displacement", "value"])
 
 
-data, source = results.computed(measure, nsr=0.2, width=0.5, largest=3.0, count=31, atoms=15)
+NSR, WIDTH, ATOMS = 0.2, 0.5, 15
+data, source = results.computed("saturation", measure, nsr=NSR, width=WIDTH, largest=3.0, count=31, atoms=ATOMS)
 
 # %% [markdown]
 # ## The picture
@@ -83,20 +83,29 @@ for panel, what in zip(axes, ("loss", "slope"), strict=True):
         panel.plot(rows.displacement, rows.value / size, line, color=colour, label=label, clip_on=False, zorder=3)
     panel.set_ylabel(f"{what}, relative to its largest")
     panel.set_ylim(-0.02, 1.05)
-axes[0].set_title("the loss of a law that lies δ away")
-axes[1].set_title("what pulls it back")
-axes[1].set_xlabel("displacement δ of the generated law from the real one")
+axes[0].set_title("loss at displacement δ")
+axes[1].set_title("its slope")
+axes[1].set_xlabel("displacement δ of the generated segment from the real one")
 axes[1].set_xlim(0, data.displacement.max())
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 figure.align_ylabels()
 
 # %%
+slopes = data[data.what == "slope"].pivot(index="displacement", columns="kind", values="value")
+apart = slopes[slopes.index > 0]
+assert (apart["JS"] == 0).all()
+assert abs(apart["MMD"].iloc[-1]) < 1e-3 * apart["MMD"].abs().max()
+assert (apart["W1"] - 1).abs().max() < 1e-6
+assert apart["score"].is_monotonic_increasing
 style.save(
     figure,
     "saturation",
-    """Moved off the real segment, a generated law meets a Jensen-Shannon divergence that is flat and pulls nowhere, a
-    kernel distance that soon is, a Wasserstein distance whose pull is constant, and a score matching loss that is
-    quadratic and pulls the harder the farther the law is.""",
+    "Away from the data the GAN's loss is flat; the score matching loss is quadratic.",
+    f"""*Top:* losses of a segment that is displaced by δ from the real one, each relative to its largest value.
+    *Bottom:* their slopes. The Jensen-Shannon divergence, which is the value of the GAN's game, has slope 0 at every
+    displacement. The slope of the kernel distance (MMD) vanishes at a distance, that of the Wasserstein distance is
+    constant, that of ℓ grows with δ. Exact, at nsr {NSR:g}; kernel width {WIDTH:g}; {ATOMS} equal atoms for MMD and
+    W₁.""",
     data,
     [source],
 )

@@ -29,10 +29,10 @@ style.use()
 # %% [markdown]
 # ## The numbers
 #
-# - Denoising 1e5 points by the exact law, against a plain mixture of 25 components: at most 20 times its time.
-# - The share of a training step that its networks' own matrix products would take at the speed of the same products
-#   alone: at least .45 at width 64 and .60 at width 128. Every game, and the controls without a second backward pass.
-# - What a step costs with each other control, with the score term and with another generator, against a plain step.
+# - Denoising 1e5 points by the exact distribution, against a plain mixture of 25 components: at most 20 times its time.
+# - The share of a training step that the matrix products of its networks would take alone: at least 0.45 at width 64
+#   and 0.60 at width 128. Every game, and the regularisers without a second backward pass.
+# - The time of a step with each other regulariser, with the score term, with another generator, against a plain step.
 # - Our U-Nets against those of diffusers that compute the same, time and peak memory: at most 1.
 # - What the lazy score term adds to a mean training step on digits: at most 15 %.
 
@@ -89,8 +89,8 @@ OWN = {  # how the benchmarks' names are said
     "ADM": "ADM U-Net",
     "score": "score",
     "train": "train",
-    "paper": "paper's coupling",
-    "none": "no control",
+    "paper": "summed",
+    "none": "no regulariser",
     "gradient-penalty": "gradient penalty",
     "instance-noise": "instance noise",
     "spectral": "spectral norm",
@@ -158,7 +158,7 @@ dots(axes["denoise"], parts["denoise"], "o", style.SCORE)
 logarithmic(axes["denoise"], (0.1, 1, 10))
 dress(
     axes["denoise"],
-    f"laws: {kept(parts['denoise'].value, LARGEST['denoise'])}",
+    f"exact: {kept(parts['denoise'].value, LARGEST['denoise'])}",
     "denoising, of a mixture's time",
 )
 dots(axes["unets"], parts["unets, time"], "o", style.SCORE)
@@ -184,27 +184,28 @@ dress(
 )
 dots(axes["cost"], parts["cost"], "o", style.SCORE)
 axes["cost"].axvline(1, color=style.NOTE, lw=0.7, zorder=0)
-dress(axes["cost"], "what a step costs with", "time, of a plain step's")
+dress(axes["cost"], "time of a step with", "relative to a plain step")
 
 note = "measured on a busy machine" if len(busy) == 3 else f"busy when measured: {', '.join(busy)}" if busy else ""
 if note:
-    figure.supxlabel(note, fontsize=6.3, color=style.NOTE)
+    figure.supxlabel(note, fontsize=6.3, color=style.NOTE)  # below all panels
 
 # %%
-lead = f"As {note}, denoising" if note else "Denoising"
 times = parts["cost"].set_index("what").value
 low, high = ({name: getattr(part.value, which)() for name, part in parts.items()} for which in ("min", "max"))
 style.save(
     figure,
     "speed",
-    f"""{lead} by an exact law takes {low["denoise"]:.2g} to {high["denoise"]:.2g} times as long as by a mixture of
-    25 components, the networks' own matrix products take at least {low["share, width 64"]:.2f} of a training step at
-    width 64 and {low["share, width 128"]:.2f} at width 128, where
-    {" and ".join(f"{bound:.2f}" for bound in LEAST.values())} are wanted, the score term makes a step
-    {times["term full"]:.2g} times as long and at every 8th step {times["term full, every 8th step"]:.2g} times, our
-    U-Nets take {low["unets, time"]:.2f} to {high["unets, time"]:.2f} of the time of those of diffusers, and on
-    images the lazy term adds {100 * low["lazy"]:.0f} to {100 * high["lazy"]:.0f} %, where at most
-    {100 * LARGEST["lazy"]:.0f} are wanted.""",
+    f"""The score term makes a toy step {times["term full"]:.2g} times as long,
+    {times["term full, every 8th step"]:.2g} times if lazy.""",
+    f"""*Top left:* time to denoise by an exact distribution, relative to a mixture of 25 components:
+    {low["denoise"]:.2g} to {high["denoise"]:.2g}, at most {LARGEST["denoise"]:g} is wanted. *Middle left:* our U-Nets
+    take {low["unets, time"]:.2f} to {high["unets, time"]:.2f} of the time of those of diffusers. *Bottom left:* on
+    images the lazy term adds {100 * low["lazy"]:.0f} to {100 * high["lazy"]:.0f} % to a step, at most
+    {100 * LARGEST["lazy"]:.0f} % is wanted. *Top right:* share of a step that the networks' own matrix products take:
+    at least {low["share, width 64"]:.2f} at width 64 and {low["share, width 128"]:.2f} at width 128, wanted are
+    {" and ".join(f"{bound:.2f}" for bound in LEAST.values())}. *Bottom right:* time of a step, relative to a plain
+    one. Ratios of interleaved runs in one process{", on a busy machine" if note else ""}.""",
     data,
     sources,
 )

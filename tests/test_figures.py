@@ -1,7 +1,9 @@
-"""Figures: the same bytes for the same results, one line for what is wrong, legible, never of stale numbers."""
+"""Figures: drawn from committed numbers, the same files twice, one line for what is wrong, legible in a column."""
 
 from __future__ import annotations
 
+import json
+import re
 import runpy
 import shutil
 from collections.abc import Iterator
@@ -10,23 +12,27 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 from figures import __main__ as command
 from figures.tools import results, style
 from tests.commands import Ended, contents, python
+from theory.common.colours import ARM_COLOURS
+from theory.common.commandline import run
 
 ROOT = Path(__file__).parents[1]
+DRAWN, COMPUTED = ROOT / "figures" / "drawn", ROOT / "figures" / "computed"
 
 
-def draw(repository: Path, *names: str) -> Ended:
-    return python("-m", "figures", "--only", *names, "--out", repository / "out", cwd=repository)
+def draw(repository: Path, *names: str, out: str = "figures/drawn", options: tuple[str, ...] = ()) -> Ended:
+    return python("-m", "figures", "--only", *names, "--out", repository / out, *options, cwd=repository)
 
 
 def copied(directory: Path) -> Path:
-    """A copy of what figures are drawn of: its results may be damaged."""
-    unwanted = shutil.ignore_patterns("__pycache__", "drawn", "test_*")
+    """A copy of what figures are drawn of, and of what was drawn: it may be damaged."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pdf", "tests")
     for room in ("figures", "theory", "toy", "images"):
         shutil.copytree(ROOT / room, directory / room, ignore=unwanted)
     return directory
@@ -43,22 +49,64 @@ def looks() -> Iterator[None]:
 
 # the command
 
+FEW = ("published", "bound", "non_manifold")
 
-def test_damaged_and_foreign_results_are_named_and_the_others_drawn_the_same(tmp_path: Path) -> None:
-    """None of these figures imports torch; each command draws the digits once."""
-    sound, damaged = copied(tmp_path / "sound"), copied(tmp_path / "damaged")
-    assert draw(sound, "digits").status == 0
-    found = contents(sound / "out")
-    assert set(found) == {f"digits.{ending}" for ending in ("png", "pdf", "txt", "csv")}
 
-    (damaged / "toy" / "results" / "modes.csv").write_bytes(b"\x00\xff\x89PNG")
-    (damaged / "images" / "published.csv").write_text("name,age\nAda,36\n")
-    ended = draw(damaged, "non_manifold", "published", "digits")
+@pytest.fixture(scope="module")
+def drawn_again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes], Ended]:
+    """A copy, what was in its figures/drawn, and how drawing FEW there once more ended."""
+    repository = copied(tmp_path_factory.mktemp("copy"))
+    before = contents(repository / "figures" / "drawn")
+    return repository, before, draw(repository, *FEW)
+
+
+def test_drawing_what_is_committed_changes_no_file_of_it(drawn_again: tuple[Path, dict[str, bytes], Ended]) -> None:
+    """Nothing is computed, and no tracked file is written: git sees nothing. Only .pdf files, which it ignores, are."""
+    repository, before, ended = drawn_again
+    assert ended.status == 0, ended
+    assert "computing" not in ended.err
+    assert sorted(line.split()[0] for line in ended.err.splitlines()) == sorted(FEW), ended.err
+    after = contents(repository / "figures" / "drawn")
+    assert {name: data for name, data in after.items() if not name.endswith(".pdf")} == before
+    assert {f"{name}.pdf" for name in FEW} == set(after) - set(before)
+    assert contents(repository / "figures" / "computed") == contents(COMPUTED)
+
+
+def test_a_changed_number_changes_the_picture(drawn_again: tuple[Path, dict[str, bytes], Ended]) -> None:
+    """And a change within the rounding of what is written does not: another processor makes such."""
+    repository = drawn_again[0]
+    directory = repository / "figures"
+    bound = pd.read_csv(directory / "computed" / "bound-measure.csv", comment="#")
+    said = (directory / "computed" / "bound-measure.csv").read_text().splitlines()[0]
+    for change, changed in ((1e-8, set()), (1e-2, {"bound.png", "bound.csv", "bound.pdf"})):
+        drawn = contents(directory / "drawn")
+        moved = bound.assign(value=bound.value.where(bound.index != 7, bound.value * (1 - change)))
+        moved["excess"] = (moved.value - moved.bound).where(moved.index == 7, moved.excess)
+        (directory / "computed" / "bound-measure.csv").write_text(f"{said}\n{moved.to_csv(index=False)}")
+        assert draw(repository, "bound").status == 0
+        after = contents(directory / "drawn")
+        assert {name for name in after if after[name] != drawn[name]} == changed, change
+
+
+def test_damaged_and_foreign_results_are_named_and_the_others_drawn(tmp_path: Path) -> None:
+    repository = copied(tmp_path)
+    (repository / "toy" / "results" / "modes.csv").write_bytes(b"\x00\xff\x89PNG")
+    (repository / "images" / "published.csv").write_text("name,age\nAda,36\n")
+    (repository / "toy" / "results" / "healthy.csv").unlink()
+    table = repository / "figures" / "computed" / "saturation-measure.csv"
+    table.write_text(table.read_text().replace("nsr=0.2", "nsr=0.3", 1))
+    ended = draw(repository, "non_manifold", "published", "regularizers", "saturation", "speed", out="out")
     assert ended.status == 1, ended
-    first, second = sorted(line for line in ended.err.splitlines() if not line.startswith("digits "))
-    assert first.startswith("error: non_manifold: toy/results/modes.csv is not a table of results: ")
-    assert second.startswith("error: published: images/published.csv lacks the columns dataset, resolution, ")
-    assert contents(damaged / "out") == found
+    complaints = sorted(line for line in ended.err.splitlines() if line.startswith("error: "))
+    wanted = (
+        "error: non_manifold: toy/results/modes.csv is not a table of results: ",
+        "error: published: images/published.csv lacks the columns dataset, resolution, ",
+        "error: regularizers: toy/results/healthy.csv is missing: python -m toy.sweep healthy --out toy/results makes",
+        "error: saturation: figures/computed/saturation-measure.csv holds 'measure(nsr=0.3, ",
+    )
+    assert len(complaints) == len(wanted), ended.err
+    assert all(line.startswith(start) for line, start in zip(complaints, wanted, strict=True)), complaints
+    assert set(contents(repository / "out")) == {f"speed.{ending}" for ending in ("png", "pdf", "txt", "csv")}
 
 
 @pytest.mark.parametrize(
@@ -66,18 +114,25 @@ def test_damaged_and_foreign_results_are_named_and_the_others_drawn_the_same(tmp
     {
         ("--only", "saturatoin"): "error: unknown figure 'saturatoin': choose from fields, saturation, ",
         ("--only", "saturation", "digts"): "error: unknown figure 'digts': choose from ",
-        ("--processes", "0"): "error: --processes must be at least 1; given 0\n",
+        ("--processes", "0"): "error: --processes must be a whole number of at least 1; given 0\n",
         ("--onyl", "digits"): "error: Unrecognized options: --onyl",
     }.items(),
 )
 def test_bad_usage_is_one_line(
     options: tuple[str, ...], wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.main([*options, "--out", str(tmp_path / "out")]) == 2
+    assert run(command.main, [*options, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert said.startswith(wanted)
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_names_ignore_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(command, "draw_all", lambda names, _: asked.append(names) or {})
+    assert run(command.main, ["--only", "Saturation", "--out", str(tmp_path)]) == 0
+    assert asked == [["saturation"]]
 
 
 @pytest.mark.usefixtures("looks")
@@ -87,34 +142,15 @@ def test_a_missing_font_is_one_line(
     sheet = (style.HERE / "smart.mplstyle").read_text().replace("DejaVu Sans", "No Such Font")
     (tmp_path / "smart.mplstyle").write_text(sheet)
     monkeypatch.setattr(style, "HERE", tmp_path)
-    assert command.main(["--only", "digits", "--out", str(tmp_path / "out")]) == 2
+    assert run(command.main, ["--only", "digits", "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "error: the figures need the font 'No Such Font', which is not installed\n"
-
-
-# what is committed
-
-
-def test_every_figure_is_committed_and_small() -> None:
-    sizes = []
-    for name in command.NAMES:
-        assert (style.HERE / f"{name}.py").is_file(), name
-        picture, numbers = (style.HERE / "drawn" / f"{name}.{ending}" for ending in ("png", "csv"))
-        sizes.append(picture.stat().st_size)
-        assert sizes[-1] < 300_000, name
-        assert len(pd.read_csv(numbers)), name
-        caption, source = (style.HERE / "drawn" / f"{name}.txt").read_text().splitlines()
-        assert caption.endswith("."), name
-        assert ". " not in caption, name
-        assert source.startswith("From "), name
-    pictures = [path.stat().st_size for path in ROOT.glob("*/*.png")]
-    assert sum(sizes) + sum(pictures) < 5_000_000
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        (KeyboardInterrupt, "interrupted; what was"),
-        (BrokenProcessPool, "a process was killed (out of memory?); what was"),
+        (KeyboardInterrupt, "interrupted; what was drawn is kept"),
+        (BrokenProcessPool, "a process was killed (out of memory?); what was drawn is kept"),
     ],
 )
 def test_what_ends_it_early_is_one_line(
@@ -128,8 +164,141 @@ def test_what_ends_it_early_is_one_line(
         raise end
 
     monkeypatch.setattr(command, "draw_all", ended)
-    assert command.main(["--out", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"error: {said} computed is kept\n"
+    assert run(command.main, ["--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+# what is committed
+
+
+@pytest.mark.parametrize("name", command.NAMES)
+def test_what_is_committed_is_of_the_present_script(name: str) -> None:
+    """The picture was drawn from the committed numbers and caption by the script as it is: see style.digest."""
+    script = (style.SCRIPTS / f"{name}.py").read_text()
+    numbers, text = ((DRAWN / f"{name}.{ending}").read_text() for ending in ("csv", "txt"))
+    also = sorted((ROOT / "images" / "results").glob("digits*-samples.npz"), reverse=True) if "also=" in script else ()
+    mark = style.digest(name, numbers, text, also)
+    assert style.is_marked(DRAWN / f"{name}.png", mark), f"make figures ONLY={name} draws it again"
+
+
+def test_every_figure_is_committed_and_small() -> None:
+    sizes = []
+    for name in command.NAMES:
+        sizes.append((DRAWN / f"{name}.png").stat().st_size)
+        assert sizes[-1] < 300_000, name
+        assert len(pd.read_csv(DRAWN / f"{name}.csv")), name
+    pictures = [path.stat().st_size for path in ROOT.glob("*/*.png")]
+    assert sum(sizes) + sum(pictures) < 5_000_000
+    tables = [path.stat().st_size for path in COMPUTED.iterdir()]
+    assert max(tables) < 110_000
+    assert sum(tables) < 700_000
+
+
+@pytest.mark.parametrize("name", command.NAMES)
+def test_captions_are_plain(name: str) -> None:
+    """Short, in the one vocabulary, numbers as 0.85; the finding, the panels and conditions, the sources."""
+    finding, caption, *sources = (DRAWN / f"{name}.txt").read_text().splitlines()
+    assert style.caption_of(name, finding, caption) == f"{finding}\n{caption}\n"
+    assert sources
+    assert all(source.startswith("From ") and source.endswith(".") for source in sources)
+    words = r"\b(smart|push\w*|pull\w*|laws?|controls?|nobody|wants|knows|told)\b"
+    assert not re.findall(words, f"{finding} {caption}".replace("SMaRt", ""), re.IGNORECASE)
+    assert not re.findall(r"(?<![\w.])\.\d", finding + caption), "a number without a digit before the point"
+    assert "recipe" not in finding + caption or name == "digits", "a recipe is a configuration of images/"
+
+
+def test_colours_are_those_of_the_rooms() -> None:
+    """No script has a table of arms' colours of its own."""
+    taken = {colour for arm, colour in ARM_COLOURS.items() if arm in ("gan", "summed", "decoupled")}
+    for path in style.SCRIPTS.glob("*.py"):
+        assert not taken & set(re.findall(r"#[0-9A-Fa-f]{6}", path.read_text())), path
+
+
+# numbers
+
+QUICK = ("bound-measure", "equilibrium-predict")
+
+
+@pytest.mark.parametrize("which", QUICK)
+def test_committed_numbers_are_those_of_the_function(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of functions that are exact and quick, in float64: to 1e-5 of the largest, for rounding and quadrature."""
+    name, _, function = which.partition("-")
+    taken: dict[str, pd.DataFrame] = {}
+
+    class Done(Exception):
+        pass
+
+    def computed(figure: str, make, digits: int = 12, **config):
+        if make.__name__ != function:
+            raise AssertionError(make.__name__)
+        taken["made"] = make(**config)
+        raise Done
+
+    monkeypatch.setattr(results, "computed", computed)
+    with mpl.rc_context(), pytest.raises(Done):
+        runpy.run_path(str(style.SCRIPTS / f"{name}.py"), run_name=f"figures.{name}")
+    kept = pd.read_csv(COMPUTED / f"{which}.csv", comment="#")
+    made = taken["made"].reset_index(drop=True)
+    assert list(made.columns) == list(kept.columns)
+    assert len(made) == len(kept)
+    for column in kept:
+        if kept[column].dtype == float:
+            scale = kept[column].abs().max()
+            np.testing.assert_allclose(made[column].to_numpy(float), kept[column], rtol=1e-5, atol=1e-5 * scale)
+        else:
+            assert made[column].astype(str).tolist() == kept[column].astype(str).tolist()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "figures").mkdir()
+    return tmp_path
+
+
+def counted(calls: list[int]):
+    """A function of a figure, which notes its calls."""
+
+    def measure(count: int) -> pd.DataFrame:
+        calls.append(count)
+        return pd.DataFrame({"x": [i / 3 for i in range(count)]})
+
+    return measure
+
+
+def test_what_is_committed_is_read(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[int] = []
+    first, source = results.computed("some", counted(calls), count=3)
+    said = capsys.readouterr().err
+    assert said.startswith("some: computing measure(count=3)\nsome: computed in ")
+    path = repository / "figures" / "computed" / "some-measure.csv"
+    assert path.read_text().splitlines()[:2] == ["# measure(count=3)", "x"]
+    assert source == "figures/computed/some-measure.csv (make figures ONLY=some FRESH=1)"
+    again, _ = results.computed("some", counted(calls), count=3)
+    assert calls == [3]
+    assert again.equals(first)
+    path.write_text("# measure(count=3)\nx\n8.0\n")
+    assert results.computed("some", counted(calls), count=3)[0].x.tolist() == [8.0]
+    assert calls == [3]
+    assert capsys.readouterr().err == ""
+
+
+def test_fresh_computes_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    results.computed("some", counted(calls), count=3)
+    monkeypatch.setattr(results, "FRESH", True)
+    results.computed("some", counted(calls), count=2)
+    assert calls == [3, 2]
+    assert len(results.table(repository / "figures" / "computed" / "some-measure.csv", [])) == 2
+
+
+def test_numbers_of_other_arguments_are_refused(repository: Path) -> None:
+    calls: list[int] = []
+    results.computed("some", counted(calls), count=3)
+    with pytest.raises(results.ResultsError, match=r"holds 'measure\(count=3\)', not 'measure\(count=2\)': make fig"):
+        results.computed("some", counted(calls), count=2)
+    assert calls == [3]
+    assert json.dumps("x") == '"x"'
 
 
 # style
@@ -164,97 +333,65 @@ def test_another_width_is_refused() -> None:
 def test_text_off_the_page_is_refused(place: tuple[float, float]) -> None:
     figure, _ = drawing()
     figure.text(*place, "beyond")
-    with pytest.raises(ValueError, match=r"^off leaves its page of 3.35 x 2.00 inches: it is drawn from "):
+    with pytest.raises(ValueError, match=r"^off leaves its page of 3.35 x 2.00 inches by \d+ points: it is drawn from "):
         style.legible(figure, "off")
 
 
 @pytest.mark.usefixtures("looks")
-@pytest.mark.parametrize("caption", ["It falls. It rises.", "It falls"])
-def test_a_caption_is_one_sentence(caption: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "OUT", tmp_path)
-    with pytest.raises(ValueError, match=r"^the caption of some must be one sentence; given: It falls"):
-        style.save(drawing()[0], "some", caption, pd.DataFrame({"x": [1]}), ["a file"])
-    assert not list(tmp_path.iterdir())
+def test_less_than_a_point_off_the_page_is_told_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Font libraries differ by that much."""
+    for beyond, said in ((0.05, ""), (0.5, "warning: near leaves its page of 3.35 x 2.00 inches by 0.5 points")):
+        figure, axes = drawing()
+        axes.remove()
+        line = plt.Line2D([0, 1 + beyond * style.POINT / style.COLUMN], [0.5, 0.5], lw=0, transform=figure.transFigure)
+        figure.add_artist(line)
+        style.legible(figure, "near")
+        assert capsys.readouterr().err.startswith(said)
+    line.set_xdata([0, 1 + 1.01 * style.POINT / style.COLUMN])
+    with pytest.raises(ValueError, match=r"leaves its page .* by 1 points"):
+        style.legible(figure, "near")
 
 
-# what is computed once
-
-SCRIPT = """
-import pandas as pd
-FACTORS = (2.0, 3.0)
-UNUSED = 1
-def inner(x):
-    return [FACTORS[0] * x for _ in range(2)]
-def helper(x):
-    return inner(x)[0] + FACTORS[1]
-def make(count):
-    return pd.DataFrame({"x": [helper(i) for i in range(count)]})
-def other():
-    return 5
-"""
-
-
-class Computed:
-    """Runs the script, changed so, and asks for what its `make` gives."""
-
-    def __init__(self, directory: Path):
-        self.directory, self.runs = directory, 0
-
-    def __call__(self, old: str = "", new: str = "", count: int = 3, rooms: tuple[str, ...] = ()) -> list[float]:
-        self.runs += 1
-        path = self.directory / f"script{self.runs}.py"
-        path.write_text(SCRIPT.replace(old, new))
-        make = runpy.run_path(str(path), run_name="figures.script")["make"]
-        return results.computed(make, rooms=rooms, count=count)[0]["x"].tolist()
-
-    def kept(self) -> list[Path]:
-        return list(results.CACHE.iterdir())
-
-
-@pytest.fixture
-def computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computed:
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
-    return Computed(tmp_path)
-
-
-def test_nothing_is_computed_twice(computed: Computed) -> None:
-    assert computed() == [3.0, 5.0, 7.0]
-    (kept,) = computed.kept()
-    kept.write_text("x\n8.0\n")
-    assert computed() == [8.0]  # in another file, as another run would
-    assert computed("UNUSED = 1", "UNUSED = 2") == [8.0]
-    assert computed("return 5", "return 6") == [8.0]
-    assert computed.kept() == [kept]
+LONG = " ".join(["word"] * 36)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "wanted"),
+    ("finding", "caption", "said"),
     [
-        ("range(count)", "range(count, 0, -1)", [9.0, 7.0, 5.0]),
-        ("(2.0, 3.0)", "(2.0, 4.0)", [4.0, 6.0, 8.0]),
-        ("[0] + FACTORS", "[1] - FACTORS", [-3.0, -1.0, 1.0]),
-        ("[0] * x", "[1] * x", [3.0, 6.0, 9.0]),
+        (" ".join(["word"] * 16) + ".", "It rises.", r"^some: 16 words, at most 15: word "),
+        ("It falls. It rises.", "It rises.", r"^some: the finding must be one sentence"),
+        ("It falls", "It rises.", r"^some: the finding must be one sentence"),
+        ("It falls.", f"*Top:* it rises at 0.5. {LONG}.", r"^some: 36 words, at most 35: word "),
+        ("It falls.", " ".join(["It rises up here."] * 40), r"^some: the caption has 162 words, at most 150$"),
     ],
-    ids=["itself", "constant", "helper", "helper's helper, in a comprehension"],
 )
-def test_a_change_is_computed_again(old: str, new: str, wanted: list[float], computed: Computed) -> None:
-    computed()
-    assert computed(old, new) == wanted
-    assert len(computed.kept()) == 2
+@pytest.mark.usefixtures("looks")
+def test_a_long_caption_is_refused(
+    finding: str, caption: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "OUT", tmp_path)
+    with pytest.raises(ValueError, match=said):
+        style.save(drawing()[0], "some", finding, caption, pd.DataFrame({"x": [1]}), ["a file"])
+    assert not list(tmp_path.iterdir())
 
 
-def test_another_argument_is_computed_again(computed: Computed) -> None:
-    assert computed(count=3) == [3.0, 5.0, 7.0]
-    assert computed(count=2) == [3.0, 5.0]
+def test_a_caption_of_several_sentences_passes() -> None:
+    words = " ".join(["word"] * 34)
+    assert style.caption_of("some", "It  falls.", f"*Top:* {words}.\n*Bottom:* it rises by 0.5.").count("\n") == 2
 
 
-def test_a_change_of_a_room_is_computed_again(computed: Computed) -> None:
-    room = computed.directory / "theory"
-    room.mkdir()
-    for name, kept in (("laws.py", 1), ("test_laws.py", 1), ("levels.py", 2)):
-        (room / name).write_text("")
-        results.sources.cache_clear()
-        computed(rooms=("theory",))
-        assert len(computed.kept()) == kept, name
-    results.sources.cache_clear()
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a,b\nx,0.12345\n", "a,b\nx,0.12346\n", True),
+        ("a,b\nx,0.12345\n", "a,b\nx,0.12347\n", False),
+        ("a,b\nx,9.9999\n", "a,b\nx,10\n", True),
+        ("a,b\nx,1e-17\n", "a,b\nx,0\n", True),
+        ("a,b\nx,1\n", "a,b\ny,1\n", False),
+        ("a,b\nx,1\n", "a,b\nx,\n", False),
+        ("a,b\nx,1\n", "a,b\nx,1\nx,1\n", False),
+        ("a,b\nx,1\n", "a,c\nx,1\n", False),
+    ],
+)
+def test_numbers_are_the_same_to_rounding(one: str, other: str, same: bool) -> None:
+    assert style.same_numbers(one, other) is same

@@ -1,4 +1,4 @@
-"""What a process does: runs a figure's script and tells in one line what went wrong."""
+"""Runs the script of one figure in this process, and says in one line what went wrong."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import matplotlib
 import matplotlib.pyplot as plt
 
 from figures.tools import results, style
-from theory.common.errors import UsageError
+from theory.common.errors import Failure
 
 
-def draw(name: str, out: Path) -> tuple[str, str, float]:
-    """Runs the script of a figure: its name, what went wrong or nothing, and the seconds it took."""
+def draw(name: str, out: Path, fresh: bool) -> tuple[str, str, float]:
+    """The name of the figure, what went wrong with it ("" if nothing), and the seconds it took.
+
+    Args:
+        fresh: compute what is committed in figures/computed again.
+    """
     begun = time.monotonic()
-    style.OUT = out
+    style.OUT, results.FRESH = out, fresh
     plt.switch_backend("Agg")
     try:
         with matplotlib.rc_context():
-            runpy.run_path(str(style.HERE.parent / f"{name}.py"), run_name=f"figures.{name}")
-    except (results.ResultsError, UsageError) as error:
+            runpy.run_path(str(style.SCRIPTS / f"{name}.py"), run_name=f"figures.{name}")
+    except Failure as error:
         return name, str(error), 0.0
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
