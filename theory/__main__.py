@@ -117,7 +117,7 @@ def table_row(verdict: Verdict, width: int) -> str:
         claim.id,
         claim.source.kind,
         f"{verdict.worst_error:.1e}",
-        f"{claim.tolerance:.0e}",
+        f"{claim.tolerance:.2g}",
         f"{verdict.rejected}/{len(verdict.controls)}",
         verdict.outcome,
     )
@@ -177,7 +177,7 @@ def explanation(verdict: Verdict, width: int) -> Iterator[str]:
     yield from ["", *textwrap.wrap(f"Source: {claim.source}. The wording is this project's own.", width)]
     told = f"theory/claims/proofs/{claim.id}.md" if claim.proven else "checked, not proven"
     yield from textwrap.wrap(f"Proof: {told}", width)
-    yield from textwrap.wrap(f"Tolerance {claim.tolerance:.0e}: {claim.why}", width)
+    yield from textwrap.wrap(f"Tolerance {claim.tolerance:.2g}: {claim.why}", width)
     yield from ["", "Compared (error; measured for predicted)"]
     for found in verdict.comparisons:
         text = f"{found.measured:.12g} for {found.predicted:.12g}  {found.what}"

@@ -45,7 +45,7 @@ def test_what_is_printed_and_written_and_the_exit_status(
     heading, line, *rest = capsys.readouterr().out.splitlines()
     assert heading == "claim source   error   toler. rej. verdict title"
     rejected = int(control > 0.5)
-    assert line == f"X1    ours     {statement:.1e} 5e-01  {rejected}/1  {outcome:7} a claim about nothing".replace(
+    assert line == f"X1    ours     {statement:.1e} 0.5    {rejected}/1  {outcome:7} a claim about nothing".replace(
         "nan ", "nan     "
     )
     assert rest[-1] == f"{int(status == 0)} of 1 claims hold, {rejected} of 1 controls rejected, 0 s."
@@ -83,7 +83,7 @@ def test_an_explanation_says_all_there_is(claims, capsys, monkeypatch):
         "",
         "Source: ours: nothing. The wording is this project's own.",
         "Proof: checked, not proven",
-        "Tolerance 5e-01: a half is enough",
+        "Tolerance 0.5: a half is enough",
         "",
         "Compared (error; measured for predicted)",
         "  2.5e-01  0.25 for 0  statement",
@@ -145,7 +145,7 @@ def test_on_a_terminal_what_does_not_hold_is_red_and_what_is_not_proven_says_so(
     (first,), (second,) = ([line for line in lines if name in line] for name in ("X1", "X2"))
     assert "\x1b[1;31m" in second
     assert "\x1b[1;31m" not in first
-    for word in ("a claim about nothing (checked, not proven)", "2.5e-01", "5e-01", "1/1", "holds", "ours"):
+    for word in ("a claim about nothing (checked, not proven)", "2.5e-01", " 0.5 ", "1/1", "holds", "ours"):
         assert word in first
     assert "not proven" not in second
 
