@@ -165,5 +165,5 @@ def index_interval(name: str, t0: int, t1: int) -> Interval:
 
 def check_positive(value: object, name: str) -> None:
     """ValueError unless value is a number in (0, inf)."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise ValueError(f"{name} must lie in (0, inf); given {value!r}")

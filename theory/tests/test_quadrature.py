@@ -53,6 +53,7 @@ def test_a_rule_made_under_inference_serves_autograd():
     x = torch.ones(1, dtype=torch.float64, requires_grad=True)
     nodes, weights = gaussian_rule(1, 40)
     (weights @ (x * nodes[:, 0]).square()).backward()
+    assert x.grad is not None
     assert float(x.grad) == pytest.approx(2, rel=1e-10)
 
 
