@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -95,7 +96,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     try:
         options = parse(Options, arguments, PROG, default=default)
     except UsageError as error:
-        raise UsageError(hint(arguments) or str(error)) from None
+        raise UsageError(hint(str(error)) or str(error)) from None
     for name, why in options.without_effect().items():
         for option, value in changed(name, getattr(options, name), getattr(default, name)):
             raise UsageError(f"{option} has no effect: {why}; given {value}")
@@ -110,18 +111,22 @@ def changed(name: str, value: Any, default: Any) -> list[tuple[str, Any]]:
     return [(name, value)] if value != default else []
 
 
-def hint(arguments: Sequence[str]) -> str:
-    """What refused arguments may have meant: an option of an arm, or a name without its option; empty if neither."""
-    for argument in arguments:
-        name = argument.split("=")[0].removeprefix("--")
-        if argument.startswith("--") and name in {field.name for field in dataclasses.fields(Arm)}:
-            return f"{name} is an option of an arm: {', '.join(f'--{arm}.{name}' for arm in ARMS)}; given {argument}"
-    if arguments and not arguments[0].startswith("-"):
-        named = {"manifold": MANIFOLDS, **CHOICES, "arms": ARMS, "preset": PRESETS}
+def hint(refusal: str) -> str:
+    """What unrecognised arguments may have meant: an option of an arm, or a name without its option; empty if neither.
+
+    Args:
+        refusal: the message of `parse`.
+    """
+    found = re.match(r"Unrecognized options: (.*?)(;| \(see)", refusal)
+    named = {"manifold": MANIFOLDS, **CHOICES, "arms": ARMS, "preset": PRESETS}
+    for word in found[1].split(", ") if found else []:
+        name = word.split("=")[0].removeprefix("--")
+        if word.startswith("--") and name in {field.name for field in dataclasses.fields(Arm)}:
+            return f"{name} is an option of an arm: {', '.join(f'--{arm}.{name}' for arm in ARMS)}; given {word}"
         for option, choices in named.items():
-            if arguments[0].casefold() in (choice.casefold() for choice in choices):
-                meant = f"--{option.replace('_', '-')} {arguments[0]}"
-                return f"{arguments[0]} stands without its option; did you mean {meant}?"
+            if word.casefold() in (choice.casefold() for choice in choices):
+                meant = f"--{option.replace('_', '-')} {word}"
+                return f"{word} stands without its option; did you mean {meant}?"
     return ""
 
 

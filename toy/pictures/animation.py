@@ -1,7 +1,7 @@
-"""A film of training: each arm's samples and what its discriminator pulls at them with, beside the score term's pull.
+"""A film of training: samples and discriminator's gradient of each arm, beside the score term's gradient.
 
-Above: samples (grey: real ones); below: the discriminator's pull now. Right: the score term's pull, which no training
-changes where the score is the exact one. No torch here, as in `run_figure`; `toy.jobs.film` trains what is drawn.
+Above: samples (grey: real ones); below: minus the discriminator's gradient now. Right: minus the score term's, which
+training does not change where the score is exact. No torch here, as in `run_figure`; `toy.jobs.film` trains.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ COLOURS = 128  # of a .gif
 
 
 class Film(NamedTuple):
-    """What is drawn, in the plane of the law. `shares` are the measured off-manifold shares of all samples."""
+    """What is drawn, in the plane of the distribution. `shares` are the measured off-manifold shares of all samples."""
 
     steps: Int[np.ndarray, " frame"]
     samples: Mapping[str, Float[np.ndarray, "frame n 2"]]  # by arm
     shares: Mapping[str, Float[np.ndarray, " frame"]]
     real: Float[np.ndarray, "m 2"]
     points: Float[np.ndarray, "p 2"]  # a regular grid, over which
-    adversarial: Mapping[str, Float[np.ndarray, "frame p 2"]]  # the discriminator's pull, by arm
-    score: Float[np.ndarray, "p 2"]  # and the score term's
+    adversarial: Mapping[str, Float[np.ndarray, "frame p 2"]]  # minus the discriminator's gradient, by arm
+    score: Float[np.ndarray, "p 2"]  # minus the score term's
 
 
 def check_path(path: Path) -> None:
@@ -77,7 +77,7 @@ def animate(film: Film, path: Path) -> None:
 
 
 class Gif(PillowWriter):
-    """Pillow's frames in one palette: with one of each frame's own the arms' colours would drift."""
+    """Pillow's frames in one palette, so that the arms' colours are the same in all."""
 
     _frames: list[Image.Image]
 
@@ -112,9 +112,9 @@ def _draw(film: Film) -> tuple[Figure, Callable[[int], None]]:
     colours = strengths(np.concatenate([film.score, *(part for field in film.adversarial.values() for part in field)]))
     parts = [_samples(place(column, 0), film, arm) for column, arm in enumerate(arms)]
     for column, arm in enumerate(arms):
-        title = "its discriminator's pull"
-        parts.append(_pulls(place(column, 1), film, film.adversarial[arm], colours, title))
-    fixed = _pulls(place(len(arms), 0.5), film, film.score[None], colours, "the score term's pull")
+        title = "discriminator's gradient"
+        parts.append(_gradient(place(column, 1), film, film.adversarial[arm], colours, title))
+    fixed = _gradient(place(len(arms), 0.5), film, film.score[None], colours, "score term's gradient")
     bar = place(len(arms) + 1, 0.5, 0.12)
     figure.colorbar(ScalarMappable(colours, STRENGTHS), cax=bar, extend="min")
     bar.yaxis.set_major_locator(LogLocator(numticks=6))
@@ -152,10 +152,10 @@ def _samples(panel: Axes, film: Film, arm: str) -> Callable[[int], None]:
     return update
 
 
-def _pulls(
+def _gradient(
     panel: Axes, film: Film, field: Float[np.ndarray, "frame p 2"], colours: LogNorm, title: str
 ) -> Callable[[int], None]:
-    """A field: colour is strength, arrow is direction, no arrow where it is below VISIBLE of the strongest."""
+    """A field: colour is the norm, an arrow the direction; no arrow where the norm is below VISIBLE of the largest."""
     _panel(panel, film, title, "black")
     x, y = (np.unique(film.points[:, i].round(6)) for i in (0, 1))
     order = np.lexsort(film.points.round(6).T)

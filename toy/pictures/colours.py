@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
-START_COLOUR = "#5D3A9B"
+START_COLOUR = "#8A2BE2"
 REAL_COLOUR = "#B5B5B5"
 OFF_COLOUR = "#000000"
 NOTE_COLOUR = "#444444"

@@ -1,9 +1,9 @@
-"""The picture of a run: what is generated, what pulls at a sample, how training went.
+"""The picture of a run: generated samples, gradients at a sample, metrics during training.
 
-Top: real samples, where the generator starts, and what each arm ends with. Middle: the two pulls on a sample at
-step 0, and their norms during training; without a discriminator the score term's, and the likelihood. Bottom: three
-metrics. Every number in it is read from the run's results.
-No torch here, and no pyplot: a figure of its own, nothing global.
+Top: real samples, the generator's first ones, and the last ones of each arm. Middle: minus both gradients at a sample
+at step 0, and their norms during training; without a discriminator the score term's, and the likelihood. Bottom:
+three metrics. Every number in it is read from the run's results.
+No torch here, and no pyplot: the figure is an object of its own, no setting of the process changes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LOSSES = {  # minus the gradient of the generator's loss at a sample
     "wasserstein": r"$\nabla\,D(x)$",
     "relativistic": r"$\nabla\,\log\,\mathrm{sigmoid}(D(x)-D(x_{real}))$",
 }
-TERMS = {  # minus that of the score term
+TERMS = {  # minus the gradient of the score term
     "full": r"$-%s\nabla\,E\,\|%s(x_t)-\epsilon\|^2$",
     "detached": r"$-2\,E\,%s(%s(x_t)-\epsilon)/\mathrm{nsr}$",
     "matching": r"$-2\,E\,%s(%s(x_t)-\epsilon_G(x_t))/\mathrm{nsr}$",
@@ -64,7 +64,7 @@ RULES = {
 CURVES = {
     "off_manifold": "off the manifold (less is better)",
     "coverage": "manifold covered (more is better)",
-    "sliced_w2": "sliced $W_2$ to the real law (less is better)",
+    "sliced_w2": "sliced $W_2$ to real samples (less is better)",
 }
 NORMS = {"adversarial_gradient": ("discriminator", "-"), "score_gradient": ("score (%s: not used)", "--")}
 LIKELIHOOD = "negative_log_likelihood"
@@ -137,20 +137,24 @@ def _label(config: dict, arm: str) -> str:
     return ARM_LABELS[arm].replace("GAN", KINDS[config["generator"]])
 
 
+def _short(config: dict, arm: str) -> str:
+    return KINDS[config["generator"]] if arm == "gan" else arm
+
+
 def _title(figure: Figure, config: dict, summary: dict, dim: int) -> None:
-    missed = [f"{_label(config, arm)} {percent(summary['arms'][arm]['off_manifold'])}" for arm in config["arms"]]
+    missed = [f"{_short(config, arm)} {percent(summary['arms'][arm]['off_manifold'])}" for arm in config["arms"]]
     head = f"After {config['steps']} steps, the share of generated samples off the manifold of the real ones:"
     _say(figure, WIDTH / 2, 0.2, head, HEAD, "center", weight="bold")
-    _say(figure, WIDTH / 2, 0.46, ",  ".join(missed), HEAD - 2, "center", weight="bold")
-    law = f"{config['manifold']} in $\\mathbb{{R}}^{{{dim}}}$"
-    law += f", thickened by {config['thickness']:g}" if config["thickness"] else ""
-    law += ", class by class" if config["conditional"] else ""
+    _say(figure, WIDTH / 2, 0.46, ",  ".join(missed), HEAD - 2 if len(missed) < 4 else NOTE, "center", weight="bold")
+    distribution = f"{config['manifold']} in $\\mathbb{{R}}^{{{dim}}}$"
+    distribution += f", thickened by {config['thickness']:g}" if config["thickness"] else ""
+    distribution += ", class-conditional" if config["conditional"] else ""
     over = f"{config['seeds']} seeds; in brackets: 95 % intervals over seeds" if config["seeds"] > 1 else "one seed"
     _say(
         figure,
         WIDTH / 2,
         0.7,
-        f"{law}; {over}; off: farther from it than the tolerance",
+        f"{distribution}; {over}; off: farther from it than the tolerance",
         TEXT,
         "center",
         color=NOTE_COLOUR,
@@ -161,12 +165,13 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
     dim = arrays["real"].shape[1]
     shadow = f" Projected from $\\mathbb{{R}}^{{{dim}}}$ to a plane." if dim > 2 else ""
     _section(
-        figure, 1.1, "What is generated", f"Coloured: on the manifold. Black: off it. Grey: real. First seed.{shadow}"
+        figure, 1.1, "Generated samples", f"Coloured: on the manifold. Black: off it. Grey: real. First seed.{shadow}"
     )
     real, start = (_in_plane(arrays[name], arrays) for name in ("real", "start"))
     made = {arm: _in_plane(arrays[arm][0], arrays) for arm in config["arms"]}
     corner, side = _view([real, *made.values()])
-    size, gap, count = 2.25, 0.15, 1 + len(made)
+    gap, count = 0.15, 1 + len(made)
+    size = min(2.25, (WIDTH - 0.6 + gap) / count - gap)
     left = (WIDTH - count * size - (count - 1) * gap) / 2
     panels = [_axes(figure, left + i * (size + gap), 1.55, size, size) for i in range(count)]
 
@@ -175,12 +180,12 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
     panels[0].plot(*start.T, ".", color=START_COLOUR, ms=4, mew=0)
     panels[0].add_patch(Rectangle((corner[0], corner[1]), side, side, fill=False, ls=":", lw=1, ec=NOTE_COLOUR))
     _dots(panels[0], {"real samples": REAL_COLOUR, "generator's start": START_COLOUR})
-    _below(panels[0], "dotted: the next panels' view")
+    _below(panels[0], "dotted: the next view")
 
     for panel, (arm, points) in zip(panels[1:], made.items(), strict=True):
         results = summary["arms"][arm]
         off = off_manifold(arrays[arm][0], arrays["real"], results["off_manifold"]["per_seed"][0])
-        _map(panel, corner, side, _label(config, arm), ARM_COLOURS[arm])
+        _map(panel, corner, side, _short(config, arm), ARM_COLOURS[arm])
         panel.plot(*real.T, ".", color=REAL_COLOUR, ms=5, mew=0)
         panel.plot(*points[off].T, ".", color=OFF_COLOUR, ms=2, mew=0)
         panel.plot(*points[~off].T, ".", color=ARM_COLOURS[arm], ms=3, mew=0)
@@ -195,10 +200,10 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
 def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> None:
     fields = {"discriminator": arrays["field_adversarial"], "score term": arrays["field_score"]}
     colours = strengths(np.concatenate(list(fields.values())))
-    _pulls(figure, config, arrays)
-    forces = "The discriminator pulls to what it takes for real; the score term to where noised real samples are likely"
-    forces += ", here of the first class." if config["conditional"] else "."
-    _say(figure, 0.3, 4.87, forces, TEXT, "left", color=NOTE_COLOUR)
+    _gradients(figure, arrays)
+    leads = "Downhill, the discriminator's gradient leads to what it takes for real, the score term's to real samples"
+    leads += " of the first class." if config["conditional"] else "."
+    _say(figure, 0.3, 4.87, leads, TEXT, "left", color=NOTE_COLOUR)
     trained = f"trained {config['d_ahead']} steps ahead" if config["d_ahead"] else "not yet trained"
     says = {
         "discriminator": f"{LOSSES[config['loss']]}\nat step 0; $D$ {trained}",
@@ -207,7 +212,7 @@ def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> N
     for i, (name, field) in enumerate(fields.items()):
         panel = _axes(figure, 0.3 + 2.8 * i, 5.3, 2.65, 2.65)
         _field(panel, field, arrays, colours)
-        panel.set_title(f"the pull of the {name}", size=TEXT, weight="bold", pad=4)
+        panel.set_title(f"gradient of the {name}", size=TEXT, weight="bold", pad=4)
         _below(panel, says[name])
     _bar(figure, 5.85, colours)
 
@@ -215,14 +220,14 @@ def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> N
 def _field_and_likelihood(
     figure: Figure, config: dict, metrics: pd.DataFrame, arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """What there is without a discriminator: one pull, and in the place of the other what the likelihood reached."""
+    """Without a discriminator: the score term's gradient, and the likelihood in the place of the other."""
     colours = strengths(arrays["field_score"])
-    _pulls(figure, config, arrays)
-    forces = "The score term pulls to where noised real samples are likely; a likelihood pulls at no generated sample."
-    _say(figure, 0.3, 4.87, forces, TEXT, "left", color=NOTE_COLOUR)
+    _gradients(figure, arrays)
+    leads = "Downhill, the score term's gradient leads to real samples; a likelihood has none at a generated sample."
+    _say(figure, 0.3, 4.87, leads, TEXT, "left", color=NOTE_COLOUR)
     panel = _axes(figure, 0.3, 5.3, 2.65, 2.65)
     _field(panel, arrays["field_score"], arrays, colours)
-    panel.set_title("the pull of the score term", size=TEXT, weight="bold", pad=4)
+    panel.set_title("gradient of the score term", size=TEXT, weight="bold", pad=4)
     _below(panel, _score_term(config))
     _bar(figure, 3.05, colours)
     reached = _axes(figure, 4.25, 5.3, 2.2, 2.65)
@@ -232,18 +237,18 @@ def _field_and_likelihood(
     reached.set_xlabel("step\n(of fresh real samples, nats;\nmean over seeds)", size=NOTE)
 
 
-def _pulls(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> None:
-    note = f"Arrow: direction only. Colour: strength. Dot: under $10^{{{np.log10(VISIBLE):.0f}}}$ of the strongest."
-    note += " Pink: the start." if arrays["real"].shape[1] == 2 else " In the same plane."
-    _section(figure, 4.6, "What pulls at a sample", note)
+def _gradients(figure: Figure, arrays: Mapping[str, np.ndarray]) -> None:
+    note = f"Arrow: downhill. Colour: norm. Dot: below $10^{{{np.log10(VISIBLE):.0f}}}$ of the largest."
+    note += " Purple: the start." if arrays["real"].shape[1] == 2 else " In the same plane."
+    _section(figure, 4.6, "Gradients at a sample", note)
 
 
 def _score_term(config: dict) -> str:
-    """The formula of what is drawn, and what becomes of it."""
+    """The formula of what is drawn, and its weight in the loss."""
     weighting = r"\mathrm{nsr}^2\," if config["weighting"] == "x0" else ""
     model = r"\epsilon^*" if config["score"] == "analytic" else r"\epsilon_\theta"
     formula = TERMS[config["term"]] % (weighting, model)
-    weights = dict.fromkeys(config[arm.replace("-", "_")]["weight"] for arm in config["arms"])
+    weights = dict.fromkeys(config[arm]["weight"] for arm in config["arms"])
     used = " or ".join(f"{weight:g}" for weight in weights if weight)
     return formula + (f"\n{RULES[config['weight_rule']] % used}" if used else "")
 
@@ -265,16 +270,16 @@ def _field(panel: Axes, field: Float[np.ndarray, "m 2"], arrays: Mapping[str, np
     panel.plot(*_in_plane(arrays["real"], arrays).T, ".", color="#808080", ms=2.5, mew=0)
     if arrays["real"].shape[1] == 2:  # else the start is not in the plane
         panel.plot(*_in_plane(arrays["start"], arrays).T, ".", color=START_COLOUR, ms=4, mew=0)
-    pulls = norm > VISIBLE * (colours.vmax or 1)
+    visible = norm > VISIBLE * (colours.vmax or 1)
     panel.quiver(
-        *points[pulls].T,
-        *(field[pulls] / norm[pulls, None]).T,
+        *points[visible].T,
+        *(field[visible] / norm[visible, None]).T,
         pivot="mid",
         angles="xy",
         scale=len(x) * 1.25,
         width=0.005,
     )
-    panel.plot(*points[~pulls].T, ".", color=OFF_COLOUR, ms=2.5, mew=0)
+    panel.plot(*points[~visible].T, ".", color=OFF_COLOUR, ms=2.5, mew=0)
 
 
 def _norms(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""The comparison on standard output: tables of at most 80 columns on a terminal, plain aligned lines through a pipe."""
+"""The comparison on standard output: tables as wide as the terminal, or plain aligned lines through a pipe."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from toy.config import GENERATORS, Config
+from theory.common.terminal import console
+from toy.config import GENERATORS, Arm, Config
 
 SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "w2", "sliced_w2", "energy_distance")
 SOMETIMES = ("wrong_class", "negative_log_likelihood")  # of a conditional generator; of a VAE (a bound) or a flow
+NAME = 15  # characters of the longest name of a metric
 
 
 def print_report(config: Config, summary: dict[str, Any], directory: Path) -> None:
     """Means with 95 % intervals over seeds, and the paired differences to the first arm."""
-    console = Console(highlight=False)
+    shown = console()
     arms, comparisons = summary["arms"], summary["comparisons"]
-    console.print(f"{title(config)}; mean over {config.seeds} seeds [95 % interval]", soft_wrap=True)
+    shown.print(f"{title(config)}; mean over {config.seeds} seeds [95 % interval]", soft_wrap=True)
     first, *others = arms
     rows = [metric for metric in SHOWN + SOMETIMES if metric in arms[first]]
-    print_table(console, list(arms), rows, lambda arm, metric: interval(arms[arm][metric]))
+    print_tables(shown, list(arms), rows, lambda arm, metric: interval(arms[arm][metric]))
     if others:
-        console.print("paired differences [95 % interval] p")
+        shown.print("paired differences [95 % interval] p")
         pairs = [f"{arm} - {first}" for arm in others]
-        print_table(console, pairs, rows, lambda pair, metric: difference(comparisons[metric][pair]))
+        print_tables(shown, pairs, rows, lambda pair, metric: difference(comparisons[metric][pair]))
     for arm in arms:
-        options = config.arm(arm)
-        rule = f" ({config.weight_rule})" if options.weight and config.weight_rule != "fixed" else ""
-        console.print(f"{arm}: lr {options.lr:g}, weight {options.weight:g}{rule}")
-    console.print(f"written to {directory}: figure.png, metrics.csv, summary.json, samples.npz", soft_wrap=True)
+        shown.print(f"{arm}: {options(config, config.arm(arm))}", soft_wrap=True)
+    shown.print(f"written to {directory}: figure.png, metrics.csv, summary.json, samples.npz", soft_wrap=True)
 
 
 def title(config: Config) -> str:
@@ -48,28 +48,41 @@ def title(config: Config) -> str:
     return ", ".join([*parts, f"{config.steps} steps"])
 
 
-def print_table(
-    console: Console, columns: Sequence[str], metrics: Sequence[str], cell: Callable[[str, str], str]
+def options(config: Config, arm: Arm) -> str:
+    """'lr 0.002, weight 0.1, bound 3'."""
+    rule = f" ({config.weight_rule})" if arm.weight and config.weight_rule != "fixed" else ""
+    bound = "" if arm.bound is None else f", bound {arm.bound:g}"
+    return f"lr {arm.lr:g}, weight {arm.weight:g}{rule}{bound}"
+
+
+def print_tables(
+    shown: Console, columns: Sequence[str], metrics: Sequence[str], cell: Callable[[str, str], str]
 ) -> None:
-    """A row a metric."""
-    table = Table("", *columns, box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
-    for metric in metrics:
-        table.add_row(name(metric), *(cell(column, metric) for column in columns))
-    console.print(table, soft_wrap=not console.is_terminal)
+    """A row a metric; in as many tables as the columns need."""
+    cells = {column: [cell(column, metric) for metric in metrics] for column in columns}
+    width = max(len(text) for column in columns for text in (column, *cells[column])) + 1
+    box, padding = (SIMPLE, 0) if shown.is_terminal else (None, (0, 1, 0, 0))
+    room = max(1, (shown.width - NAME - 3) // width)
+    for at in range(0, len(columns), room):
+        some = columns[at : at + room]
+        table = Table("", *some, box=box, padding=padding)
+        for row, metric in enumerate(metrics):
+            table.add_row(name(metric), *(cells[column][row] for column in some))
+        shown.print(table)
 
 
 def name(metric: str) -> str:
-    """Of at most 15 characters, for 80 columns."""
+    """The metric in at most NAME characters."""
     return "-log likelihood" if metric == "negative_log_likelihood" else metric.replace("_", " ")
 
 
 def interval(value: dict[str, Any]) -> str:
-    """.014 [.009,.021]; without an interval where there is one seed."""
+    """0.014 [0.009,0.021]; without an interval where there is one seed."""
     return number(value["mean"]) + ends(value)
 
 
 def difference(value: dict[str, Any]) -> str:
-    """-.868 [-.884,-.849] .008; the last is p."""
+    """-0.868 [-0.884,-0.849] 0.008; the last is p."""
     return number(value["difference"]) + (f"{ends(value)} {number(value['p'])}" if value["low"] is not None else "")
 
 
@@ -78,6 +91,6 @@ def ends(value: dict[str, Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Three decimals, four below a tenth, one from a hundred on, no zero before the point."""
-    text = f"{value:.{1 if abs(value) >= 100 else 3 if abs(value) >= 0.0995 else 4}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
+    """Three decimals; of larger numbers two or one, so that all have five characters."""
+    decimals = 3 if abs(value) < 9.9995 else 2 if abs(value) < 99.995 else 1
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no -0.000

@@ -71,10 +71,12 @@ def test_title_has_the_summary_s_numbers_and_fits(arms, seeds, dim):
     titles = [text.get_text() for text in figure.texts]
     for arm in arms:
         value = run[2]["arms"][arm]["off_manifold"]
-        wanted = f"{ARM_LABELS[arm]} {100 * value['mean']:.0f} %"
+        name = "GAN" if arm == "gan" else arm
+        wanted = f"{name} {100 * value['mean']:.0f} %"
         wanted += f" [{100 * value['low']:.0f}, {100 * value['high']:.0f}]" if seeds > 1 else ""
         assert any(wanted in title for title in titles), (wanted, titles)
-        assert any(axes.get_title() == ARM_LABELS[arm] for axes in figure.axes)
+        assert any(axes.get_title() == name for axes in figure.axes)
+        assert ARM_LABELS[arm] in [text.get_text() for text in figure.legends[0].get_texts()]
     data = png(figure)
     assert len(data) < 300_000
     image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -85,7 +87,7 @@ def test_title_has_the_summary_s_numbers_and_fits(arms, seeds, dim):
 
 
 def test_longest_text_fits():
-    """Three arms at 100 % with intervals of no width, in many dimensions: nothing is cut off at the sides."""
+    """All arms at 100 % with intervals of no width, in many dimensions: nothing is cut off at the sides."""
     config, table, _, arrays = a_run(dim=32)
     config |= {"thickness": 0.05, "steps": 100_000}
     table["value"] = 1.0
@@ -108,7 +110,7 @@ def test_without_a_discriminator(generator, kind):
         assert np.asarray(line.get_ydata())[-1] == pytest.approx(run[2]["arms"][arm][LIKELIHOOD]["mean"])
     said = [text.get_text() for text in figure.findobj(Text)]
     assert not [text for text in said if "discriminator" in text or "GAN" in text or "D(x)" in text]
-    assert f"{kind} + score (paper)" in said
+    assert f"{kind} + score, summed" in said
 
 
 def test_every_formula_can_be_set():
@@ -162,7 +164,7 @@ def test_norms_are_geometric_means():
 
 @pytest.mark.parametrize("order", [slice(None), np.random.default_rng(1).permutation(81)], ids=["rows", "any"])
 def test_field_is_where_and_as_it_is(order):
-    """Colours are the norms at their points; arrows are the directions, of one length, where there is a pull."""
+    """Colours are the norms at their points; arrows are the directions, of one length, where there is a gradient."""
     run = a_run()
     arrays = run[3]
     for name in ("field_points", "field_adversarial", "field_score"):
@@ -178,13 +180,13 @@ def test_field_is_where_and_as_it_is(order):
         assert np.asarray(mesh.get_array()).reshape(9, 9)[row, column] == pytest.approx(
             np.maximum(norm, top * 10.0**-DECADES)
         )
-        pulls = norm > VISIBLE * top
-        assert arrows.get_offsets() == pytest.approx(points[pulls])
-        assert np.stack([arrows.U, arrows.V], 1) * norm[pulls, None] == pytest.approx(field[pulls])
-    assert len(panels(figure, Quiver)[0].get_offsets()) < len(points)  # the control: some do vanish
+        visible = norm > VISIBLE * top
+        assert arrows.get_offsets() == pytest.approx(points[visible])
+        assert np.stack([arrows.U, arrows.V], 1) * norm[visible, None] == pytest.approx(field[visible])
+    assert len(panels(figure, Quiver)[0].get_offsets()) < len(points)  # some do vanish
 
 
-def test_no_pull_at_all():
+def test_no_gradient_at_all():
     """A field of zeros has no arrows, and gives no warning (warnings are errors here)."""
     config, table, found, arrays = a_run(("summed",), seeds=2)
     table.loc[table["metric"].isin(NORMS), "value"] = 0.0

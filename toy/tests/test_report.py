@@ -1,36 +1,71 @@
-"""How numbers are printed, and that a full table fits 80 columns."""
+"""The report on standard output: how numbers are printed, and that tables fit the terminal."""
 
 from __future__ import annotations
 
-import pytest
+import io
 
-from toy.config import Config
-from toy.pictures.terminal import SHOWN, SOMETIMES, difference, interval, name, number, title
+import pytest
+from rich.console import Console
+
+from toy.config import ARMS, Config
+from toy.pictures.terminal import (
+    NAME,
+    SHOWN,
+    SOMETIMES,
+    difference,
+    interval,
+    name,
+    number,
+    options,
+    print_tables,
+    title,
+)
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.88194, ".882"), (0.0143, ".0143"), (-0.0469, "-.0469"), (1.0, "1.000"), (12.345, "12.345"), (0.0, ".0000"),
-     (0.09951, ".100"), (-0.8676, "-.868"), (0.99999, "1.000"), (10.5, "10.500"), (221.603, "221.6"),
-     (-100.0, "-100.0")],
+    [(0.88194, "0.882"), (0.0143, "0.014"), (-0.0469, "-0.047"), (1.0, "1.000"), (12.345, "12.35"), (0.0, "0.000"),
+     (-0.0001, "0.000"), (9.9996, "10.00"), (0.99999, "1.000"), (221.603, "221.6"), (-99.996, "-100.0")],
 )  # fmt: skip
 def test_number(value: float, text: str) -> None:
     assert number(value) == text
 
 
 def test_cells() -> None:
-    assert interval({"mean": 0.5, "low": 0.4, "high": 0.6}) == ".500 [.400,.600]"
-    assert interval({"mean": 0.5, "low": None, "high": None}) == ".500"
+    assert interval({"mean": 0.5, "low": 0.4, "high": 0.6}) == "0.500 [0.400,0.600]"
+    assert interval({"mean": 0.5, "low": None, "high": None}) == "0.500"
     gain = {"difference": -0.25, "low": -0.5, "high": 0.01, "p": 0.0078}
-    assert difference(gain) == "-.250 [-.500,.0100] .0078"
-    assert difference(gain | {"low": None}) == "-.250"
+    assert difference(gain) == "-0.250 [-0.500,0.010] 0.008"
+    assert difference(gain | {"low": None}) == "-0.250"
 
 
-def test_three_arms_fit_a_terminal() -> None:
-    """80 columns: the longest metric name, three intervals of five characters a number, and what separates them."""
+def test_options() -> None:
+    """All that sets an arm apart."""
+    config = Config(weight_rule="annealed")
+    shown = [options(config, config.arm(arm)) for arm in ("gan", "summed", "bounded")]
+    assert shown == [
+        "lr 0.00025, weight 0",
+        "lr 0.008, weight 0.1 (annealed)",
+        "lr 0.002, weight 0.1 (annealed), bound 3",
+    ]
+
+
+@pytest.mark.parametrize(("width", "tables"), [(80, 2), (120, 1), (10_000, 1)])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_tables_fit_the_terminal(width: int, tables: int, terminal: bool) -> None:
+    """Four arms: no line is longer than the terminal, no cell is broken, each arm is there once."""
+    shown = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
     cell = interval({"mean": 0.0143, "low": 0.0088, "high": 0.0206})
-    assert len("energy distance") + 3 * len(cell) + 4 <= 80
-    assert max(len(name(metric)) for metric in SHOWN + SOMETIMES) == len("energy distance")
+    print_tables(shown, list(ARMS), SHOWN + SOMETIMES, lambda *_: cell)
+    lines = shown.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= min(width, 120)
+    assert [line.split() for line in lines if "gan" in line or "bounded" in line] == (
+        [["gan", "summed", "decoupled"], ["bounded"]] if tables == 2 else [list(ARMS)]
+    )
+    rows = [line for line in lines if cell in line]
+    assert len(rows) == tables * len(SHOWN + SOMETIMES)
+    assert sum(line.count(cell) for line in rows) == len(ARMS) * len(SHOWN + SOMETIMES)
+    assert max(len(name(metric)) for metric in SHOWN + SOMETIMES) == NAME
 
 
 @pytest.mark.parametrize(
