@@ -1,4 +1,4 @@
-"""python -m images.data: make an archive of images and labels, for training and evaluation, from what there is.
+"""python -m images.data: make an archive of images and labels for training and evaluation.
 
 Exit status: 0 done, 2 bad usage or a bad source (one line, with the file that is wrong), 1 anything else. The archive
 is written whole or not at all; the same source gives the same bytes.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from theory.common.commandline import complain, parse, reason
+from theory.common.checks import whole
+from theory.common.commandline import noted, parse, run, usage
 from theory.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from images.datasets.sources import Item, Source
+    from images.datasets.sources import Source
 
 PROG = "python -m images.data"
 SMALLEST, LARGEST = 8, 1024
@@ -44,35 +44,28 @@ class Options:
     overwrite: bool = False
     """Replace --dest."""
     threads: int = max(1, os.cpu_count() or 1)
-    """That read images from a folder; the result does not depend on it."""
+    """Threads that read images from a folder; the result does not depend on it."""
 
     def __post_init__(self) -> None:
         if self.size is not None and (self.size & (self.size - 1) or not SMALLEST <= self.size <= LARGEST):
             raise ValueError(f"size must be a power of two in {SMALLEST}..{LARGEST}; given {self.size}")
         if self.dest.suffix != ".zip":
             raise ValueError(f"dest must be a .zip; given {self.dest}")
-        if self.threads < 1:
-            raise ValueError(f"threads must be at least 1; given {self.threads}")
+        whole("threads", self.threads, 1)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        if options.dest.exists() and not options.overwrite:
-            raise UsageError(f"{options.dest} exists: --overwrite replaces it")
-        from images.datasets.archive import Archive, write
+    if options.dest.exists() and not options.overwrite:
+        raise UsageError(f"{options.dest} exists: --overwrite replaces it")
+    from images.datasets.archive import Archive, write
+    from theory.common.terminal import tracked
 
+    with noted("nothing was written"), usage():
         source = find(options)
-        write(options.dest, watched(source))
-        made = Archive(options.dest)
-    except (UsageError, ValueError) as error:  # a FileError is a ValueError
-        return complain(error, 2)
-    except ModuleNotFoundError as error:
-        return complain(f"{error.name} is not installed: pip install -e '.[images]'", 1)
-    except OSError as error:
-        return complain(reason(error), 1)
-    except KeyboardInterrupt:
-        return complain("interrupted; nothing was written", 1)
+        write(options.dest, tracked(source.items, "images", source.count))
+    made = Archive(options.dest)
     classes = "no labels" if made.labels is None else f"{made.labels.max() + 1} classes"
     print(f"{options.dest}: {len(made)} images {list(made.shape)}, {classes}")
     for note in source.notes:
@@ -81,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find(options: Options) -> Source:
-    """The source that was meant.
+    """The source that the options name.
 
     Raises:
-        UsageError: there is none; an option that it has no use for. Others: as the source's.
+        UsageError: there is none, or an option is not for it. Others: as the source's.
     """
     from images.datasets import sources
 
@@ -121,18 +114,5 @@ def kind_of(path: Path) -> str:
     raise UsageError(f"{path} is no folder, no zip archive and no .tar.gz of CIFAR10")
 
 
-def watched(source: Source) -> Iterator[Item]:
-    """The source's items, with a bar and the time left on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(
-        track(
-            source.items, "images", total=source.count, console=console, transient=True, disable=not console.is_terminal
-        )
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

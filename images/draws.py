@@ -1,7 +1,7 @@
-"""Every random number of a run as a function of (seed, stream, step, index of the sample in the whole batch).
+"""Random numbers of a run as functions of (seed, stream, step, index of the sample in the whole batch).
 
-So what a process draws does not depend on how many there are, all arms of a seed see the same numbers, and a resumed
-run needs no generator state. Numbers come in blocks of BLOCK samples, each from a generator of its own.
+The number of processes therefore changes no draw, all arms of a seed see the same numbers, and a resumed run needs no
+state of a generator. Numbers come in blocks of BLOCK samples, each from a generator of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIX_D, MIX_G, PATH, SAMPLE = range(8, 12)
 
 
 def draw(kind: Callable[..., Tensor], shape: tuple[int, ...], seed: int, stream: int, step: int, part: slice) -> Tensor:
-    """kind(n, *shape) of the samples part.start .. part.stop - 1 of a batch.   [n, *shape]
+    """Random numbers kind(n, *shape) of the samples part.start .. part.stop - 1 of a batch.   [n, *shape]
 
     Args:
         kind: torch.randn or torch.rand.

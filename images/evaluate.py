@@ -1,23 +1,22 @@
-"""python -m images.evaluate: how far samples are from real images.
+"""python -m images.evaluate: distances between samples and real images.
 
 With the user's Inception of 2015: FID and KID. Without it, on digits, the same distances in the features of a small
-classifier, which have other names. With real images to compare with: precision and recall, and whether samples are
-copies. Exit status: 0 done, 2 bad usage or bad files (one line), 1 anything else.
+classifier, under other names. Against real images also precision, recall, and the share of samples that are copies.
+Exit status: 0 done, 2 bad usage or bad files (one line), 1 anything else.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from theory.common.commandline import complain, parse, reason
+from theory.common.checks import existing, whole
+from theory.common.commandline import parse, run, usage
 from theory.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from images.metrics.references import Reference
 
 PROG = "python -m images.evaluate"
-PUBLISHED = 50_000  # images that a FID is computed with; with fewer it comes out larger
+PUBLISHED = 50_000  # images of a published FID; with fewer it comes out larger
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,20 @@ class Options:
     """
 
     samples: Annotated[Path, tyro.conf.Positional]
-    reference: Path
+    reference: Path | None = None
+    """Real images, or their moments; always needed."""
     inception: Path | None = None
     """NVIDIA's inception-2015-12-05.pt, a file that you bring."""
     features: Literal["inception", "digits"] = "inception"
     """digits: those of a classifier of 8x8 digits, trained in seconds and cached. Their distances are no FID."""
     trust_torchscript: bool = False
-    """Run --inception though it is another program than NVIDIA's; its distances are no FID."""
+    """Run --inception even if it is another program than NVIDIA's; its distances are no FID."""
     save_reference: Path | None = None
     """Also store mean and covariance of the reference's features here, an .npz."""
     pairs: int = 10_000
-    """The most images of a side for precision, recall and neighbours, whose cost is quadratic; the first ones."""
+    """Precision, recall and neighbours, whose cost is quadratic, take the first so many images of each side."""
     batch: int = 250
+    """Images that the feature network handles at once."""
     device: str = "cpu"
     """cpu, cuda or cuda:1."""
     json: bool = False
@@ -61,29 +62,17 @@ class Options:
     def __post_init__(self) -> None:
         if self.features == "digits" and self.inception is not None:
             raise ValueError("give --inception or --features digits, not both")
-        if self.pairs < 4 or self.batch < 1:
-            raise ValueError(f"pairs must be at least 4 and batch at least 1; given {self.pairs} and {self.batch}")
+        whole("pairs", self.pairs, 4)
+        whole("batch", self.batch, 1)
         if self.save_reference is not None and self.save_reference.suffix != ".npz":
             raise ValueError(f"save-reference must be an .npz; given {self.save_reference}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
         check(options)
         report = evaluate(options)
-    except (UsageError, ValueError) as error:  # a FileError is a ValueError
-        return complain(error, 2)
-    except ModuleNotFoundError as error:
-        return complain(f"{error.name} is not installed: pip install -e '.[images]'", 1)
-    except OSError as error:
-        return complain(reason(error), 1)
-    except KeyboardInterrupt:
-        return complain("interrupted", 1)
-    except RuntimeError as error:
-        if "out of memory" not in str(error):
-            raise
-        return complain(f"out of memory on {options.device}: lower --batch ({options.batch})", 1)
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -92,28 +81,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(options: Options) -> None:
-    """UsageError for what can be known before torch is loaded."""
+    """Checks the options without torch.
+
+    Raises:
+        ValueError: a file does not exist. UsageError: no reference, or of another kind; no feature network.
+    """
+    for name in ("samples", "reference", "inception"):
+        if (path := getattr(options, name)) is not None:
+            existing(name, path)
+    if options.reference is None:
+        raise UsageError("no reference: give --reference, an archive (.zip) of real images or their moments (.npz)")
+    if options.reference.suffix not in (".zip", ".npz"):
+        raise UsageError(f"reference must be a .zip or an .npz; given {options.reference}")
     if options.features == "inception" and options.inception is None:
         raise UsageError(
             "no Inception file: give --inception inception-2015-12-05.pt (NVIDIA's, 95 MB, not part of this project); "
             "for 8x8 digits --features digits needs no file, and its distances are no FID"
         )
-    for name, path in (("samples", options.samples), ("reference", options.reference)):
-        if not path.exists():
-            raise UsageError(f"{name}: {path} does not exist")
-    if options.reference.suffix not in (".zip", ".npz"):
-        raise UsageError(f"reference must be a .zip or an .npz; given {options.reference}")
 
 
 def evaluate(options: Options) -> dict[str, Any]:
-    """What is reported, under the names it is reported by.
+    """The report as --json prints it.
 
     Raises:
-        ValueError: files that are damaged or do not fit each other, in one line.
+        ValueError: no such device; files that are damaged or do not fit each other, in one line.
     """
     from images.metrics.references import read_reference
     from images.training.parallel import usable
 
+    assert options.reference is not None
     device = usable(options.device)
     samples = read(options.samples)
     archive = options.reference.suffix == ".zip"
@@ -158,6 +154,7 @@ def check_fit(samples: Images, against: Images | Reference) -> None:
 
 
 def load(options: Options) -> Any:
+    """The feature network."""
     from images.metrics.features import Inception, digits_classifier
 
     if options.inception is not None:
@@ -166,7 +163,7 @@ def load(options: Options) -> Any:
 
 
 def compare(samples: Images, against: Images | Reference, network: Features, options: Options) -> dict[str, Any]:
-    """The report: what was compared, the distances under their names, and what to bear in mind.
+    """The report: what was compared, the distances under their names, and notes on how to read them.
 
     Raises:
         FileError: a reference of other features.
@@ -178,8 +175,7 @@ def compare(samples: Images, against: Images | Reference, network: Features, opt
     from theory.common.errors import FileError
 
     def features(images: Any, what: str) -> Tensor:
-        with progress(what) as watch:
-            return extract(network, images, options.batch, options.device, watch)
+        return extract(network, images, options.batch, options.device, what)
 
     found = features(samples.images, "samples")
     count: int | None
@@ -221,7 +217,7 @@ def compare(samples: Images, against: Images | Reference, network: Features, opt
 
 
 def notes(frechet: str, count: int, kind: str) -> list[str]:
-    """What a reader of the numbers must know."""
+    """Notes on how to read the numbers."""
     said = []
     if frechet != "FID":
         said.append(f"{frechet} is no FID, and is comparable with itself only")
@@ -233,30 +229,11 @@ def notes(frechet: str, count: int, kind: str) -> list[str]:
     return said
 
 
-def progress(what: str) -> Any:
-    """A context that gives a function for `extract`'s watch: a bar on a terminal, nothing elsewhere."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return nullcontext(iter)
-
-    @contextmanager
-    def bar():
-        with Progress(console=console, transient=True) as bars:
-            yield lambda batches: bars.track(batches, description=what)
-
-    return bar()
-
-
 def show(report: dict[str, Any]) -> None:
-    """A table on a terminal, and plain lines elsewhere."""
+    """Prints the report, a line a value."""
     samples, reference = report["samples"], report["reference"]
     print(f"{samples['file']}: {samples['count']} images {samples['shape']}")
-    print(f"against {reference['file']}: {reference['kind']}, {reference['count'] or 'an unsaid number of'} images")
+    print(f"against {reference['file']}: {reference['kind']}, {reference['count'] or 'an unknown number of'} images")
     width = max(map(len, report["values"]))
     for name, value in report["values"].items():
         print(f"{name:{width}}  {value:.5g}")
@@ -265,4 +242,4 @@ def show(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -12,25 +12,22 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
 import tyro
 
-from images.datasets.dataset import to_uint8
 from images.recipes import Recipe, from_dict
-from images.training.experiment import arranged
-from images.training.inputs import real_images
-from theory.common.commandline import complain, parse, reason
-from theory.common.errors import UsageError
-from theory.common.files import replacing
+from theory.common.checks import existing
+from theory.common.commandline import parse, run, usage
+from theory.common.errors import FileError
+from theory.common.files import replacing, workplace, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PROG = "python -m images.publish"
-RESULTS = Path(__file__).parent / "results"
 SMALL = 8  # pixels a side of images that are stored
 
 
@@ -42,27 +39,54 @@ class Options:
     """The run's: runs/images-digits."""
     name: Annotated[str | None, tyro.conf.Positional] = None
     """Of the files; the recipe's if not given."""
+    into: Path | None = None
+    """Directory for the files; if not given, images/results of the checkout, or of the current directory where this
+    package is installed."""
+    cache: Path = Path("runs/cache")
+    """Where the archive of photos is kept."""
 
 
-def publish(directory: Path, name: str | None = None, into: Path = RESULTS) -> None:
-    """Raises OSError: a file of the run is missing, or one cannot be written."""
-    recipe = from_dict(json.loads((directory / "config.json").read_text()))
+def results() -> Path:
+    """Where results are published: images/results of the checkout, or of the current directory if there is none."""
+    return workplace() / "images" / "results"
+
+
+def publish(directory: Path, name: str | None, into: Path, cache: Path) -> None:
+    """Writes the files of a run.
+
+    Raises:
+        FileError: the directory holds no finished run. OSError: a file of the run is missing, or one cannot be written.
+    """
+    try:
+        config = json.loads((directory / "config.json").read_text())
+        recipe = from_dict(config)
+        facts = json.loads((directory / "run.json").read_text()) | {"recipe": config}
+        facts |= json.loads((directory / "summary.json").read_text())
+        grids = of_samples(directory, recipe, cache) if recipe.resolution <= SMALL else None
+    except (TypeError, KeyError, ValueError):
+        raise FileError(f"{directory} is no finished run of images.train") from None
     name = name or recipe.recipe
-    facts = json.loads((directory / "run.json").read_text())
-    facts |= {"recipe": json.loads((directory / "config.json").read_text())}
-    facts |= json.loads((directory / "summary.json").read_text())
     into.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(directory / "metrics.csv", into / f"{name}.csv")
-    with replacing(into / f"{name}.json") as file:
-        file.write((json.dumps(facts, indent=1) + "\n").encode())
-    if recipe.resolution <= SMALL:
+    write_json(into / f"{name}.json", facts)
+    if grids is not None:
+        import numpy as np
+
         with replacing(into / f"{name}-samples.npz") as file:
-            np.savez_compressed(file, **grids(directory, recipe))  # type: ignore[arg-type]
+            np.savez_compressed(file, **grids)  # type: ignore[arg-type]
 
 
-def grids(directory: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+def of_samples(directory: Path, recipe: Recipe, cache: Path) -> dict[str, np.ndarray]:
+    """real, ARM and interpolation-ARM of the first seed, uint8 [rows, columns, c, h, w]."""
+    import numpy as np
+    import torch
+
+    from images.datasets.dataset import to_uint8
+    from images.training.experiment import arranged
+    from images.training.inputs import real_images
+
     stored = np.load(directory / "samples.npz")
-    data = real_images(recipe, None, Path("runs/cache"))
+    data = real_images(recipe, None, cache)
     real, labels = data.take(torch.arange(len(data)))
     found = {"real": arranged(real.numpy(), None if labels is None else labels.numpy())}
     for arm in recipe.couplings:
@@ -72,18 +96,14 @@ def grids(directory: Path, recipe: Recipe) -> dict[str, np.ndarray]:
     return {key: to_uint8(torch.from_numpy(x)).numpy() for key, x in found.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        publish(options.directory, options.name)
-    except UsageError as error:
-        return complain(error, 2)
-    except (TypeError, KeyError, ValueError):
-        return complain(f"{options.directory} is no finished run of images.train", 2)
-    except OSError as error:
-        return complain(reason(error), 2 if isinstance(error, FileNotFoundError) else 1)
+        for name in ("config.json", "run.json", "summary.json", "metrics.csv"):
+            existing("no finished run", options.directory / name)
+    publish(options.directory, options.name, options.into or results(), options.cache)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,20 +1,23 @@
-"""Recipes: everything that decides what a training run computes, and the settings of the paper. No torch here.
+"""Recipes: every number that decides what a training run computes, and the settings of the paper. No torch here.
 
-    lambda, interval and frequency of the paper     CIFAR10 .01, t 40-60     ImageNet and LSUN .1, t 25-35     every 8th
+    lambda, interval, frequency of the paper     CIFAR10 0.01, t 40-60     ImageNet and LSUN 0.1, t 25-35     every 8th
 
-What "t" means the paper leaves open, and the readings differ by a factor of 30 in noise (see READINGS). An interval is
-therefore stored as one of nsr = sigma/alpha, in units of pixels that run from -1 to 1.
+The paper does not say which schedule "t" is an index of, and two readings differ by a factor of 30 in noise (see
+OFFERED). A recipe therefore stores an interval of nsr = sigma/alpha, in units of pixels that run from -1 to 1.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from theory.common.checks import choose
+from theory.common import colours
+from theory.common.checks import at_least, choose, flag, positive, real, share, whole
 
 NAMES = (
     "digits",
@@ -26,27 +29,158 @@ NAMES = (
     "imagenet128",
     "lsun-bedroom",
 )
-COUPLINGS = ("none", "paper", "decoupled")
+COUPLINGS = ("gan", "summed", "decoupled")
 PENALTIES = ("r1", "r1+r2")
 LOSSES = ("relativistic", "non-saturating")
 GENERATORS = ("small", "r3gan", "stylegan2")
-NOT_YET = ("biggan", "aurora")
+NOT_BUILT = ("biggan", "aurora")
 AUGMENTATIONS = ("ada", "diffaugment")
+READINGS = ("edm", "ddpm")
 
-READINGS: dict[tuple[str, tuple[int, int]], tuple[float, float]] = {
-    ("edm", (40, 60)): (0.005063260272095194, 0.007721202344655429),
-    ("ddpm-linear", (40, 60)): (0.14370423559579795, 0.2085455528425588),
-    ("edm", (25, 35)): (0.00362539312582526, 0.0045377125659532514),
-    ("ddpm-cosine", (25, 35)): (0.05154256905544668, 0.06752776050850366),
-    ("ddpm-linear", (25, 35)): (0.09548381277412847, 0.1276131843384851),
+
+def _intervals() -> dict[tuple[str, int, int], tuple[float, float]]:
+    with open(Path(__file__).with_name("readings.csv"), newline="") as file:
+        return {
+            (row["schedule"], int(row["first"]), int(row["last"])): (float(row["low"]), float(row["high"]))
+            for row in csv.DictReader(file)
+        }
+
+
+INTERVALS = _intervals()
+"""(schedule, first t, last t) -> (low, high) of nsr. `theory.levels.index_interval` made the table, and a test compares
+them; it is a table because every processor must read the same numbers, and because that module needs torch."""
+OFFERED = {
+    "cifar10": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
+    "cifar10-stylegan2": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
+    "imagenet64": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-cosine", 25, 35)},
+    "imagenet128": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
+    "lsun-bedroom": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
 }
-"""(reading, range of t) -> the interval of nsr: t as an index of EDM's grid of 1000 (sigma .002 to 80, rho 7), or of a
-DDPM schedule. `theory.levels.index_interval` computes these numbers, and a test compares them."""
+"""The choices of --reading: a recipe's range of t as indices of EDM's grid of 1000 noise levels, or of the DDPM
+schedule of its ADM network."""
+Reading = Literal["recipe", "edm", "ddpm"]
+
+
+def interval(recipe: str, reading: str) -> tuple[float, float]:
+    """(low, high) of nsr for a recipe's range of t in a reading.
+
+    Raises:
+        ValueError: the paper gives no such range.
+    """
+    if recipe not in OFFERED:
+        raise ValueError(f"the paper gives no interval for {recipe}: --reading is for {', '.join(OFFERED)}")
+    return INTERVALS[OFFERED[recipe][reading]]
+
+
+def built(coupling: str) -> str:
+    """The coupling of this name, whatever its case.
+
+    Raises:
+        ValueError: there is none, or it is not built yet.
+    """
+    found = choose(coupling, colours.COUPLINGS, "coupling")
+    if found not in COUPLINGS:
+        raise ValueError(f"coupling {found!r} is not built yet; choose from {', '.join(COUPLINGS)}")
+    return found
+
+
+def named(what: str, choices: Sequence[str], not_built: Sequence[str] = ()) -> Callable[[str, Any], str]:
+    """A check: the choice of this name, whatever its case."""
+
+    def check(_: str, value: Any) -> str:
+        if isinstance(value, str) and value.casefold() in not_built:
+            raise ValueError(f"{what} {value!r} is not built yet; choose from {', '.join(choices)}")
+        return choose(value, choices, what)
+
+    return check
+
+
+def each(check: Callable[[str, Any], Any], n: int) -> Callable[[str, Any], tuple]:
+    """A check: n values, each of which passes the check."""
+
+    def checked(name: str, value: Any) -> tuple:
+        if not isinstance(value, list | tuple) or len(value) != n:
+            raise ValueError(f"{name} must be {n} numbers; given {value!r}")
+        return tuple(check(name, part) for part in value)
+
+    return checked
+
+
+def couplings(name: str, value: Any) -> tuple[str, ...]:
+    """A check: at least one coupling, and none twice."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"{name} must hold at least one of {', '.join(COUPLINGS)}; given {value!r}")
+    found = tuple(built(part) for part in value)
+    if len(set(found)) != len(found):
+        raise ValueError(f"{name} must hold none twice; given {value!r}")
+    return found
+
+
+def probability(name: str, value: Any) -> float:
+    """A check: a number in [0, 1]."""
+    if not 0 <= real(name, value) <= 1:
+        raise ValueError(f"{name} must lie in [0, 1]; given {value!r}")
+    return float(value)
+
+
+def not_negative(name: str, value: Any) -> float:
+    """A check: a finite number of at least 0."""
+    return at_least(name, value, 0)
+
+
+def counted(least: int) -> Callable[[str, Any], int]:
+    """A check: a whole number of at least `least`."""
+    return lambda name, value: whole(name, value, least)
+
+
+def side(name: str, value: Any) -> int:
+    """A check: a power of two, at least 4."""
+    if whole(name, value) < 4 or value & (value - 1):
+        raise ValueError(f"{name} must be a power of two, at least 4; given {value!r}")
+    return int(value)
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "recipe": named("recipe", NAMES, NOT_BUILT),
+    "resolution": side,
+    "classes": counted(0),
+    "generator": named("generator", GENERATORS, NOT_BUILT),
+    "couplings": couplings,
+    "first_seed": counted(0),
+    "loss": named("loss", LOSSES),
+    "penalty": named("penalty", PENALTIES),
+    "gamma": each(not_negative, 2),
+    "lr": each(not_negative, 2),
+    "rates": each(not_negative, len(COUPLINGS)),
+    "beta1": share,
+    "beta2": each(share, 2),
+    "ema": counted(0),
+    "mirror": flag,
+    "augmentation": named("augmentation", AUGMENTATIONS),
+    "augment": each(probability, 2),
+    "target": share,
+    "mixing": probability,
+    "path_weight": not_negative,
+    "weight": not_negative,
+    "decoupled_weight": not_negative,
+    "low": positive,
+    "high": positive,
+    "momentum": share,
+    "clip": positive,
+    "micro": counted(0),
+} | dict.fromkeys(
+    (
+        "channels", "width", "latent", "seeds", "images", "batch", "penalty_every", "path_every", "group", "burn_in",
+        "every", "save_every", "evaluate_every",
+    ),
+    counted(1),
+)  # fmt: skip
+"""Field of a recipe -> check(name, value): the value in its one form, or a ValueError that names it."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One configuration of training. Lengths of schedules are counted in real images that the discriminator saw.
+    """A configuration of training. Lengths of schedules are counted in real images that the discriminator saw.
 
     Pairs (a, b) go from a to b along a cosine over the first `burn_in` images, and stay at b.
 
@@ -55,23 +189,24 @@ class Recipe:
     """
 
     recipe: str = "digits"
-    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom: where the
-    other defaults come from."""
+    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom: the source
+    of the other defaults."""
     resolution: int = 8
     channels: int = 1
     classes: int = 10
     """0: unconditional."""
     generator: str = "small"
-    """small (for 8x8 on a CPU), r3gan or stylegan2; the discriminator is of the same family. Not there yet: BigGAN,
+    """small (for 8x8 on a CPU), r3gan or stylegan2; the discriminator is of the same family. Not built yet: BigGAN,
     Aurora."""
     width: int = 32
     """Channels of the widest stage."""
     latent: int = 32
     """Dimension of z ~ N(0, I)."""
 
-    couplings: tuple[str, ...] = ("none",)
-    """Arms to train, on the same seeds and random numbers: none (no score term), paper (its gradient is added to the
-    adversarial one, one Adam), decoupled (it stays outside Adam's moments)."""
+    couplings: tuple[str, ...] = ("gan",)
+    """Arms to train, on the same seeds and random numbers: gan (no score term), summed (its gradient is added to the
+    adversarial one, one Adam), decoupled (it stays outside Adam's moments). Not built yet: own-step, two-adams,
+    bounded."""
     seeds: int = 1
     """Runs of every arm; comparisons are paired over seeds."""
     first_seed: int = 0
@@ -91,7 +226,7 @@ class Recipe:
     """Strength of the penalties: gamma / 2 times the squared norm."""
     lr: tuple[float, float] = (1e-3, 0.0)
     rates: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Times lr, in the arms none, paper and decoupled."""
+    """Factors of lr in the arms gan, summed and decoupled."""
     beta1: float = 0.0
     beta2: tuple[float, float] = (0.99, 0.99)
     burn_in: int = 96_000
@@ -101,14 +236,14 @@ class Recipe:
     mirror: bool = False
     """Real images are mirrored from left to right with probability 1/2."""
     augmentation: str = "ada"
-    """Of what the discriminator sees: ada (its geometry and colours) or diffaugment."""
+    """Of the images that the discriminator sees: ada (its geometry and colours) or diffaugment."""
     augment: tuple[float, float] = (0.0, 0.0)
     """Probability of each augmentation."""
     target: float = 0.0
     """If above 0, that probability adapts instead, from 0 up, to hold E sign D(real) at this target."""
 
     mixing: float = 0.0
-    """StyleGAN2: probability that a sample's layers have the style of another latent from a random one on."""
+    """StyleGAN2: probability that a sample has, from a random layer on, the styles of another latent."""
     path_weight: float = 0.0
     """StyleGAN2: strength of path length regularisation."""
     path_every: int = 4
@@ -117,71 +252,38 @@ class Recipe:
     """StyleGAN2: images that the discriminator compares with each other; a process handles whole groups."""
 
     weight: float = 0.1
-    """lambda of the paper's coupling. It multiplies the mean over pixels, as in the paper's code; the paper's formula
+    """lambda of the summed coupling. It multiplies the mean over pixels, as in the paper's code; the paper's formula
     has the sum, whose lambda is smaller by the number of pixels."""
     decoupled_weight: float = 0.1
-    """lambda of the decoupled coupling, which means another thing there: the step is linear in it."""
+    """lambda of the decoupled coupling, whose step is linear in it: the two lambdas are not comparable."""
     every: int = 8
     """k: the score term acts at every k-th generator step, and is not multiplied by k."""
     low: float = 0.1
     """The score term's noise: nsr = sigma/alpha from low ..."""
     high: float = 0.3
-    """... to high, uniformly. --reading sets both to what the paper's range of t may mean."""
+    """... to high, uniformly. --reading sets both to one reading of the paper's range of t."""
     momentum: float = 0.9
-    """Decoupled: the average of score gradients forgets so much a generator step."""
+    """Decoupled: the share of the average of score gradients that a generator step keeps."""
     clip: float = 10.0
     """Decoupled: bound of the preconditioned score gradient, a parameter."""
 
     micro: int = 0
-    """Images a process handles at once, gradients being added up; 0: all of its share. Lower it if memory is short: it
-    changes nothing else. For StyleGAN2 a multiple of --group."""
+    """Images that a process handles at once; gradients add up. 0: all of its share. A lower number takes less memory
+    and changes the result by rounding alone. For StyleGAN2 a multiple of --group."""
     save_every: int = 500
     """Steps between checkpoints."""
     evaluate_every: int = 250
     """Steps between evaluations and sample grids."""
 
     def __post_init__(self) -> None:
-        choose(self.recipe, NAMES, "recipe")
-        if self.generator.lower() in NOT_YET:
-            raise ValueError(f"generator {self.generator!r} is not there yet; choose from: {', '.join(GENERATORS)}")
-        choose(self.generator, GENERATORS, "generator")
-        choose(self.augmentation, AUGMENTATIONS, "augmentation")
-        choose(self.loss, LOSSES, "loss")
-        choose(self.penalty, PENALTIES, "penalty")
-        for coupling in self.couplings:
-            choose(coupling, COUPLINGS, "coupling")
-        if not self.couplings or len(set(self.couplings)) != len(self.couplings):
-            raise ValueError(f"couplings must hold at least one, and none twice; given {self.couplings}")
-        for name in WHOLE:
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be at least 1; given {value}")
-        for name in ("classes", "micro", "first_seed", "ema"):
-            if (value := getattr(self, name)) < 0:
-                raise ValueError(f"{name} must be at least 0; given {value}")
-        for name in ("gamma", "lr", "rates", "weight", "decoupled_weight", "path_weight"):
-            value = getattr(self, name)
-            if not all(0 <= part < math.inf for part in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must lie in [0, inf); given {value}")
-        for name in ("beta1", "beta2", "momentum"):
-            value = getattr(self, name)
-            if not all(0 <= part < 1 for part in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must lie in [0, 1); given {value}")
-        for name in ("augment", "mixing"):
-            value = getattr(self, name)
-            if not all(0 <= part <= 1 for part in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must lie in [0, 1]; given {value}")
-        if not 0 <= self.target < 1:
-            raise ValueError(f"target must lie in [0, 1), 0 for a schedule; given {self.target}")
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.target and any(self.augment):
             raise ValueError(f"augment is a schedule, target adapts: give one; given {self.augment}, {self.target}")
         if self.generator != "stylegan2" and (self.mixing or self.path_weight):
             raise ValueError(f"mixing and path_weight are for stylegan2; given generator {self.generator!r}")
-        if not 0 < self.low <= self.high < math.inf:
+        if self.low > self.high:
             raise ValueError(f"an interval needs 0 < low <= high; given low={self.low}, high={self.high}")
-        if not 0 < self.clip < math.inf:
-            raise ValueError(f"clip must lie in (0, inf); given {self.clip}")
-        if self.resolution < 4 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution must be a power of two, at least 4; given {self.resolution}")
         if self.images < self.batch:
             raise ValueError(f"images must be at least batch, {self.batch}; given {self.images}")
         for name in ("batch", "micro"):
@@ -202,19 +304,14 @@ class Recipe:
 
     @property
     def source(self) -> str:
-        """The recipe whose images and score model it has."""
+        """The recipe with whose images and score model it trains."""
         return "digits" if self.recipe == "digits-vanilla" else self.recipe
 
     def arm(self, coupling: str) -> Recipe:
         """The recipe with this arm's learning rate."""
-        rate = self.rates[COUPLINGS.index(coupling)]
+        rate = self.rates[COUPLINGS.index(built(coupling))]
         return dataclasses.replace(self, lr=(rate * self.lr[0], rate * self.lr[1]))
 
-
-WHOLE = (
-    "channels", "width", "latent", "seeds", "images", "batch", "penalty_every", "path_every", "group", "burn_in",
-    "every", "save_every", "evaluate_every",
-)  # fmt: skip
 
 DIGITS = Recipe(
     width=16, couplings=COUPLINGS, seeds=8, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3), weight=0.3,
@@ -225,19 +322,19 @@ VANILLA = dataclasses.replace(
     DIGITS, recipe="digits-vanilla", loss="non-saturating", penalty_every=1_000_000, gamma=(0.0, 0.0),
     rates=(2.0, 2.0, 2.0), weight=1.0,
 )  # fmt: skip
-"""The game of Goodfellow et al. 2014: a discriminator that nothing holds back."""
+"""The game of Goodfellow et al. 2014: a discriminator without a regulariser."""
 PHOTOS = Recipe(
     recipe="photos", resolution=32, channels=3, classes=2, generator="r3gan", width=24, latent=16,
-    couplings=("none", "decoupled"), images=640, batch=16, penalty_every=1, gamma=(0.05, 0.05), lr=(2e-4, 5e-5),
+    couplings=("gan", "decoupled"), images=640, batch=16, penalty_every=1, gamma=(0.05, 0.05), lr=(2e-4, 5e-5),
     beta2=(0.9, 0.99), burn_in=640, ema=160, every=4, save_every=20, evaluate_every=20,
 )  # fmt: skip
-"""A smoke test of what cifar10 goes through: 40 steps learn nothing that could be compared."""
+"""A smoke test of the code of cifar10: 40 steps are too few for a comparison."""
 CIFAR10 = Recipe(
     recipe="cifar10", resolution=32, channels=3, classes=10, generator="r3gan", width=768, latent=64,
-    couplings=("paper",), images=200_000_000, batch=512, penalty_every=1, gamma=(0.05, 0.005), lr=(2e-4, 5e-5),
+    couplings=("summed",), images=200_000_000, batch=512, penalty_every=1, gamma=(0.05, 0.005), lr=(2e-4, 5e-5),
     beta2=(0.9, 0.99), burn_in=20_000_000, ema=5_000_000, mirror=True, augment=(0.0, 0.55),
     weight=0.01, decoupled_weight=0.01,
-    low=READINGS["edm", (40, 60)][0], high=READINGS["edm", (40, 60)][1], save_every=2000, evaluate_every=2000,
+    low=INTERVALS["karras", 40, 60][0], high=INTERVALS["karras", 40, 60][1], save_every=2000, evaluate_every=2000,
 )  # fmt: skip
 CIFAR10_STYLEGAN2 = dataclasses.replace(
     CIFAR10, recipe="cifar10-stylegan2", generator="stylegan2", width=512, latent=512, loss="non-saturating",
@@ -247,12 +344,12 @@ CIFAR10_STYLEGAN2 = dataclasses.replace(
 IMAGENET64 = dataclasses.replace(
     CIFAR10, recipe="imagenet64", resolution=64, classes=1000, width=1536, images=500_000_000, batch=4096,
     gamma=(1.0, 0.1), burn_in=200_000_000, ema=50_000_000, augment=(0.0, 0.4), weight=0.1, decoupled_weight=0.1,
-    low=READINGS["ddpm-cosine", (25, 35)][0], high=READINGS["ddpm-cosine", (25, 35)][1], save_every=500,
+    low=INTERVALS["ddpm-cosine", 25, 35][0], high=INTERVALS["ddpm-cosine", 25, 35][1], save_every=500,
     evaluate_every=500,
 )  # fmt: skip
 IMAGENET128 = dataclasses.replace(
-    IMAGENET64, recipe="imagenet128", resolution=128, batch=1024, low=READINGS["ddpm-linear", (25, 35)][0],
-    high=READINGS["ddpm-linear", (25, 35)][1],
+    IMAGENET64, recipe="imagenet128", resolution=128, batch=1024, low=INTERVALS["ddpm-linear", 25, 35][0],
+    high=INTERVALS["ddpm-linear", 25, 35][1],
 )  # fmt: skip
 BEDROOM = dataclasses.replace(
     IMAGENET128, recipe="lsun-bedroom", resolution=256, classes=0, generator="stylegan2", width=512,
@@ -264,30 +361,8 @@ ALL = DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET1
 RECIPES = {recipe.recipe: recipe for recipe in ALL}
 """Where each number is from: `images.plan.provenance`, which `python -m images.plan` prints."""
 
-OFFERED = {
-    "cifar10": {"edm": ("edm", (40, 60)), "ddpm": ("ddpm-linear", (40, 60))},
-    "cifar10-stylegan2": {"edm": ("edm", (40, 60)), "ddpm": ("ddpm-linear", (40, 60))},
-    "imagenet64": {"edm": ("edm", (25, 35)), "ddpm": ("ddpm-cosine", (25, 35))},
-    "imagenet128": {"edm": ("edm", (25, 35)), "ddpm": ("ddpm-linear", (25, 35))},
-    "lsun-bedroom": {"edm": ("edm", (25, 35)), "ddpm": ("ddpm-linear", (25, 35))},
-}
-"""What --reading chooses from: a recipe's range of t read as EDM's index, or as that of a DDPM schedule."""
-Reading = Literal["recipe", "edm", "ddpm"]
-
-
-def interval(recipe: str, reading: str) -> tuple[float, float]:
-    """The interval of nsr of a recipe's range of t in a reading.
-
-    Raises:
-        ValueError: the paper has no such range.
-    """
-    if recipe not in OFFERED:
-        raise ValueError(f"the paper gives no interval for {recipe}: --reading is for {', '.join(OFFERED)}")
-    return READINGS[OFFERED[recipe][reading]]
-
-
 FREE = ("save_every", "evaluate_every", "micro", "seeds", "couplings", "first_seed")
-"""What may differ where runs go on: it changes no step of a run."""
+"""Fields that may differ when a run is continued: they change no step of it."""
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:

@@ -1,21 +1,22 @@
-"""python -m images.sample: images of a trained generator, as an archive that images.evaluate reads.
+"""python -m images.sample: write images of a trained generator as an archive, for images.evaluate.
 
-Image i depends on the run, --seed and i alone: under torchrun, whose processes take turns, the bytes are the same.
+Image i depends on the run, --seed and i alone: torchrun with any number of processes writes the same bytes.
 Exit status: 0 done, 2 bad usage or a bad checkpoint, 1 anything else.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from theory.common.commandline import complain, parse, reason
-from theory.common.errors import CheckpointError, UsageError
+from theory.common.checks import real, whole
+from theory.common.commandline import noted, parse, run, usage
+from theory.common.errors import CheckpointError, OutOfMemory, UsageError, out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from images.training.parallel import World
 
 PROG = "python -m images.sample"
-STYLES = 10_000  # whose mean truncation goes to
+STYLES = 10_000  # styles in the mean that truncation moves towards
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ class Options:
     out: Path = Path("samples.zip")
     """The archive (.zip)."""
     count: int = 50_000
-    """How many; FID is published for 50,000."""
+    """Images to write; published FIDs are of 50,000."""
     truncation: float = 1.0
-    """StyleGAN2: 1 is the generator as trained; below 1 styles go towards their mean, 0 gives one image."""
+    """StyleGAN2: 1 is the generator as trained; below 1 styles move towards their mean, 0 gives one image."""
     seed: int = 0
+    """Of the latents."""
     batch: int = 64
     """Images a process handles at once."""
     device: str = "cpu"
@@ -49,57 +51,54 @@ class Options:
     """Replace --out."""
 
     def __post_init__(self) -> None:
-        for name in ("count", "batch"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be at least 1; given {value}")
-        if not 0 <= self.truncation <= 1:
+        for name, least in (("count", 1), ("batch", 1), ("seed", 0)):
+            whole(name, getattr(self, name), least)
+        if not 0 <= real("truncation", self.truncation) <= 1:
             raise ValueError(f"truncation must lie in [0, 1]; given {self.truncation}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0; given {self.seed}")
         if self.out.suffix != ".zip":
             raise ValueError(f"out must be a .zip; given {self.out}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        if options.out.exists() and not options.overwrite:
-            raise UsageError(f"{options.out} exists: --overwrite replaces it")
-        path = options.run / "checkpoint.pt" if options.run.is_dir() else options.run
-        if not path.exists():
-            raise UsageError(f"no checkpoint: {path} does not exist")
-        return run(options, path)
-    except (UsageError, CheckpointError, ValueError) as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(reason(error), 1)
-    except KeyboardInterrupt:
-        return complain("interrupted; nothing was written", 1)
+    if options.out.exists() and not options.overwrite:
+        raise UsageError(f"{options.out} exists: --overwrite replaces it")
+    path = options.run / "checkpoint.pt" if options.run.is_dir() else options.run
+    if not path.exists():
+        raise UsageError(f"no checkpoint: {path} does not exist")
+    with noted("nothing was written"), usage():
+        write(options, path)
+    return 0
 
 
-def run(options: Options, path: Path) -> int:
-    """Samples and writes."""
-    import torch
+def write(options: Options, path: Path) -> None:
+    """Samples and writes the archive.
 
+    Raises:
+        ValueError: no such device; truncation of a generator without styles. OutOfMemory: names the batch.
+    """
     from images.datasets import archive
     from images.training.parallel import device_of, joined
+    from theory.common.seeds import one_thread
+    from theory.common.terminal import tracked
 
     device = device_of(options.device)
-    with joined(device) as world:
-        torch.set_num_threads(1)  # on a CPU sums depend on the number of threads; torchrun uses more cores
+    with joined(device) as world, one_thread():  # on a CPU sums depend on the number of threads
         g, recipe = generator_of(path, device)
         try:
             items = samples(g, recipe, options, device, world)
             if not world.leads:
                 for _ in items:
                     pass
-                return 0
-            n = archive.write(options.out, items)
-        except torch.OutOfMemoryError:
-            raise ValueError(f"{device} ran out of memory: lower --batch ({options.batch})") from None
+                return
+            n = archive.write(options.out, tracked(items, "images", options.count))
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise OutOfMemory(f"{device} ran out of memory: lower --batch ({options.batch})") from None
     classes = f"{recipe.classes} classes in turn" if recipe.classes else "no labels"
     print(f"{options.out}: {n} images {[recipe.channels, *[recipe.resolution] * 2]}, {classes}")
-    return 0
 
 
 def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
@@ -108,14 +107,14 @@ def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
     Raises:
         CheckpointError: the file holds none.
     """
-    from images.generators import families as networks
+    from images.generators.families import networks_of
     from images.recipes import from_dict
     from images.training import checkpoint
 
     content = checkpoint.read(path)
     try:
         recipe = from_dict(content["recipe"])
-        g, _ = networks.make(recipe)
+        g, _ = networks_of(recipe)
         g.load_state_dict(content["trainer"]["average"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is of another version: {str(error).splitlines()[0][:120]}") from None
@@ -155,7 +154,7 @@ def samples(
 
 
 def mean_style(g: Any, recipe: Recipe, seed: int, device: Any) -> Tensor:
-    """The mean style of STYLES latents, over the classes alike.   [s]"""
+    """The mean style of STYLES latents, the classes in turn.   [s]"""
     import torch
 
     from images.draws import SAMPLE, draw
@@ -167,4 +166,4 @@ def mean_style(g: Any, recipe: Recipe, seed: int, device: Any) -> Tensor:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

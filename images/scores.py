@@ -1,4 +1,4 @@
-"""python -m images.scores FILE: what a diffusion checkpoint is, whose licence it has, and a batch denoised by it.
+"""python -m images.scores FILE: family, licence and network of a diffusion checkpoint, and a batch denoised by it.
 
 Exit status: 0 done, 2 bad usage or a file that holds no score model, 1 anything else. Nothing in the file is executed.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.common.commandline import complain, parse, reason
-from theory.common.errors import UsageError
+from theory.common.checks import existing, positive, whole
+from theory.common.commandline import parse, run, usage
+from theory.common.errors import OutOfMemory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ PROG = "python -m images.scores"
 
 @dataclass(frozen=True)
 class Options:
-    """Says what a diffusion checkpoint is, whose licence it has, its parameters, and denoises a batch with it."""
+    """Describe a diffusion checkpoint (family, licence, network), and denoise a batch with it."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """Of guided-diffusion (.pt), consistency_models (.pt), EDM (.pkl), or of this project. Nothing in it is run."""
@@ -44,32 +44,24 @@ class Options:
     """Of images, classes and noise."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ValueError(f"batch must be at least 1; given {self.batch}")
-        if not 0 < self.nsr < float("inf"):
-            raise ValueError(f"nsr must lie in (0, inf); given {self.nsr}")
+        whole("batch", self.batch, 1)
+        positive("nsr", self.nsr)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        run(options)
-    except (UsageError, ValueError, TypeError) as error:
-        return complain(error, 2)
-    except OSError as error:
-        return complain(reason(error), 2)
-    except MemoryError as error:
-        return complain(error, 1)
-    except KeyboardInterrupt:
-        return complain("interrupted", 1)
+        if existing("file", options.file).is_dir():
+            raise ValueError(f"file: {options.file} is a directory")
+        show(options)
     return 0
 
 
-def run(options: Options) -> None:
+def show(options: Options) -> None:
     """Loads, describes, denoises.
 
     Raises:
-        ValueError: the file holds no score model; there is no such device. MemoryError: the device has too little.
+        FileError: the file holds no score model. ValueError: there is no such device. OutOfMemory: names the part.
     """
     import torch
 
@@ -77,18 +69,18 @@ def run(options: Options) -> None:
     from images.training.parallel import usable
 
     device = usable(options.device)
+    part = "loading the network"
     try:
-        part = "loading the network"
         loaded = load(options.file, options.like, device)
         print(describe(options.file, loaded))
         part = f"denoising {options.batch} images (a smaller --batch takes less)"
         print(denoised(loaded, options, device))
     except torch.OutOfMemoryError:
-        raise MemoryError(f"{device} ran out of memory {part}") from None
+        raise OutOfMemory(f"{device} ran out of memory {part}") from None
 
 
 def describe(path: Path, loaded: Loaded) -> str:
-    """What the file is, one line a fact."""
+    """The facts of a file, a line each."""
     from images.denoisers.precondition import DDPMScore
 
     score = loaded.score
@@ -113,7 +105,7 @@ def describe(path: Path, loaded: Loaded) -> str:
 
 
 def denoised(loaded: Loaded, options: Options, device: str) -> str:
-    """Smooth random images, noised and denoised: shape, range, and how far off before and after."""
+    """Two lines on smooth random images, noised and denoised: shape, range, mean squared error before and after."""
     import torch
 
     from theory.levels import Level
@@ -145,4 +137,4 @@ def smooth(n: int, channels: int, side: int, generator: object) -> Tensor:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

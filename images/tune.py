@@ -1,33 +1,35 @@
-"""python -m images.tune --recipe digits: each arm's learning rate and lambda, from one grid, on seeds of their own.
+"""python -m images.tune --recipe digits: the best learning rate and lambda of each arm, from one grid.
 
-Rule, the same for all arms: the least Frechet distance to the training digits after the last step, in the mean over
-SEEDS, which no comparison uses. Every number is left in images/results/RECIPE-tuning.csv; the choice is written into
-the recipe by hand.
+The rule is the same for all arms: the least Frechet distance to the training digits after the last step, in the mean
+over SEEDS, which no comparison uses. Every number is kept in RECIPE-tuning.csv; the choice is written into the recipe
+by hand. Exit status: 0 done, 2 bad usage, 1 anything else (the same command goes on from the last checkpoints).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import joblib
-import pandas as pd
-
-from images.publish import RESULTS
+from images.publish import results
 from images.recipes import RECIPES, Recipe
-from images.training.inputs import real_images, score_model
-from images.training.run import Job, run
-from theory.common.checks import choose
-from theory.common.commandline import complain, parse
-from theory.common.errors import CheckpointError, Diverged, UsageError
+from theory.common.checks import choose, whole
+from theory.common.commandline import noted, parse, run, usage
+from theory.common.errors import CheckpointError, Diverged
+from theory.common.files import write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from images.training.run import Job
 
 PROG = "python -m images.tune"
-RATES = (0.5, 1.0, 2.0, 4.0)  # times the recipe's learning rate
-WEIGHTS = {"none": (0.0,), "paper": (0.1, 0.3, 1.0), "decoupled": (0.03, 0.1, 0.3)}
+RATES = (0.5, 1.0, 2.0, 4.0)  # factors of the recipe's learning rate
+WEIGHTS = {"gan": (0.0,), "summed": (0.1, 0.3, 1.0), "decoupled": (0.03, 0.1, 0.3)}
 SEEDS = (1000, 1001, 1002, 1003)
 METRIC = "frechet_distance"
 JUDGED = ("digits", "digits-vanilla")
@@ -35,7 +37,7 @@ JUDGED = ("digits", "digits-vanilla")
 
 @dataclass(frozen=True)
 class Options:
-    """Try each arm's learning rates and weights of the score term, on seeds that no comparison uses."""
+    """Find each arm's learning rate and weight of the score term, on seeds that no comparison uses."""
 
     recipe: str = "digits"
     """digits or digits-vanilla."""
@@ -43,12 +45,19 @@ class Options:
     """Directory for checkpoints, from which an interrupted search goes on; runs/tune-RECIPE if not given."""
     cache: Path = Path("runs/cache")
     """Where the small score models are kept."""
-    processes: int = max(1, joblib.cpu_count())
-    """Runs at the same time."""
+    into: Path | None = None
+    """Directory for RECIPE-tuning.csv; if not given, images/results of the checkout, or of the current directory where
+    this package is installed."""
+    processes: int = max(1, os.cpu_count() or 1)
+    """Runs at the same time; the results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", choose(self.recipe, JUDGED, "recipe"))
+        whole("processes", self.processes, 1)
 
 
 def settings(recipe: Recipe) -> list[tuple[str, float, float, Recipe]]:
-    """(arm, rate, weight, recipe) of all that is tried."""
+    """(arm, rate, weight, recipe) of every setting of the grid."""
     found = []
     for arm, rate in product(recipe.couplings, RATES):
         for weight in WEIGHTS[arm]:
@@ -59,15 +68,23 @@ def settings(recipe: Recipe) -> list[tuple[str, float, float, Recipe]]:
 
 def value(job: Job) -> float:
     """The metric after the last step; infinite where training diverged."""
+    from images.training.run import result_of
+
     try:
-        return next(value for _, name, value in reversed(run(job).records) if name == METRIC)
+        return next(value for _, name, value in reversed(result_of(job).records) if name == METRIC)
     except Diverged:
         return float("inf")
 
 
 def tune(recipe: Recipe, directory: Path, cache: Path, processes: int) -> pd.DataFrame:
-    """Tidy: arm, rate, weight, seed, metric, value."""
-    score_model(recipe, real_images(recipe, None, cache), None, cache, "cpu")
+    """The metric of every setting and seed: arm, rate, weight, seed, metric, value."""
+    import joblib
+    import pandas as pd
+
+    from images.training import inputs
+    from images.training.run import Job
+
+    inputs.score_model(recipe, inputs.real_images(recipe, None, cache), None, cache, "cpu")
     cells = list(product(SEEDS, settings(recipe)))
     jobs = [Job(tried, arm, seed, directory / f"{rate}-{weight}", cache) for seed, (arm, rate, weight, tried) in cells]
     rows = []
@@ -89,20 +106,18 @@ def best(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
     return {arm: found[arm].idxmin() for arm in table["arm"].unique()}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
-        choose(options.recipe, JUDGED, "recipe")
-    except (UsageError, ValueError) as error:
-        return complain(error, 2)
     directory = options.out or Path("runs") / f"tune-{options.recipe}"
     try:
-        table = tune(RECIPES[options.recipe], directory, options.cache, options.processes)
-    except KeyboardInterrupt:
-        return complain("interrupted; the same command goes on from there", 1)
+        with noted("the same command goes on from there"):
+            table = tune(RECIPES[options.recipe], directory, options.cache, options.processes)
     except CheckpointError as error:
-        return complain(f"{error}; delete it, or give another --out", 2)
-    table.to_csv(RESULTS / f"{options.recipe}-tuning.csv", index=False, float_format="%.6g")
+        raise CheckpointError(f"{error}; delete it, or give another --out") from None
+    into = options.into or results()
+    into.mkdir(parents=True, exist_ok=True)
+    write_table(into / f"{options.recipe}-tuning.csv", table, digits=6)
     print(means(table).to_string(float_format=lambda number: f"{number:.4g}"))
     for arm, (rate, weight) in best(table).items():
         print(f"{arm}: rate {rate}, weight {weight}")
@@ -110,4 +125,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

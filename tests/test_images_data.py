@@ -19,6 +19,7 @@ from images.datasets.dataset import Images
 from images.metrics import features
 from images.metrics.features import digits
 from tests.commands import Ended, python
+from theory.common.commandline import run
 
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
 
@@ -27,7 +28,7 @@ torch.set_num_threads(1)  # the tensors are small: a second thread costs more th
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     def called(main: Callable[[list[str]], int], *arguments: str | Path) -> Ended:
         capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
+        status = run(main, [str(argument) for argument in arguments])
         return Ended(status, *capsys.readouterr())
 
     return called
@@ -61,7 +62,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("real") / "digits.zip"
-    assert data.main(["digits", "--dest", str(path), "--split", "test"]) == 0
+    assert run(data.main, ["digits", "--dest", str(path), "--split", "test"]) == 0
     return path
 
 
@@ -221,7 +222,7 @@ def test_bad_comparisons_are_refused_in_one_line(
     for arguments, said in (
         ([samples, "--reference", real], "no Inception file: give --inception inception-2015-12-05.pt"),
         ([samples, "--reference", real], "--features digits needs no file, and its distances are no FID"),
-        ([samples, "--reference", real, "--inception", tmp_path / "absent.pt"], "absent.pt: no such file"),
+        ([samples, "--reference", real, "--inception", tmp_path / "absent.pt"], "absent.pt does not exist"),
         ([samples, "--reference", real, "--inception", real], "is not inception-2015-12-05.pt"),
         ([samples, "--reference", real, "--inception", real, *digits], "not both"),
         ([tmp_path / "absent.zip", "--reference", real, *digits], "absent.zip does not exist"),

@@ -17,11 +17,11 @@ import dataclasses, sys
 from pathlib import Path
 import numpy as np
 import torch
-from images import test_stylegan2 as styles
-from images import test_trainer as parts
-from images.parallel import joined
 from images.sample import Options, samples
-from images.trainer import Trainer
+from images.tests import test_stylegan2 as styles
+from images.tests import test_trainer as parts
+from images.training.parallel import joined
+from images.training.trainer import Trainer
 
 torch.set_num_threads(1)
 recipe = dataclasses.replace(parts.TINY, penalty_every=2, every=4)
@@ -39,7 +39,7 @@ class Data(parts.Noise):
 
 with joined(torch.device("cpu")) as world:
     found = {}
-    for coupling in ("paper", "decoupled"):
+    for coupling in ("summed", "decoupled"):
         trainer = Trainer(recipe, coupling, 3, networks, Data(), parts.score_model().float(), "cpu", world)
         losses = []
         for _ in range(20):
@@ -55,7 +55,7 @@ with joined(torch.device("cpu")) as world:
     torch.Tensor.float = lambda self: self  # from here in float64: StyleGAN2's mapping has weights in the hundreds
     original = Trainer.draw
     Trainer.draw = lambda self, *given: original(self, *given).double()
-    trainer = styles.trainer(styles.ADAPTIVE, "paper", world)
+    trainer = styles.trainer(styles.ADAPTIVE, "summed", world)
     trainer.p = 0.5
     for _ in range(6):
         trainer.step()
@@ -87,7 +87,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 def test_two_processes_are_one(ends: list[dict]) -> None:
     """20 steps with 10 lazy penalties and 5 score terms, in float32; the second two processes train as one bit."""
     alone, first, second = ends
-    for coupling in ("paper", "decoupled"):
+    for coupling in ("summed", "decoupled"):
         wanted = alone[coupling]
         for network in ("g", "d"):
             for name, value in wanted[network].items():
@@ -96,7 +96,7 @@ def test_two_processes_are_one(ends: list[dict]) -> None:
                 torch.testing.assert_close(found, value, rtol=0, atol=1e-6, msg=f"{coupling} {network} {name}")
         for found, value in zip(first[coupling]["losses"], wanted["losses"], strict=True):
             assert found == pytest.approx(value, abs=1e-6, rel=1e-5)
-    moved = alone["paper"]["g"]["out.weight"] - alone["decoupled"]["g"]["out.weight"]
+    moved = alone["summed"]["g"]["out.weight"] - alone["decoupled"]["g"]["out.weight"]
     assert moved.abs().max() > 1e-5  # a control: the arms differ by more than the tolerance
 
 

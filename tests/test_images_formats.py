@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from images.bench.peers import randomise
-from images.denoisers import published as files
+from images.denoisers import published
 from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.precondition import DDPMScore, EDMScore
 from images.denoisers.published import load, save
@@ -28,6 +28,7 @@ from images.denoisers.song import SongConfig, SongUNet
 from images.formats import pickles
 from images.scores import main
 from tests.image_files import Parameters, edm, edm_bytes, edm_file, guided_diffusion
+from theory.common.commandline import run
 from theory.common.errors import FileError
 from theory.levels import Level, index_level
 
@@ -167,7 +168,7 @@ def test_where_a_network_attends_is_told(
 ) -> None:
     config = SongConfig(8, 1, 1, 8, (1, 1), blocks=1, attention=levels, middle_attention=middle, classes=0)
     save(EDMScore(SongUNet(config)), tmp_path / "score.pt")
-    assert main([str(tmp_path / "score.pt")]) == 0
+    assert run(main, [str(tmp_path / "score.pt")]) == 0
     assert f"1 blocks a level, attention: {said}\n" in capsys.readouterr().out
 
 
@@ -175,8 +176,8 @@ def test_published_files_are_known_by_their_shapes(tmp_path: Path, monkeypatch: 
     """Of tiny networks in the published ones' place, since those weigh gigabytes."""
     config = ADMConfig(8, width=32, multipliers=(1, 2), blocks=1, attention=(1,), classes=CLASSES, heads=4,
                        head_channels=None, channels_out=6)  # fmt: skip
-    published = files.Published("guided-diffusion", config, "legacy", "ddpm-linear")
-    monkeypatch.setitem(files.PUBLISHED, "adm-imagenet128", published)
+    stand_in = published.Published("guided-diffusion", config, "legacy", "ddpm-linear")
+    monkeypatch.setitem(published.PUBLISHED, "adm-imagenet128", stand_in)
     state = Parameters()
     guided_diffusion(state, torch.zeros(1, 3, 8, 8), torch.ones(1), torch.tensor([0]), width=32, multipliers=(1, 2),
                      blocks=1, attention=(1,), heads=4, legacy=True, out=6, classes=CLASSES)  # fmt: skip
@@ -341,7 +342,7 @@ def test_what_is_no_score_model_is_refused(song_bytes: bytes, adm_state: dict[st
 def test_command_says_what_a_file_is(song_bytes: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "edm.pkl"
     path.write_bytes(song_bytes)
-    assert main([str(path), "--batch", "3"]) == 0
+    assert run(main, [str(path), "--batch", "3"]) == 0
     said = capsys.readouterr().out
     for part in ("CC BY-NC-SA", "SongUNet, 0.1", "EDM", "3 x 8 x 8, 5 classes", "[3, 3, 8, 8]", "mean square"):
         assert part in said
@@ -350,13 +351,13 @@ def test_command_says_what_a_file_is(song_bytes: bytes, tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nowhere.pt"], "No such file"),
+        (["nowhere.pt"], "file: nowhere.pt does not exist"),
         (["."], "directory"),
         ([], "required"),
         (["FILE", "--device", "cuda:99"], "no device 'cuda:99'"),
-        (["FILE", "--device", "gpu"], "no device 'gpu'"),
-        (["FILE", "--batch", "0"], "batch must be at least 1"),
-        (["FILE", "--nsr", "-1"], "nsr must lie in"),
+        (["FILE", "--device", "gpu"], "device must be cpu or cuda"),
+        (["FILE", "--batch", "0"], "batch must be a whole number of at least 1; given 0"),
+        (["FILE", "--nsr", "-1"], "nsr must be positive and finite; given -1"),
         (["FILE", "--nsr", "1e9"], "which this score model knows"),
         (["FILE", "--like", "adm"], "unknown published file 'adm'"),
         (["EVIL"], "system"),
@@ -368,7 +369,7 @@ def test_command_refuses_in_one_line(
     (tmp_path / "edm.pkl").write_bytes(song_bytes)
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
     paths = {"FILE": str(tmp_path / "edm.pkl"), "EVIL": str(tmp_path / "evil.pkl")}
-    assert main([paths.get(argument, argument) for argument in arguments]) == 2
+    assert run(main, [paths.get(argument, argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1

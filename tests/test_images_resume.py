@@ -13,17 +13,19 @@ import pytest
 import torch
 
 from images.train import main
+from theory.common.commandline import run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 TINY = shlex.split(
-    "--couplings none --seeds 1 --width 4 --latent 4 --batch 8 --images 240 --save-every 5 --evaluate-every 10 "
+    "--couplings gan --seeds 1 --width 4 --latent 4 --batch 8 --images 240 --save-every 5 --evaluate-every 10 "
     "--processes 1"
 )
 KILLED = """
 import os, signal, sys
-from images import checkpoint, runs
 from images.train import main
+from images.training import checkpoint, run
+from theory.common import commandline
 
 point, count = sys.argv.pop(1), int(sys.argv.pop(1))
 
@@ -39,15 +41,15 @@ def counted(function, kills):
 
 
 if point == "training":
-    runs.Trainer.step = counted(runs.Trainer.step, lambda *_: False)
+    run.Trainer.step = counted(run.Trainer.step, lambda *_: False)
 if point == "renaming":
     checkpoint.replacing.__globals__["os"].replace = counted(os.replace, lambda a, b: "checkpoint.pt" not in str(b))
-sys.exit(main())
+sys.exit(commandline.run(main))
 """
 
 
 def contents(directory: Path) -> dict:
-    return torch.load(directory / "none-0" / "checkpoint.pt", weights_only=True)
+    return torch.load(directory / "gan-0" / "checkpoint.pt", weights_only=True)
 
 
 def same(a: object, b: object) -> bool:
@@ -68,7 +70,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(cache: Path) -> Path:
-    assert main([*TINY, "--out", str(cache / "unbroken"), "--cache", str(cache)]) == 0
+    assert run(main, [*TINY, "--out", str(cache / "unbroken"), "--cache", str(cache)]) == 0
     return cache / "unbroken"
 
 
@@ -82,7 +84,7 @@ def test_killed_while_training_and_while_saving(unbroken: Path, cache: Path, tmp
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert contents(directory)["trainer"]["at"] < 30
-    assert main(["--out", str(directory), "--resume", "--processes", "1", "--cache", str(cache)]) == 0
+    assert run(main, ["--out", str(directory), "--resume", "--processes", "1", "--cache", str(cache)]) == 0
     assert same(contents(directory), contents(unbroken))
     for name in ("metrics.csv", "summary.json"):
         assert (directory / name).read_bytes() == (unbroken / name).read_bytes()
@@ -90,10 +92,10 @@ def test_killed_while_training_and_while_saving(unbroken: Path, cache: Path, tmp
 
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(unbroken: Path, cache: Path, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    assert main([*TINY, "--out", str(directory), "--cache", str(cache)]) == 0
-    path = directory / "none-0" / "checkpoint.pt"
+    assert run(main, [*TINY, "--out", str(directory), "--cache", str(cache)]) == 0
+    path = directory / "gan-0" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:-200])
-    assert main(["--out", str(directory), "--resume", "--processes", "1", "--cache", str(cache)]) == 0
+    assert run(main, ["--out", str(directory), "--resume", "--processes", "1", "--cache", str(cache)]) == 0
     assert same(contents(directory), contents(unbroken))
 
 
@@ -118,7 +120,7 @@ def test_bad_usage_is_one_line(
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("CUDA is here")
     capsys.readouterr()
-    assert main([*arguments, "--out", str(unbroken), "--cache", str(cache)]) == 2
+    assert run(main, [*arguments, "--out", str(unbroken), "--cache", str(cache)]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1

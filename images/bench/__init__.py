@@ -1,1 +1,1 @@
-"""Benchmarks of images/, and the published networks they are measured against."""
+"""Benchmarks of images/ against the networks of diffusers."""

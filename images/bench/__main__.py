@@ -1,4 +1,4 @@
-"""How fast images are trained: `python -m images.bench` prints, as JSON, two costs.
+"""python -m images.bench: two costs of training on images, printed as JSON.
 
 over_diffusers: our networks against diffusers' UNet2DModel that computes the same function with the same parameters
 (`images.bench.peers`). Forward and backward, batch 4 of 3 x 32 x 32; "train" has gradients to all parameters, "score"
@@ -6,19 +6,20 @@ to the images alone, as the regularity does. Memory is the ratio of the peaks of
 
 lazy_term: what the score term adds to the mean step of the recipe digits, as a share of the step without it.
 
-Whatever is compared takes turns in this process, and the ratio of times is the median over turns (on a CPU, times of
-one thread of this process, whatever else the machine does).
+The two sides of a ratio take turns in one process; the ratio of times is the median over turns (on a CPU, of the
+process's own time on one thread). Exit status: 0 done, 2 bad usage, 1 anything else.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,13 +33,31 @@ from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.precondition import Network
 from images.denoisers.small import Denoiser, train
 from images.denoisers.song import SongConfig, SongUNet
-from images.generators.families import make
+from images.generators.families import networks_of
 from images.recipes import COUPLINGS, RECIPES
 from images.training.inputs import real_images
+from images.training.parallel import usable
 from images.training.trainer import Trainer
+from theory.common.checks import whole
+from theory.common.commandline import parse, run, usage
+from theory.common.seeds import one_thread
 
+PROG = "python -m images.bench"
 BATCH, SIDE, ROUNDS = 4, 32, 10
 LAZY_ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure our networks against diffusers' and the cost of the score term; minutes."""
+
+    width: int = 128
+    """Channels of the widest level of the compared networks are twice as many; 128 is about EDM's CIFAR10 network."""
+    device: str = "cpu"
+    """cpu or cuda, for the compared networks."""
+
+    def __post_init__(self) -> None:
+        whole("width", self.width, 1)
 
 
 def networks(width: int = 128) -> dict[str, Network]:
@@ -83,7 +102,7 @@ def peak(call: Callable[[], object], device: torch.device) -> int:
 
 
 def ratios(network: Network, device: torch.device, rounds: int = ROUNDS) -> dict[str, float]:
-    """{"time", "memory"}: of the network over its peer."""
+    """{"time", "memory"}: ratios of the network to its peer."""
     peer = peer_of(network)
     grads = next(network.parameters()).requires_grad
     peer.requires_grad_(grads)
@@ -118,14 +137,14 @@ def compare(width: int = 128, device: str = "cpu", rounds: int = ROUNDS) -> dict
 
 
 def lazy_term(rounds: int = LAZY_ROUNDS) -> dict[str, float]:
-    """{coupling: time of a mean step / that of one without the score term - 1}, on a CPU.
+    """{coupling: time of a mean step / time of one without the score term - 1}, on a CPU.
 
-    A turn is the fewest steps in which the score term and the penalties each act as often as in the mean.
+    A turn is the least number of steps in which the score term and the penalties act as often as in the mean.
     """
     recipe = RECIPES["digits"]
     data = real_images(recipe, None, Path())
     score = train(dataclasses.replace(Denoiser.of(recipe), steps=0), data)  # as fast as a trained one
-    arms = {name: Trainer(recipe, name, 0, make, data, None if name == "none" else score) for name in COUPLINGS}
+    arms = {name: Trainer(recipe, name, 0, networks_of, data, None if name == "gan" else score) for name in COUPLINGS}
     turn = math.lcm(recipe.every, recipe.penalty_every)
 
     def steps(trainer: Trainer) -> None:
@@ -135,21 +154,19 @@ def lazy_term(rounds: int = LAZY_ROUNDS) -> dict[str, float]:
     for trainer in arms.values():
         steps(trainer)  # warm
     turns = [{name: seconds(partial(steps, arm), arm.device) for name, arm in arms.items()} for _ in range(rounds)]
-    return {
-        name: round(median(times[name] / times["none"] for times in turns) - 1, 3) for name in arms if name != "none"
-    }
+    return {name: round(median(times[name] / times["gan"] for times in turns) - 1, 3) for name in arms if name != "gan"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m images.bench", description=__doc__)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+def main(arguments: list[str]) -> int:
+    with usage():
+        options = parse(Options, arguments, PROG)
+        device = usable(options.device)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its own start and stop otherwise
-    found = {"over_diffusers": compare(options.width, options.device), "lazy_term": lazy_term()}
+    with one_thread():
+        found = {"over_diffusers": compare(options.width, device), "lazy_term": lazy_term()}
     print(json.dumps(found, indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

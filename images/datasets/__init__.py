@@ -1,1 +1,1 @@
-"""Image archives, and the files that images are read from."""
+"""Image archives, and readers of image data sets."""

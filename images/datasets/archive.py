@@ -3,8 +3,8 @@
     00000/img00000000.png, 00000/img00000001.png, ...    square, a power of two, all grey or all RGB
     dataset.json                                         {"labels": [["00000/img00000000.png", 3], ...]} or null
 
-Nothing is ever unpacked to disk. An archive is data of others: how many members it has, how large they become and what
-they are called is checked before any of them is read, an image's size before it is decoded.
+Nothing is unpacked to disk. Number, unpacked size and names of the members are checked before any of them is read, an
+image's size before it is decoded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BROKEN_IMAGE = (
 
 
 class Archive:
-    """The images of a zip, in the order of their names, decoded when they are asked for.
+    """The images of a zip, in the order of their names; each is decoded when it is read.
 
     Attributes:
         names: of the images; labels: int64 [n] or None; shape: (channels, height, width) of every image.
@@ -87,14 +87,14 @@ class Archive:
 
 
 def damaged(path: Path, error: Exception) -> Exception:
-    """What is said when zipfile ends so. An OSError that names a file is the disk's; others come of false offsets."""
+    """The error to raise for one of zipfile's; an OSError without a file's name comes of false offsets in the zip."""
     if isinstance(error, OSError) and error.filename is not None:
         return error
     return FileError(f"{path}: truncated or damaged archive ({error})")
 
 
 def printable(name: object) -> str:
-    """A name from a file, as it may be shown: one short line without control characters."""
+    """A name from a file for a message: one short line without control characters."""
     text = str(name)
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
@@ -194,7 +194,7 @@ def decode(data: bytes, name: str, shape: tuple[int, ...] | None = None) -> UInt
 
 
 def said_of(error: BaseException) -> str:
-    """What Pillow said, in one line without its objects' addresses."""
+    """Pillow's message in one line, without addresses of objects."""
     return (
         "not recognised"
         if isinstance(error, PIL.UnidentifiedImageError)
@@ -227,7 +227,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 
 def write(path: Path, items: Iterable[tuple[UInt8[np.ndarray, "c h w"], int | None]]) -> int:
-    """Writes images and their labels, all or none of them labelled; how many they were. The same items, the same bytes.
+    """Writes images with labels, all or none labelled; returns their number. The same items give the same bytes.
 
     Raises:
         FileError: an image of another shape than the first, of no good shape, a label out of range or missing; none.

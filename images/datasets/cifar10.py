@@ -2,7 +2,7 @@
 
 A record is a label and 3072 bytes: 32x32 red, then green, then blue. The binary version is records one after the
 other; the python version is a pickle of Python 2 with all pixels in a numpy array and the labels in a list, and is read
-by the restricted machine of `denoisers.pickles`: of all names it may use those that build a numpy array.
+by the restricted machine of `formats.pickles`, which knows only the names that build a numpy array.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read(path: Path, split: str) -> tuple[UInt8[np.ndarray, "n 3 32 32"], Int64[
     """Images and labels of a split (train, test or all), in the order of the batches.
 
     Raises:
-        FileError: neither of the archives, truncated, a pickle that wants more than arrays, links, names that lead
+        FileError: neither of the archives, truncated, a pickle that names more than arrays, links, names that lead
             out, more than 256 MiB unpacked; names the archive and the file in it.
         OSError: it cannot be read.
     """
@@ -60,7 +60,7 @@ def read(path: Path, split: str) -> tuple[UInt8[np.ndarray, "n 3 32 32"], Int64[
 
 
 class Limited:
-    """What a gzip file unpacks to, up to a limit."""
+    """The unpacked bytes of a gzip file, up to a limit."""
 
     def __init__(self, file: gzip.GzipFile):
         self.file, self.left = file, UNPACKED
@@ -144,7 +144,7 @@ def rebuild(kind: Global, *_: Any) -> Inert:
 
 
 def latin(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into a pickle for Python 2."""
+    """Bytes in the form that Python 3 writes into a pickle for Python 2."""
     if encoding != "latin1":
         raise FileError(f"refused: the encoding {printable(encoding)}")
     return text.encode("latin-1")

@@ -1,4 +1,4 @@
-"""What training reads: images and labels by index, and which indices belong to a step and a rank."""
+"""Images and labels by index, and the indices of a step and a rank."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESIDENT = 1 << 30  # bytes of pixels that are decoded once and kept; CIFAR10 ta
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Images that are decoded each time they are asked for."""
+    """Images of an archive, decoded each time they are read."""
 
     archive: Archive
 
@@ -89,12 +89,12 @@ class Images:
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """0..255 -> [-1, 1], as the networks have it."""
+    """Pixels from 0..255 in [-1, 1]."""
     return pixels.float() / 127.5 - 1
 
 
 def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """[-1, 1] -> 0..255, rounded to the nearest and clamped; to_uint8(to_float(x)) = x."""
+    """Pixels from [-1, 1] in 0..255, rounded to the nearest and clamped; to_uint8(to_float(x)) = x."""
     return (x.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Where images come from: scikit-learn's digits and photographs, folders, CIFAR10's archives, other datasets' zips."""
+"""Sources of images: scikit-learn's digits and photographs, folders, CIFAR10's archives, other datasets' zips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from theory.common.errors import FileError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 PIXELS = 64 << 20  # a photograph of more is refused before it is decoded
-COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # what has 8 bits a channel
+COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's modes of 8 bits a channel
 CROP, STRIDE = 32, 16
 HELD_OUT = 5  # every fifth digit is kept for the test split
 Item = tuple[np.ndarray, int | None]
@@ -31,7 +31,7 @@ B = TypeVar("B")
 
 @dataclass
 class Source:
-    """Images uint8 [c, h, w] with their labels, or None; `notes` gathers what the user should know."""
+    """Images uint8 [c, h, w] with their labels, or None; `notes` are printed when all were read."""
 
     count: int
     items: Iterator[Item]
@@ -146,7 +146,7 @@ def images_in(path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def fail(error: OSError) -> None:
-    """os.walk passes over folders that it cannot read unless this is its onerror."""
+    """Raises the error: os.walk skips folders that it cannot read unless this is its onerror."""
     raise error
 
 
@@ -181,7 +181,7 @@ def centre_crop(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
 
 
 def in_order(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """map(function, items) on threads (Pillow lets go of the interpreter), few items ahead of who asks for them."""
+    """map(function, items) on threads (Pillow releases the interpreter lock), a few items ahead."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         try:

@@ -1,1 +1,1 @@
-"""Diffusion networks, their preconditioning, and the files that they come in."""
+"""Diffusion networks, their preconditioning, and readers of their files."""

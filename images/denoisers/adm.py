@@ -61,7 +61,7 @@ class ADMConfig:
 class ADM(nn.Module):
     """F(y, t, labels): images and a time -> images of channels_out.   [b, c, h, w], [b] -> [b, o, h, w]
 
-    The time is whatever number the network was trained with: an index, or a function of the noise level.
+    The time is the number that the network was trained with: an index, or a function of the noise level.
     `encoder`, `middle` and `decoder` hold the blocks in the order in which an image passes them.
     """
 

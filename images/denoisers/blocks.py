@@ -1,11 +1,10 @@
-"""What the two U-Nets are made of: residual blocks with attention, resampling, embeddings of the noise level."""
+"""The parts of both U-Nets: residual blocks with attention, and embeddings of the noise level."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,10 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from images.layers.filters import filtered, spread
-
-Resampling: TypeAlias = Literal["up", "down"]
-BOX = (1, 1)  # the filter whose resampling is the mean over, and the copy to, 2 x 2 pixels
+from images.layers.resample import BOX, Resampling, resample
 
 
 @dataclass(frozen=True)
@@ -168,33 +164,6 @@ class GroupNormSiLU(torch.autograd.Function):
             grad, x, mean, rstd, weight, n, c, h * w, ctx.groups, wanted
         )
         return dx, None, dweight, dbias, None
-
-
-def resample(
-    x: Float[Tensor, "b c h w"], way: Resampling, taps: Sequence[int] = BOX, bordered: bool = False
-) -> Float[Tensor, "b c h2 w2"]:
-    """Twice or half the resolution; the separable filter `taps`, of unit sum, acts with zeros beyond the border.
-
-    `bordered`: x has that border already.
-    """
-    if tuple(taps) == BOX:
-        return F.interpolate(x, scale_factor=2, mode="nearest") if way == "up" else F.avg_pool2d(x, 2)
-    pad = 0 if bordered else border(taps)
-    if way == "up":
-        return spread(x, 4 * kernel(taps, x), 2, pad, (2 * x.shape[2], 2 * x.shape[3]))
-    return filtered(x, kernel(taps, x), 2, pad)
-
-
-def border(taps: Sequence[int]) -> int:
-    """The pixels beyond the image that the filter of downsampling reaches on each side."""
-    return (len(taps) - 1) // 2
-
-
-def kernel(taps: Sequence[int], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "n n"]:
-    """The filter over both axes, of unit sum."""
-    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
-    line = line / line.sum()
-    return torch.outer(line, line)
 
 
 def sinusoids(t: Float[Tensor, " b"], channels: int, inclusive: bool = False) -> Float[Tensor, "b c"]:

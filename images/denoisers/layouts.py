@@ -1,6 +1,6 @@
-"""Whose names and orders are whose: state dicts of three code bases as those of our networks.
+"""Maps parameter names and qkv row orders of three code bases to ours.
 
-Ours of a block, at `encoder.5`, and what the others call them (the number of a block differs, see `adm_names`):
+The parts of a block (`encoder.5` in ours; the others number blocks otherwise, see `adm_names`):
 
     ours               guided-diffusion, consistency_models    EDM
     norm1, conv1       0.in_layers.0, 0.in_layers.2            norm0, conv0
@@ -98,7 +98,7 @@ def edm_names(config: ADMConfig | SongConfig) -> dict[str, str]:
 
 
 def filled(network: ADM | SongUNet, state: Mapping[str, Tensor], names: Mapping[str, str], order: Order) -> None:
-    """Copies a file's tensors into the network, whose memory is set aside here if it is on the meta device.
+    """Copies a file's tensors into the network, whose memory is allocated here if it is on the meta device.
 
     Raises:
         FileError: a tensor is missing, left over, or of another shape.
@@ -135,9 +135,9 @@ def reordered(value: Tensor, attention: nn.Module, order: Order) -> Tensor:
 
 
 def adm_shape(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the tensors of a guided-diffusion or consistency_models file tell of ADMConfig.
+    """The fields of ADMConfig that follow from the tensors of a guided-diffusion or consistency_models file.
 
-    Heads, resolution and the order of qkv they do not tell.
+    Heads, resolution and the order of qkv do not.
 
     Raises:
         FileError: the tensors are not those of an ADM U-Net with resampling inside its blocks.

@@ -25,13 +25,13 @@ class Score(nn.Module):
     """eps_theta(x_t, level, labels), an estimate of the noise in x_t = alpha x + sigma eps.   [b, c, h, w]
 
     alpha and sigma are numbers or tensors [b]. Labels are whole numbers [b]; a class-conditional ADM needs them, a
-    SongUNet without them answers for no class. x_t's gradient runs through the network. `interval` holds the
-    noise-to-signal ratios that the network knows.
+    SongUNet without them is unconditional. x_t's gradient runs through the network. `interval` holds the
+    noise-to-signal ratios that the network was trained on.
 
     Raises:
         ValueError: x_t has other channels than the network; labels where there are no classes, none where an ADM
-            has them, or outside 0..classes - 1; a level outside the interval. Tensors on an accelerator are not looked
-            at, which would stop it: their levels are taken to the nearest end of the interval.
+            has them, or outside 0..classes - 1; a level outside the interval. Tensors on an accelerator are not read,
+            which would stop it: their levels are taken to the nearest end of the interval.
     """
 
     interval: Interval

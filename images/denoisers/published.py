@@ -1,4 +1,4 @@
-"""Diffusion checkpoints: what a file is, whose licence it has, and the score model in it.
+"""Diffusion checkpoints: family, licence, and the score model in the file.
 
     family               file                                       licence
     guided-diffusion     state dict, DDPM preconditioning, ADM      MIT
@@ -28,6 +28,7 @@ from images.denoisers.song import SongConfig, SongUNet
 from images.formats import pickles, tensors
 from theory.common.checks import choose
 from theory.common.errors import FileError
+from theory.common.files import replacing
 
 OURS = "smart-verified score 1"
 LICENCES = {
@@ -40,7 +41,7 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Published:
-    """A published file: the shape of its network, and what no shape tells."""
+    """A published file: the shape of its network, and what does not follow from the shapes of its tensors."""
 
     family: str
     config: ADMConfig
@@ -92,7 +93,7 @@ def load(path: str | os.PathLike[str], like: str | None = None, device: torch.de
             whose heads, order of qkv, resolution, schedule and preconditioning it shares.
 
     Raises:
-        FileError: the file holds no score model, is damaged, or wants to run something; it names the file.
+        FileError: the file holds no score model, is damaged, or calls for code; names the file.
         OSError: it cannot be read. ValueError: no published file has the name `like`.
     """
     path = Path(path)
@@ -162,7 +163,7 @@ def has_shape(config: ADMConfig, shape: Mapping[str, object]) -> bool:
 
 
 def empty(config: ADMConfig | SongConfig, device: torch.device) -> Network:
-    """A network on a device whose parameters are yet to be filled in; none are drawn."""
+    """A network on a device with uninitialised parameters."""
     with torch.device("meta"):
         network: Network = ADM(config) if isinstance(config, ADMConfig) else SongUNet(config)
     return network.to_empty(device=device)
@@ -186,7 +187,7 @@ def _edm(path: Path, device: torch.device) -> Loaded:
 
 
 def as_dict(score: Score) -> dict[str, Any]:
-    """What `save` writes: plain values and tensors."""
+    """The content of a file of `save`: plain values and tensors."""
     config = score.network.config
     if isinstance(score, DDPMScore):
         preconditioning: dict[str, Any] = {"schedule": score.schedule}
@@ -207,13 +208,8 @@ def save(score: Score, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the disk is full, read-only, ...; the file is then as it was.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        torch.save(as_dict(score), partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        torch.save(as_dict(score), file)
 
 
 def _ours(found: Mapping[str, Any], device: torch.device) -> Loaded:

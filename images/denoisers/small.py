@@ -1,4 +1,4 @@
-"""A small score model of one's own: trained where the regularity asks it, stored, and found again.
+"""Small score models for digits and photos: trained on the noise that the score term has, and cached.
 
 min over theta of E ||eps_theta(x + nsr eps, labels) - eps||^2,    log nsr uniform from low / 2 to 2 high
 """
@@ -11,25 +11,25 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from images.datasets.dataset import batch_indices
-from images.denoisers import published as files
+from images.denoisers import published
 from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
 from images.draws import DENOISER, draw
+from images.interfaces import Data
 from images.recipes import Recipe
-from images.training.trainer import Data
 from theory.common.seeds import generator, one_thread
+from theory.common.terminal import tracked
 from theory.levels import Interval, Level
 from theory.regularity import score_matching_loss
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """What decides a small score model."""
+    """The configuration of a small score model, which names its file in the cache."""
 
     data: str
     resolution: int
@@ -46,8 +46,8 @@ class Denoiser:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Denoiser:
-        """digits: one level without attention, which costs little beside the small networks; photos: the three levels
-        of CIFAR10's network, thin, and trained briefly."""
+        """The configuration for a recipe. At 8x8: one level without attention; else the three levels of CIFAR10's
+        network, thin, and trained briefly."""
         shape = recipe.resolution, recipe.channels, recipe.classes, recipe.low, recipe.high
         if recipe.resolution == 8:
             return cls(recipe.source, *shape)
@@ -66,8 +66,8 @@ class Denoiser:
         return f"{self.data}-denoiser-{key}.pt"
 
 
-def score_for(recipe: Recipe, data: Data, cache: Path, report: Any = None) -> EDMScore:
-    """The recipe's small score model, frozen: from the cache, or trained now and put there.
+def score_for(recipe: Recipe, data: Data, cache: Path) -> EDMScore:
+    """The recipe's small score model, frozen: from the cache, or trained now and stored there.
 
     Raises:
         OSError: the cache cannot be written. FileError: what is there is damaged.
@@ -76,18 +76,17 @@ def score_for(recipe: Recipe, data: Data, cache: Path, report: Any = None) -> ED
     path = cache / what.file
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        files.save(train(what, data, report), path)
-    score = files.load(path).score
+        published.save(train(what, data), path)
+    score = published.load(path).score
     assert isinstance(score, EDMScore)
     return score
 
 
 @one_thread()
-def train(what: Denoiser, data: Data, report: Any = None) -> EDMScore:
-    """A SongUNet under EDM preconditioning, its parameters averaged; the same bits each time on a CPU.
+def train(what: Denoiser, data: Data) -> EDMScore:
+    """A trained SongUNet under EDM preconditioning, its parameters averaged; the same bits each time on a CPU.
 
-    Args:
-        report: called with (step, loss) every hundred steps.
+    Progress goes to standard error.
     """
     everything, _ = data.take(torch.arange(min(len(data), 2048)))
     with torch.random.fork_rng(devices=[]):
@@ -98,7 +97,7 @@ def train(what: Denoiser, data: Data, report: Any = None) -> EDMScore:
     optimizer = torch.optim.Adam(score.parameters(), lr=what.lr, betas=(0.9, 0.99))
     interval = Interval(what.low / 2, 2 * what.high)
     shape = what.channels, what.resolution, what.resolution
-    for step in range(what.steps):
+    for step in tracked(range(what.steps), "score model", what.steps):
         optimizer.param_groups[0]["lr"] = what.lr * 0.5 * (1 + math.cos(math.pi * step / what.steps))
         part = slice(0, what.batch)
         x, labels = data.take(batch_indices(0, step, what.batch, len(data)))
@@ -112,6 +111,4 @@ def train(what: Denoiser, data: Data, report: Any = None) -> EDMScore:
         with torch.no_grad():
             for mean, now in zip(average.parameters(), score.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
-        if report is not None and (step + 1) % 100 == 0:
-            report(step + 1, loss.item() / math.prod(shape))
     return average.requires_grad_(False).eval()

@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from images.denoisers.blocks import BOX, Block, Style, border, channels_last, resample, sinusoids, zeroed
+from images.denoisers.blocks import Block, Style, channels_last, sinusoids, zeroed
 from images.formats.limits import check_unet
+from images.layers.resample import BOX, border, resample
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class SongUNet(nn.Module):
     def embed(
         self, t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None, dtype: torch.dtype
     ) -> Float[Tensor, "b e"]:
-        """What every block is told of the time and the class."""
+        """The embedding of time and class that every block gets."""
         if self.config.embedding == "fourier":
             phases = 2 * math.pi * t[:, None].float() * self.frequencies  # [b, start / 2]
             start = torch.cat([phases.sin(), phases.cos()], dim=1)

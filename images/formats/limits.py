@@ -1,4 +1,4 @@
-"""What every U-Net's shape must satisfy; a file's word for it is not taken."""
+"""Bounds on a U-Net's shape, checked before a network from a file is allocated."""
 
 from __future__ import annotations
 

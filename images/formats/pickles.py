@@ -1,8 +1,8 @@
-"""A pickle read as data: no import, no call of anything that it names, no object but plain ones.
+"""Pickles read as data: nothing is imported, nothing that a pickle names is called, and all objects are plain.
 
-`pickle.load` runs what a pickle tells it to. Here its instructions are carried out by a table of our own, in which a
-name (`torch._utils _rebuild_tensor_v2`) stays a name, and to call it means to look it up among the few builders that
-the reader of a format hands in. Whatever else a pickle wants is refused by its name.
+`pickle.load` executes a pickle. Here a table of our own carries out its instructions: a name (`torch._utils
+_rebuild_tensor_v2`) stays a name, and a call of it looks it up among the builders that the reader of a format passes.
+Any other name is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Inert:
 
 
 class Bounded:
-    """A file that never reads beyond its end, however much is asked for: no memory is set aside on a pickle's word."""
+    """A file that never reads beyond its end: no memory is allocated for bytes that a pickle only announces."""
 
     def __init__(self, file: BinaryIO, size: int):
         self.file, self.size = file, size
@@ -87,7 +87,7 @@ def read(
 
 
 def check_depth(value: Any) -> None:
-    """FileError where containers are nested deeper than DEPTH. Level by level: no recursion that a file could run."""
+    """FileError where containers are nested deeper than DEPTH. Level by level: a file cannot exhaust the stack."""
     seen: set[int] = set()
     level = [value]
     for _ in range(DEPTH):

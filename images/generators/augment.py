@@ -1,8 +1,8 @@
-"""Augmentations of what a discriminator sees: differentiable twice, so that generators and penalties see them.
+"""Augmentations of the images that a discriminator sees, differentiable twice, for generators and penalties.
 
     augment(images, u, p)    images [b, c, h, w] in -1..1; u [b, numbers] uniform in 0..1; each change has probability p
 
-All randomness is in u: who gives the same numbers gets the same images. At p = 0 the images come back as they were.
+All randomness is in u: the same numbers give the same images. At p = 0 the images are unchanged.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _normal(u: Tensor) -> Tensor:
 def _coloured(images: Images, gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"]) -> Images:
     """Changes along the grey axis and around it; one channel has no hue and no saturation."""
     gates, u = gates[:, :, None, None, None], u[:, :, None, None, None]
-    images = images + torch.where(gates[:, 0], 0.4 * _normal(u[:, 0]), 0)  # .2 of the range of 2
+    images = images + torch.where(gates[:, 0], 0.4 * _normal(u[:, 0]), 0)  # 0.2 of the range of 2
     images = images * torch.where(gates[:, 1], torch.exp2(0.5 * _normal(u[:, 1])), 1)
     grey = images.mean(1, keepdim=True)
     images = images - torch.where(gates[:, 2] & (u[:, 2] < 0.5), 2 * grey, 0)
@@ -207,7 +207,7 @@ class _Spread(Function):
     @staticmethod
     def forward(ctx: Any, grad: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(grid)
-        zeros = grad.new_zeros(()).expand(shape)  # their values do not matter
+        zeros = grad.new_zeros(()).expand(shape)  # grid_sampler_2d_backward reads the shape alone
         return torch.ops.aten.grid_sampler_2d_backward(grad, zeros, grid, BILINEAR, MIRRORED, False, (True, False))[0]
 
     @staticmethod

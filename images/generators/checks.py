@@ -1,4 +1,4 @@
-"""What generators and discriminators ask of what they are given."""
+"""Checks of shapes, classes, latents and labels for generators and discriminators."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def embed(embedding: nn.Embedding | None, labels: Int[Tensor, " b"] | None, b: i
     """
     if embedding is None:
         if labels is not None:
-            raise ValueError("this network knows no classes: give no labels")
+            raise ValueError("this network has no classes: give no labels")
         return None
     classes = embedding.num_embeddings
     if labels is None:

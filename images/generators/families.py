@@ -1,29 +1,83 @@
-"""A recipe's generator and discriminator."""
+"""Generators and discriminators by the name of their family, and those of a recipe.
+
+g = make_generator("r3gan", resolution=32, channels=3, classes=10, width=768)
+d = make_discriminator("r3gan", resolution=32, channels=3, classes=10, width=768)
+d(g(z, labels), labels)    # z [b, g.config.latent], labels [b] or None -> logits [b]
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
-from images.generators import make_augment, make_discriminator, make_generator
+from images.generators import r3gan, stylegan2
+from images.generators.augment import make_augment
+from images.generators.checks import check_resolution
+from images.generators.r3gan import R3GANConfig
+from images.generators.small import SmallDiscriminator, SmallGenerator
+from images.generators.stylegan2 import StyleGAN2Config
+from images.interfaces import Augment, Pair
 from images.recipes import Recipe
-from images.training.trainer import Augment
+from theory.common.checks import choose
 
+Config: TypeAlias = R3GANConfig | StyleGAN2Config
+FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2}
+NAMES = tuple(FAMILIES)
 CIFAR = {"mapping": 2, "residual": False, "base": 32768}
 PAPER256 = {"mapping": 8, "residual": True, "base": 16384}
 """Shapes of StyleGAN2, by the names of their configurations in NVlabs/stylegan2-ada-pytorch, train.py."""
 
 
-def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    """G(z, labels) -> images and D(images, labels) -> logits.
+def make_config(
+    name: str, resolution: int, channels: int, classes: int, width: int | None = None, **options: Any
+) -> Config:
+    """The shape of the networks of a family; `width` and `options` are fields of the family's configuration.
+
+    R3GAN's width is that of all stages; the option widths=(...) has one each.
+
+    Raises:
+        ValueError: no such family, option, or shape.
+    """
+    kind: type[Config] = R3GANConfig if choose(name, NAMES, "generator") == "r3gan" else StyleGAN2Config
+    known = set(kind.__dataclass_fields__) - {"resolution", "channels", "classes"}
+    for option in options:
+        choose(option, sorted(known), f"option of {name}")
+    if kind is R3GANConfig:
+        options.setdefault("widths", (width or 768,) * (check_resolution(resolution) + 1))
+    elif width is not None:
+        options["width"] = width
+    return kind(resolution=resolution, channels=channels, classes=classes, **options)
+
+
+def make_generator(
+    name: str, resolution: int, channels: int, classes: int, width: int | None = None, **options: Any
+) -> nn.Module:
+    """g(z, labels), [b, latent], [b] -> [b, c, h, w], with random parameters; arguments as in `make_config`."""
+    config = make_config(name, resolution, channels, classes, width, **options)
+    return FAMILIES[choose(name, NAMES, "generator")].Generator(config)
+
+
+def make_discriminator(
+    name: str, resolution: int, channels: int, classes: int, width: int | None = None, **options: Any
+) -> nn.Module:
+    """D(images, labels), [b, c, h, w], [b] -> logits [b], with random parameters; arguments as in `make_config`."""
+    config = make_config(name, resolution, channels, classes, width, **options)
+    return FAMILIES[choose(name, NAMES, "generator")].Discriminator(config)
+
+
+def networks_of(recipe: Recipe) -> Pair:
+    """The recipe's G(z, labels) -> images and D(images, labels) -> logits, with random parameters.
 
     Raises:
         ValueError: the family has no networks of this shape.
     """
     if recipe.generator == "small":
-        return small(recipe)
+        if recipe.resolution != 8:
+            raise ValueError(f"the small generator makes 8x8 images: resolution must be 8; given {recipe.resolution}")
+        g = SmallGenerator(recipe.latent, recipe.classes, recipe.channels, recipe.width)
+        return g, SmallDiscriminator(recipe.classes, recipe.channels, recipe.width)
     shape = recipe.generator, recipe.resolution, recipe.channels, recipe.classes, recipe.width
     options: dict[str, Any] = {"latent": recipe.latent}
     if recipe.generator == "r3gan":
@@ -33,16 +87,7 @@ def make(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     return make_generator(*shape, **options), make_discriminator(*shape, **options)
 
 
-def augment(recipe: Recipe) -> Augment | None:
-    """What changes the images that D sees; None where the recipe never does."""
+def augment_of(recipe: Recipe) -> Augment | None:
+    """The augmentation of the images that D sees; None if its probability is always 0."""
     used = any(recipe.augment) or recipe.target
-    return make_augment(recipe.augmentation) if used else None  # type: ignore[return-value]
-
-
-def small(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    from images.generators.small import SmallDiscriminator, SmallGenerator
-
-    if recipe.resolution != 8:
-        raise ValueError(f"the small generator makes 8x8 images: resolution must be 8; given {recipe.resolution}")
-    g = SmallGenerator(recipe.latent, recipe.classes, recipe.channels, recipe.width)
-    return g, SmallDiscriminator(recipe.classes, recipe.channels, recipe.width)
+    return make_augment(recipe.augmentation) if used else None

@@ -20,9 +20,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from images.denoisers.blocks import Resampling, resample
 from images.generators.checks import check_classes, check_images, check_latent, check_resolution, check_sizes, embed
 from images.layers.conv import grouped_conv2d
+from images.layers.resample import Resampling, resample
 
 SLOPE = 0.2  # of the leaky ReLU
 TAPS = (1, 2, 1)  # bilinear resampling

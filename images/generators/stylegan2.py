@@ -20,10 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from images.denoisers.blocks import kernel, resample
 from images.generators.checks import check_classes, check_images, check_latent, check_resolution, check_sizes, embed
 from images.layers.conv import grouped_conv2d
 from images.layers.filters import filtered
+from images.layers.resample import kernel, resample
 
 TAPS = (1, 3, 3, 1)
 D_MAPPING = 8  # layers of the discriminator's mapping of classes

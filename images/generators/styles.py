@@ -1,7 +1,6 @@
-"""What StyleGAN2 does with styles [b, k, s] of k layers: mixing, path lengths, truncation.
+"""Mixing and truncation of StyleGAN2's styles [b, k, s] of k layers.
 
-Source: Karras, Laine, Aila 2019, "A style-based generator architecture" (mixing, truncation); Karras et al. 2020,
-"Analyzing and improving the image quality of StyleGAN", section 3.2 (path lengths).
+Source: Karras, Laine, Aila 2019, "A style-based generator architecture".
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from torch import Tensor
 
 Styles = Float[Tensor, "b k s"]
 PATH_DECAY = 0.01
-"""How far the average path length moves, at each step that measures it, to what was measured."""
+"""The average path length moves by this share of the way to each measured one (Karras et al. 2020)."""
 
 
 def mix(styles: Styles, others: Styles, u: Float[Tensor, "b 2"], p: float) -> Styles:
@@ -25,15 +24,6 @@ def mix(styles: Styles, others: Styles, u: Float[Tensor, "b 2"], p: float) -> St
     first = torch.where(u[:, 0] < p, first, k)
     layers = torch.arange(k, device=styles.device)
     return torch.where((layers >= first[:, None])[..., None], others, styles)
-
-
-def path_lengths(
-    images: Float[Tensor, "b c h w"], styles: Styles, noise: Float[Tensor, "b c h w"]
-) -> Float[Tensor, " b"]:
-    """sqrt(mean over layers ||J^T y||^2) with J = d image / d style, y = noise / sqrt(h w); differentiable."""
-    _, _, h, w = images.shape
-    (gradient,) = torch.autograd.grad((images * noise).sum() / (h * w) ** 0.5, styles, create_graph=True)
-    return gradient.float().square().sum(2).mean(1).sqrt()
 
 
 def truncated(styles: Styles, mean: Float[Tensor, " s"], psi: float) -> Styles:

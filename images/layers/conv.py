@@ -23,7 +23,7 @@ def grouped_conv2d(
     """conv2d with padding k // 2, k odd, i = j groups: same values, and every derivative at the cost of a convolution.
 
     Under autocast it computes in autocast's precision, like conv2d. A gradient in the images alone computes that in the
-    weight, too, if the weight requires one: no torch.autograd.Function is told which of its gradients are wanted.
+    weight, too, if the weight requires one: a torch.autograd.Function cannot tell which of its gradients are needed.
     """
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)

@@ -36,7 +36,7 @@ def moments(features: Float[Tensor, "n d"]) -> Moments:
 
 
 def frechet(a: Moments, b: Moments) -> float:
-    """The squared 2-Wasserstein distance of two normal laws (Frechet distance; FID if the features are Inception's):
+    """The squared 2-Wasserstein distance of two normal distributions (Frechet distance; FID in Inception's features):
 
         |m_a - m_b|^2 + tr C_a + tr C_b - 2 tr (C_a^1/2 C_b C_a^1/2)^1/2.
 
@@ -141,7 +141,7 @@ def nearest(points: Float[Tensor, "n d"], others: Float[Tensor, "m d"] | None = 
     """The nearest of the others for each point; if none are given, of the other points.
 
     Raises:
-        ValueError: nobody to be near to.
+        ValueError: there are no other points.
     """
     alone = others is None
     others = points if others is None else others

@@ -1,4 +1,4 @@
-"""What training says of a generator's images as it goes; the digits' features are those of `images.evaluate`."""
+"""Metrics of a generator's images during training; the digits' features are those of `images.evaluate`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from images.recipes import Recipe
 
 
 class Judge(Protocol):
-    """(images, labels, whether these are the last) -> metrics; `n` is how many images it wants, `real` what real images
-    that nothing was trained on would get."""
+    """(images, labels, whether these are the last) -> metrics; `n` is the number of images, `real` the metrics of
+    real images that nothing was trained on."""
 
     n: int
     real: dict[str, float]
@@ -27,7 +27,7 @@ class Judge(Protocol):
 
 
 class Silent:
-    """Where nothing is here to judge images with: python -m images.evaluate does it, with the user's Inception."""
+    """No metrics, for recipes that need the user's Inception: python -m images.evaluate measures them."""
 
     def __init__(self) -> None:
         self.n, self.real = 256, dict[str, float]()
@@ -41,7 +41,7 @@ class Digits:
 
     frechet_distance: "Frechet distance (digits classifier)", no FID, to the training digits, 0 for a generator that
     copies them; frechet_held_out: to the held-out digits; precision, recall: among the training digits; class_accuracy:
-    the share that the classifier puts into the class that was asked for; nearest_training: the median root mean squared
+    the share that the classifier puts into the requested class; nearest_training: the median root mean squared
     difference a pixel to the nearest training image; memorised: see `distances.memorised`, in pixels.
 
     `real` is the floor: frechet_held_out of the training digits, which are as many as the generator's images; all else
@@ -82,5 +82,5 @@ class Digits:
 
 
 def measures(recipe: Recipe, cache: Path) -> Judge:
-    """The judge of a recipe's images."""
+    """The metrics of a recipe's images."""
     return Digits(cache) if recipe.source == "digits" else Silent()

@@ -1,13 +1,12 @@
-"""Networks whose features images are compared in: the user's Inception of 2015, and a classifier of digits.
+"""Feature networks for distances between images: the user's Inception of 2015, and a classifier of digits.
 
-FID and KID are what the Inception's features give. What other features give has another name.
+Only distances in the Inception's features are called FID and KID; those in other features have other names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
-from theory.common.errors import FileError
-from theory.common.files import replacing
+from theory.common.errors import FileError, OutOfMemory, out_of_memory
+from theory.common.files import read_tensors, replacing
+from theory.common.seeds import one_thread
+from theory.common.terminal import tracked
 
 INCEPTION = "inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
@@ -30,8 +31,7 @@ STEPS, BATCH, LR, WIDTH = 600, 64, 2e-3, 64
 class Inception(nn.Module):
     """The user's TorchScript of the Inception of 2015, with uint8 RGB images in and `return_features=True`.
 
-    TorchScript is a program. The file is therefore known by its checksum, and no other is run unless it is trusted;
-    what another one gives is not called FID.
+    TorchScript is a program. A file of another checksum is run only if `trusted`, and its distances are not called FID.
 
     Attributes:
         name: of the features; shape: (c, h, w) of the images that it takes, None: any; frechet, kernel: what the
@@ -83,7 +83,7 @@ class Inception(nn.Module):
 
 
 class DigitsClassifier(nn.Module):
-    """Two convolutions and a hidden layer of 64, the features; the ten classes are read off them linearly."""
+    """Two convolutions and a hidden layer of 64 features; the logits of the ten classes are linear in them."""
 
     name = f"digits classifier {VERSION}"
     shape: tuple[int, int, int] | None = (1, 8, 8)
@@ -116,8 +116,8 @@ Features: TypeAlias = Inception | DigitsClassifier
 
 
 def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
-    """The classifier trained on the digits' training split, from the cache (runs/cache) if it is there. Seconds; the
-    same weights each time on the same machine.
+    """The classifier of digits, from the cache (runs/cache) or trained now, in seconds; one kind of processor always
+    gives the same weights.
 
     Raises:
         OSError: the cache cannot be written.
@@ -126,8 +126,8 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
     path = cache / f"digits-classifier-{VERSION}.pt"
     network = DigitsClassifier()
     try:
-        network.load_state_dict(torch.load(path, weights_only=True))
-    except Exception:  # missing, damaged or of another version: all torch's own kinds
+        network.load_state_dict(read_tensors(path, "digits classifier"))
+    except (OSError, FileError, RuntimeError, TypeError):  # missing, damaged or of another version
         network = train_digits_classifier()
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
@@ -135,27 +135,23 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
     return network.eval().requires_grad_(False)
 
 
+@one_thread()
 def train_digits_classifier(steps: int = STEPS, seed: int = 0) -> DigitsClassifier:
-    """Cross-entropy, Adam, a learning rate that falls linearly to 0; on one thread, which is quickest for so small
-    tensors, and gives the same bits however many there are."""
+    """A classifier trained with cross-entropy and Adam, the learning rate falling linearly to 0; on one thread, for the
+    same bits on any number of cores."""
     data = digits("train")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            network = DigitsClassifier()
-        optimiser = torch.optim.Adam(network.parameters(), LR)
-        for step in range(steps):
-            optimiser.param_groups[0]["lr"] = LR * (1 - step / steps)
-            images, labels = data.batch(batch_indices(seed, step, BATCH, len(data)))
-            assert labels is not None
-            loss = F.cross_entropy(network.head(network(images)), labels)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    finally:
-        torch.set_num_threads(threads)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network = DigitsClassifier()
+    optimiser = torch.optim.Adam(network.parameters(), LR)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = LR * (1 - step / steps)
+        images, labels = data.batch(batch_indices(seed, step, BATCH, len(data)))
+        assert labels is not None
+        loss = F.cross_entropy(network.head(network(images)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
     return network
 
 
@@ -172,21 +168,27 @@ def extract(
     images: UInt8[Tensor, "n c h w"] | OnDisk,
     batch: int = 250,
     device: str = "cpu",
-    watch: Callable[[range], Iterable[int]] = iter,
+    what: str = "images",
 ) -> Float[Tensor, "n d"]:
     """The features of all images, on the CPU.
 
     Args:
-        watch: given the range of the batches' first images, gives them on; for a bar of progress.
+        what: what progress on standard error calls them.
 
     Raises:
-        ValueError: images of another shape than the network takes.
+        ValueError: images of another shape than the network takes. OutOfMemory: names the batch.
     """
     shape = tuple(images.shape[1:])
     if network.shape is not None and shape != network.shape:
         raise ValueError(f"{network.name}: images must be {list(network.shape)}; given {list(shape)}")
     found = []
-    for first in watch(range(0, images.shape[0], batch)):
-        pixels = images[torch.arange(first, min(first + batch, images.shape[0]))]
-        found.append(network(pixels.to(device)).float().cpu())
+    starts = range(0, images.shape[0], batch)
+    try:
+        for first in tracked(starts, what, len(starts)):
+            pixels = images[torch.arange(first, min(first + batch, images.shape[0]))]
+            found.append(network(pixels.to(device)).float().cpu())
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise OutOfMemory(f"out of memory on {device}: lower --batch ({batch})") from None
     return torch.cat(found)

@@ -1,1 +1,1 @@
-"""What training by a recipe costs in time and memory, computed without training."""
+"""Time and memory of training by a recipe, computed without training."""

@@ -1,7 +1,7 @@
-"""python -m images.plan: what training by a recipe will take, before any of it is done.
+"""python -m images.plan: parameters, FLOPs, memory and hours of training by a recipe, computed without training.
 
-Nothing is allocated: `images.plan.costs` runs the trainer on tensors without values. Exit status: 0 done, 2 bad usage,
-1 anything else.
+No tensor is allocated: `images.plan.costs` runs the trainer on tensors without values. Exit status: 0 done, 2 bad
+usage, 1 anything else.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from images.plan.devices import DEVICES, Device
 from images.plan.provenance import provenance
-from images.recipes import RECIPES, Recipe
-from theory.common.checks import choose
-from theory.common.commandline import complain, parse
-from theory.common.errors import UsageError
+from images.recipes import RECIPES, Recipe, built
+from theory.common.checks import choose, positive, whole
+from theory.common.commandline import parse, run, usage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,47 +27,47 @@ if TYPE_CHECKING:
 PROG = "python -m images.plan"
 FREQUENCIES = (1, 8, 16)
 GPUS = (1, 2, 4, 8, 16, 32, 64)
-USABLE = 0.9  # of a device's memory: its context, its libraries' workspaces and the allocator's losses take the rest
+USABLE = 0.9  # of a device's memory: its context, its libraries' workspaces and the allocator's gaps take the rest
 
 
 @dataclass(frozen=True)
 class Options:
-    """Parameters, FLOPs, memory and hours of a recipe at its full length, on so many GPUs."""
+    """Compute parameters, FLOPs, memory and hours of a recipe at its full length."""
 
     recipe: str = "cifar10"
-    """digits, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom."""
+    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom."""
     gpus: int | None = None
-    """They share every batch; 8 if not given, or as many as can."""
+    """Number of GPUs, with equal shares of every batch; the largest of 1, 2, 4 and 8 that divides it if not given."""
     device: str = "h100"
     """h200, h100, h100-pcie, a100, a100-40gb, l40s or rtx4090."""
     utilisation: float = 0.3
-    """The part of the device's peak rate that training is taken to reach: an assumption, not a measurement."""
-    coupling: Literal["paper", "decoupled"] | None = None
-    """Of the score term; the recipe's last if not given."""
+    """The share of the device's peak rate that training reaches: an assumption, not a measurement."""
+    coupling: str | None = None
+    """summed or decoupled; the recipe's last if not given."""
     json: bool = False
     """Print one JSON object, in bytes, FLOPs and hours."""
 
     def __post_init__(self) -> None:
-        choose(self.recipe, tuple(RECIPES), "recipe")
-        choose(self.device, tuple(DEVICES), "device")
-        if self.gpus is not None and self.gpus < 1:
-            raise ValueError(f"gpus must be at least 1; given {self.gpus}")
-        if not 0 < self.utilisation <= 1:
+        object.__setattr__(self, "recipe", choose(self.recipe, tuple(RECIPES), "recipe"))
+        object.__setattr__(self, "device", choose(self.device, tuple(DEVICES), "device"))
+        if self.gpus is not None:
+            whole("gpus", self.gpus, 1)
+        if positive("utilisation", self.utilisation) > 1:
             raise ValueError(f"utilisation must lie in (0, 1]; given {self.utilisation}")
+        if self.coupling is not None:
+            object.__setattr__(self, "coupling", built(self.coupling))
+        if self.coupling == "gan":
+            raise ValueError("a plan is for a coupling with a score term, summed or decoupled; given gan")
         recipe = RECIPES[self.recipe]
         if self.gpus is not None and recipe.batch % (self.gpus * recipe.together):
             groups = f" in groups of {recipe.together}" if recipe.together > 1 else ""
             raise ValueError(f"gpus must divide the batch of {recipe.batch}{groups}; given {self.gpus}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+def main(arguments: list[str]) -> int:
+    with usage():
         options = parse(Options, arguments, PROG)
         found = plan(options)
-    except (UsageError, ValueError, TypeError) as error:
-        return complain(error, 2)
-    except KeyboardInterrupt:
-        return complain("interrupted", 1)
     if options.json:
         print(json.dumps(found, indent=2))
     else:
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def plan(options: Options) -> dict[str, Any]:
-    """Everything that is printed; `--json` prints it as it is."""
+    """The plan as --json prints it, in bytes, FLOPs and hours."""
     from images.plan.costs import costs
     from images.plan.footprint import Footprint
 
@@ -118,7 +117,7 @@ def counts(recipe: Recipe, chosen: int = 1) -> list[int]:
 
 
 def flops_by_part(recipe: Recipe, measured: Costs) -> dict[str, float]:
-    """Of a step of all GPUs together: each part when it acts, and the mean over steps."""
+    """FLOPs of a step of all GPUs together: each part when it acts, and the mean over steps."""
     scale = recipe.batch / measured.batch
     parts = {
         "discriminator": measured.d.flops * scale,
@@ -131,6 +130,7 @@ def flops_by_part(recipe: Recipe, measured: Costs) -> dict[str, float]:
 
 
 def without_score(recipe: Recipe, parts: dict[str, float]) -> float:
+    """FLOPs of a mean step without the score term."""
     lazy = parts["penalties"] / recipe.penalty_every + parts["path lengths"] / recipe.path_every
     return parts["discriminator"] + parts["generator"] + lazy
 
@@ -142,6 +142,7 @@ def frequency(recipe: Recipe, parts: dict[str, float], k: int) -> dict[str, floa
 
 
 def row_of(gpus: int, footprint: Footprint, device: Device, hours: float) -> dict[str, Any]:
+    """The plan on so many GPUs; hours: on one."""
     limit = USABLE * device.memory
     images, memory = footprint.fitting(gpus, limit)
     share = footprint.recipe.batch // gpus
@@ -154,21 +155,21 @@ def row_of(gpus: int, footprint: Footprint, device: Device, hours: float) -> dic
 
 def show(found: dict[str, Any]) -> None:
     """Tables on a terminal, aligned lines through a pipe."""
-    from rich.console import Console
+    from theory.common.terminal import console
 
-    console = Console(highlight=False)
+    out = console()
     device, gpus = found["device"], found["gpus"]
     usable, hours = USABLE * device["memory"], found["hours"]
-    console.print(
+    out.print(
         f"{found['recipe']}, coupling {found['coupling']}: {found['images']:,} images, {found['steps']:,} steps, on "
         f"{gpus} x {device['name']}: {hours:,.1f} hours at {100 * found['utilisation']:g} % of "
         f"{device['flops'] / 1e12:,.1f} TFLOP/s of dense bf16 (an assumption), without loading, evaluation and "
         "communication.",
     )
-    table(console, ("parameters", "M"), ((name, f"{n / 1e6:,.2f}") for name, n in found["parameters"].items()))
+    table(out, ("parameters", "M"), ((name, f"{n / 1e6:,.2f}") for name, n in found["parameters"].items()))
     parts, every = found["flops"], found["every"]
     table(
-        console,
+        out,
         ("FLOPs of a step, all GPUs", "T when it acts", "every", "T a step", "part"),
         (
             (name, f"{n / 1e12:,.3f}", f"{k}", f"{n / k / 1e12:,.3f}", f"{100 * n / k / parts['mean step']:.1f} %")
@@ -178,7 +179,7 @@ def show(found: dict[str, Any]) -> None:
         ),
     )
     table(
-        console,
+        out,
         ("score term at every k-th step", "T a step", "on top"),
         (
             (f"k = {k}", f"{c['flops'] / 1e12:,.3f}", f"{100 * c['over_step']:.1f} %")
@@ -187,7 +188,7 @@ def show(found: dict[str, Any]) -> None:
     )
     row = next(row for row in found["by_gpus"] if row["gpus"] == gpus)
     table(
-        console,
+        out,
         (f"memory of a GPU, {row['micro']} images at once", "GB"),
         ((name, f"{n / 1e9:,.2f}") for name, n in found["memory"].items()),
     )
@@ -195,28 +196,29 @@ def show(found: dict[str, Any]) -> None:
         (f"{r['gpus']}", f"{r['share']}", f"{r['micro']}" if r["fits"] else "none fits", f"{r['memory'] / 1e9:,.1f}",
          f"{r['hours']:,.1f}") for r in found["by_gpus"]
     )  # fmt: skip
-    table(console, ("GPUs", "images each", "at once (--micro)", "GB", "hours"), lines)
-    console.print(f"A GPU's tensors are to take {usable / 1e9:,.1f} of {device['memory'] / 1e9:,.0f} GB at most.")
-    console.print(f"Rate and memory: {device['source']}.")
-    console.print("Where the recipe's numbers are from:")
+    table(out, ("GPUs", "images each", "at once (--micro)", "GB", "hours"), lines)
+    out.print(f"Tensors may take {usable / 1e9:,.1f} of a GPU's {device['memory'] / 1e9:,.0f} GB.")
+    out.print(f"Source of rate and memory: {device['source']}.")
+    out.print("Sources of the recipe's numbers:")
     for fields, source in found["sources"].items():
-        console.print(f"  {fields.replace(' ', ', ')}: {source}.")
+        out.print(f"  {fields.replace(' ', ', ')}: {source}.")
 
 
-def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table whose first column is text, the others numbers."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     first, *numbers = columns
-    drawn = Table(first, box=SIMPLE if console.is_terminal else None, padding=(0, 2, 0, 0))
+    drawn = Table(first, box=SIMPLE if out.is_terminal else None, padding=(0, 2, 0, 0))
     for name in numbers:
         drawn.add_column(name, justify="right")
     for row in rows:
         drawn.add_row(*row)
-    console.print(drawn)
-    if not console.is_terminal:
-        console.print()
+    out.print(drawn)
+    if not out.is_terminal:
+        out.print()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,8 +1,8 @@
-"""What a step of training costs, without taking it: the trainer itself runs on tensors that have no values.
+"""FLOPs and memory of a training step, computed by running the trainer on tensors without values.
 
 FLOPs are those of convolutions, matrix products and attention, a multiplication and an addition being two. Memory is
-what PyTorch allocates for tensors: not the context of the device, not the workspaces of its libraries, not what the
-allocator loses between blocks.
+what PyTorch allocates for tensors; the device's context, its libraries' workspaces and the allocator's gaps come on
+top.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
 from images.denoisers.published import PUBLISHED
 from images.denoisers.small import Denoiser
 from images.denoisers.song import SongConfig, SongUNet
-from images.generators import families as networks
+from images.generators.families import augment_of, networks_of
+from images.interfaces import Images, Labels
 from images.recipes import Recipe
-from images.training.trainer import Images, Labels, Trainer
+from images.training.trainer import Trainer
 from images.training.update import Update
 from theory.levels import Level
 from theory.regularity import EpsModel
 
 
 class Cost(NamedTuple):
-    """Of a call: FLOPs, and the most bytes that it holds at once beyond those that were held before."""
+    """FLOPs of a call, and the most bytes that it holds at once beyond those held before."""
 
     flops: int
     peak: int
@@ -54,12 +55,12 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Costs:
-    """Of a recipe, on one process with `batch` images at once.
+    """Costs of a recipe, on one process with `batch` images at once.
 
     generator, discriminator, score: parameters.
     moments: bytes of the optimisers.
-    d, d_penalised, g, g_path, g_scored: steps of the two networks without and with what does not act at every step:
-        penalties; path lengths alone; the score term and path lengths.
+    d, d_penalised: steps of the discriminator without and with penalties.
+    g, g_path, g_scored: steps of the generator, plain, with path lengths, with path lengths and the score term.
     """
 
     batch: int
@@ -81,8 +82,8 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
     Raises:
         ValueError: the coupling has no score term; there are no networks of this shape.
     """
-    if coupling == "none":
-        raise ValueError("a plan is for a coupling with a score term: paper or decoupled; given none")
+    if coupling == "gan":
+        raise ValueError("a plan is for a coupling with a score term, summed or decoupled; given gan")
     recipe = dataclasses.replace(recipe, batch=batch, images=max(recipe.images, batch), micro=0)
     recipe = dataclasses.replace(recipe, penalty_every=2, every=2, path_every=3)  # step 0 has all, step 1 none of these
     with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
@@ -118,8 +119,8 @@ SCORES = {"imagenet64": "adm-imagenet64", "imagenet128": "adm-imagenet128", "lsu
 
 
 def network_of(recipe: Recipe) -> Network:
-    """The network of the score model that the recipe is for, with random parameters: EDM's SongUNet for CIFAR10,
-    guided-diffusion's ADM for ImageNet and LSUN, the small SongUNets of digits and photos."""
+    """The network of the recipe's score model with random parameters: EDM's SongUNet for CIFAR10, guided-diffusion's
+    ADM for ImageNet and LSUN, the small SongUNets for digits and photos."""
     if recipe.recipe in SCORES:
         return ADM(PUBLISHED[SCORES[recipe.recipe]].config)
     return SongUNet(SongConfig()) if recipe.recipe.startswith("cifar10") else Denoiser.of(recipe).network()
@@ -133,7 +134,7 @@ def score_of(recipe: Recipe, network: Network) -> Score:
 
 
 class Unchecked:
-    """A score model that does not look at the values of levels and labels."""
+    """A score model without checks of levels and labels, which have no values here."""
 
     def __init__(self, score: Score):
         self.score, self.network = score, score.network
@@ -150,18 +151,18 @@ class Unchecked:
 
 
 class Probe(Trainer):
-    """The trainer with numbers from nowhere: every image and draw is made up, and its optimisers do not move."""
+    """The trainer with empty images and draws, and with optimisers that do not move."""
 
     score: Unchecked
 
     def __init__(self, recipe: Recipe, coupling: str, score: Unchecked, low: bool):
-        super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=networks.augment(recipe))
+        super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=augment_of(recipe))
         self.low, self.p = low, 0.5  # augmentation is at work
         self.update = Still(list(self.g.parameters()), recipe)
         self.d_optimizer = StillOptimizer(self.d.parameters())
 
     def tensors(self) -> Iterator[Tensor]:
-        """What it holds between steps."""
+        """All tensors that it holds between steps."""
         for module in (self.g, self.d, self.average, self.score.score):
             yield from module.parameters()
             yield from module.buffers()
@@ -185,7 +186,7 @@ class Probe(Trainer):
 
 def pair(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     """The recipe's networks in channels-last order, to which `.to` does nothing: it does not work without values."""
-    made = networks.make(recipe)
+    made = networks_of(recipe)
     for network in made:
         channels_last(network)
         network.to = lambda *_, network=network, **__: network  # type: ignore[method-assign]
@@ -212,14 +213,14 @@ class StillOptimizer(torch.optim.Adam):
 
 
 def measured(call: Callable[[], object], known: Iterable[Tensor]) -> Cost:
-    """The cost of a call. Under FakeTensorMode nothing is computed or allocated; `known` are tensors held before."""
+    """The cost of a call under FakeTensorMode; `known` are the tensors held before."""
     with Meter(known) as meter:
         call()
     return Cost(meter.flops, meter.peak)
 
 
 class Meter(TorchDispatchMode):
-    """Counts FLOPs, and follows the bytes of all storages from where an operation returns them until nobody holds them.
+    """Counts FLOPs, and the bytes of all storages from the operation that returns them until they are freed.
 
     (PyTorch's FlopCounterMode cannot watch gradients of gradients; its formulas are used here.)
     """
@@ -254,8 +255,8 @@ class Meter(TorchDispatchMode):
 
 
 def reordered(*args: Any) -> int:
-    """Bytes of the copies that a convolution makes, while it runs, of tensors that are not in the order it works in:
-    channels last if its image or its weight is. (A double backward convolves transposed images.)"""
+    """Bytes of the copies that a convolution makes of tensors in another memory order than its own, which is channels
+    last if its image or its weight is. (A double backward convolves transposed images.)"""
     tensors = [arg for arg in args[:3] if isinstance(arg, Tensor) and arg.ndim == 4]
     image, weight = tensors[-2:]  # behind the gradient, if there is one
     last = torch.channels_last in (suggest_memory_format(image), suggest_memory_format(weight))
@@ -264,7 +265,7 @@ def reordered(*args: Any) -> int:
 
 
 def conv_backward(grad: Any, x: Any, weight: Any, *rest: Any, out_shape: Any) -> int:
-    """Each of the two gradients costs what the convolution did."""
+    """FLOPs of the gradients: each of the two costs as much as the convolution."""
     _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, mask = rest
     return conv_flop_count(x, weight, grad, transposed=transposed) * (bool(mask[0]) + bool(mask[1]))
 
@@ -283,5 +284,5 @@ FORMULAS: dict[Any, Callable[..., int]] = flop_registry | {
     aten._scaled_dot_product_flash_attention_for_cpu: shape_wrapper(attention),
     aten._scaled_dot_product_flash_attention_for_cpu_backward: shape_wrapper(attention_backward),
 }
-"""PyTorch's, with some that it lacks, attention on a CPU, and one that is wrong in 2.13: it takes the gradient of a
-grouped convolution in the weight for as many times too dear as there are groups."""
+"""PyTorch's formulas, with two for attention on a CPU that it lacks, and one corrected: PyTorch 2.13 counts the
+gradient of a grouped convolution in the weight too often, by the number of groups."""

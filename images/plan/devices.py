@@ -1,4 +1,4 @@
-"""What accelerators can do, from their makers' data sheets: dense products, without the 2:4 sparsity of some of them.
+"""Peak rates and memory of accelerators, from their makers' data sheets; rates are dense, without 2:4 sparsity.
 
 The rates were compared with public copies of the data sheets and of their tables: H100 (SXM, PCIe), A100, L40S, H200
 and RTX 4090 agree.

@@ -1,4 +1,4 @@
-"""The memory that training takes on one of so many GPUs, from the costs of a step at two sizes."""
+"""Memory of one GPU in training, by part, from the costs of a step at two sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from images.recipes import Recipe
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes by part. Peaks are taken to be affine in the images at once: exact at the two sizes that were measured."""
+    """Bytes by part. Peaks are affine in the images at once, through the two sizes that were measured."""
 
     recipe: Recipe
     coupling: str
@@ -19,7 +19,7 @@ class Footprint:
     more: Costs
 
     def memory(self, gpus: int, images: int) -> dict[str, float]:
-        """With so many images at once; the gradients are those of the step, D's or G's, that takes most."""
+        """Bytes by part with so many images at once; the gradients are those of the larger of the two steps."""
         g, d = 4 * self.more.generator, 4 * self.more.discriminator
         held = {
             "parameters": g + d,
@@ -41,7 +41,7 @@ class Footprint:
         return parts | {"total": sum(parts.values())}
 
     def peak(self, name: str, images: int) -> float:
-        """Of the step `name`, a field of Costs, beyond what is held between steps."""
+        """Bytes of the step `name`, a field of Costs, beyond those held between steps."""
         (some, low), (more, high) = ((costs.batch, getattr(costs, name).peak) for costs in (self.some, self.more))
         return math.ceil(low + (high - low) / (more - some) * (images - some))
 

@@ -1,6 +1,6 @@
-"""Where each number of a recipe is from: the paper, the code of its generator's authors, or nobody but us.
+"""Sources of a recipe's numbers: the paper, the code of its generator's authors, or this project.
 
-What is not listed is not used by the recipe's networks, or decides nothing but when files are written.
+Fields that are not listed are not used by the recipe's networks, or decide only when files are written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ DATA = "the data set"
 OURS = "ours, not the paper's"
 SMALL = f"{OURS}: chosen to be small"
 GENERATOR = f"{OURS}: the paper trained StyleGAN2, BigGAN and Aurora, with settings that it does not state here"
-DECOUPLED = f"{OURS}: the coupling is, and its lambda starts from the paper's number, which means another thing there"
+DECOUPLED = f"{OURS}: so is the coupling; its lambda is the paper's number, which is not comparable there"
 R3GAN = "R3GAN's code (brownvc/R3GAN), train.py, preset {}, and the command of its README"
 ADA = (
-    "StyleGAN2-ADA's code (NVlabs/stylegan2-ada-pytorch), train.py, --cfg {} (there what acts at every k-th step takes "
-    "a step of its own"
+    "StyleGAN2-ADA's code (NVlabs/stylegan2-ada-pytorch), train.py, --cfg {} (there a lazy "
+    "regulariser takes a step of its own"
 )
 
 SHARED = {
@@ -43,7 +43,7 @@ SOURCES: dict[str, dict[str, str]] = {
     },
     "cifar10-stylegan2": {
         **SHARED,
-        "generator": "the paper; its settings of it are not known to us",
+        "generator": "the paper, whose settings of it were not seen",
         STYLEGAN2: ADA.format("cifar") + "; no style mixing, no path lengths)",
         "augmentation target": "the same: --aug ada, its default",
         "burn_in": f"{OURS}: without effect, as nothing changes along it",
@@ -66,7 +66,7 @@ SOURCES: dict[str, dict[str, str]] = {
     },
     "lsun-bedroom": {
         **SHARED,
-        "generator": "the paper; its settings of it are not known to us",
+        "generator": "the paper, whose settings of it were not seen",
         STYLEGAN2: ADA.format("paper256") + "; ema does not start shorter)",
         "mixing path_weight path_every": "StyleGAN2-ADA's code, training/loss.py (mixing, path_weight) and "
         "training/training_loop.py (path_every); path lengths are measured on the whole batch, there on half of it",
@@ -78,5 +78,5 @@ SOURCES: dict[str, dict[str, str]] = {
 
 
 def provenance(recipe: Recipe) -> dict[str, str]:
-    """Names of fields, separated by spaces -> where their values are from."""
+    """Names of fields, separated by spaces -> the source of their values."""
     return SOURCES.get(recipe.recipe, {"all": SMALL})

@@ -17,7 +17,7 @@ from images.denoisers.precondition import EDMScore
 from images.denoisers.published import PUBLISHED
 from images.denoisers.small import Denoiser
 from images.denoisers.song import SongConfig, SongUNet
-from images.generators import families as networks
+from images.generators.families import augment_of, networks_of
 from images.plan.costs import costs
 from images.recipes import Recipe
 from images.sample import Options, samples
@@ -35,8 +35,8 @@ SMALL_SONG = SongConfig(32, 3, 3, 32, (1, 2), blocks=1, classes=10)
 def trainer(recipe: Recipe, device: str) -> Trainer:
     torch.manual_seed(0)
     score = EDMScore(randomise(Denoiser.of(recipe).network()).eval().requires_grad_(False)).to(device)  # type: ignore[arg-type]
-    augment = networks.augment(recipe)
-    return Trainer(recipe, "decoupled", 0, networks.make, Noise(recipe), score, device, augment=augment)
+    augment = augment_of(recipe)
+    return Trainer(recipe, "decoupled", 0, networks_of, Noise(recipe), score, device, augment=augment)
 
 
 @pytest.mark.parametrize("recipe", [R3GAN, STYLEGAN2], ids=["r3gan", "stylegan2"])
@@ -97,7 +97,7 @@ def test_the_plan_s_memory_is_what_cuda_allocates(recipe: Recipe) -> None:
 def test_generators_and_discriminators_compute_what_they_do_on_a_cpu(name: str) -> None:
     recipe = {"r3gan": R3GAN, "stylegan2": STYLEGAN2}[name]
     torch.manual_seed(0)
-    g, d = (randomise(network).eval() for network in networks.make(recipe))
+    g, d = (randomise(network).eval() for network in networks_of(recipe))
     z, labels = torch.randn(4, recipe.latent), torch.zeros(4, dtype=torch.long)
     with torch.no_grad(), exact():
         images, logits = g(z, labels), d(g(z, labels), labels)

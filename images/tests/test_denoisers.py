@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from images.bench.__main__ import ratios
 from images.bench.peers import peer_of, randomise
 from images.denoisers.adm import ADM, ADMConfig
-from images.denoisers.blocks import Attention, Block, GroupNormSiLU, Style, norm_silu, resample, sinusoids
+from images.denoisers.blocks import Attention, Block, GroupNormSiLU, Style, norm_silu, sinusoids
 from images.denoisers.precondition import DDPMScore, EDMScore, Network
 from images.denoisers.published import PUBLISHED
 from images.denoisers.song import SongConfig, SongUNet
+from images.layers.resample import resample
 from theory.levels import Interval, Level, index_level
 from theory.regularity import score_matching_loss
 

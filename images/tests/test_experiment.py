@@ -1,4 +1,4 @@
-"""What an experiment says: intervals against their law, pairing, the floor, learning rates of arms, tuning, files."""
+"""An experiment: what real images have, learning rates of arms, tuning, published files, pictures, progress."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,19 +18,18 @@ import torch
 from matplotlib import pyplot as plt
 from rich.console import Console
 
-from images import comparison, publish, tune
-from images.denoisers import small as denoising
+from images import publish, tune
+from images.denoisers import small
 from images.metrics.during_training import Digits, measures
 from images.recipes import COUPLINGS, DIGITS, RECIPES, Recipe
 from images.train import main
 from images.training import pictures, progress
-from images.training import run as runs
 from images.training.inputs import real_images
-from images.training.run import Job, Result
+from images.training.run import FRAMES, SHOWN, Job, result_of, trainer_of
+from theory.common.colours import ARM_LABELS
+from theory.common.commandline import run
 
-TINY = dataclasses.replace(
-    DIGITS, couplings=("none",), seeds=2, width=4, latent=4, batch=8, images=80, evaluate_every=5
-)
+TINY = dataclasses.replace(DIGITS, couplings=("gan",), seeds=2, width=4, latent=4, batch=8, images=80, evaluate_every=5)
 
 
 @pytest.fixture(scope="module")
@@ -41,37 +41,9 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Digits:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run through the command line, two processes."""
     path = tmp_path_factory.mktemp("run")
-    options = "--couplings none --seeds 2 --width 4 --latent 4 --batch 8 --images 80 --evaluate-every 5 --processes 2"
-    assert main([*options.split(), "--out", str(path / "out"), "--cache", str(path)]) == 0
+    options = "--couplings gan --seeds 2 --width 4 --latent 4 --batch 8 --images 80 --evaluate-every 5 --processes 2"
+    assert run(main, [*options.split(), "--out", str(path / "out"), "--cache", str(path)]) == 0
     return path / "out"
-
-
-# Statistics
-
-
-def test_intervals_cover_the_mean() -> None:
-    """20 values, nominally 95 %. Of 300 intervals at least 270 must hold the mean: by chance fewer do with p < 1e-3."""
-    draws = np.random.default_rng(0).normal(size=(300, 20))
-    held = sum(low <= 0 <= high for _, low, high in map(comparison.interval, draws))
-    assert 270 <= held < 300
-
-
-def test_comparisons_are_paired_over_seeds() -> None:
-    rows = [
-        {"arm": arm, "seed": seed, "step": step, "metric": "m", "value": 100.0 * seed + gain * step}
-        for arm, gain in (("none", 0.0), ("paper", 1.0))
-        for seed in (2, 0, 1)  # in no order
-        for step in (1, 5)
-    ]
-    found = comparison.summary(pd.DataFrame(rows))
-    assert found["comparisons"]["m"]["paper - none"] == {
-        "difference": 5.0, "low": 5.0, "high": 5.0, "per_seed": [5.0, 5.0, 5.0]
-    }  # fmt: skip
-    assert found["arms"]["none"]["m"]["per_seed"] == [0.0, 100.0, 200.0]
-
-
-def test_one_seed_has_no_interval() -> None:
-    assert all(map(math.isnan, comparison.interval(np.ones(1))[1:]))
 
 
 # Measures
@@ -103,22 +75,29 @@ def test_what_nothing_can_judge_is_left(tmp_path: Path) -> None:
 def test_each_arm_has_its_learning_rate(tmp_path: Path) -> None:
     recipe = dataclasses.replace(TINY, lr=(0.5, 0.25), rates=(1.0, 2.0, 4.0))
     assert [recipe.arm(name).lr for name in COUPLINGS] == [(0.5, 0.25), (1.0, 0.5), (2.0, 1.0)]
-    trainer = runs.trainer_of(Job(dataclasses.replace(recipe, rates=(3.0, 1.0, 1.0)), "none", 0, tmp_path, tmp_path))
+    trainer = trainer_of(Job(dataclasses.replace(recipe, rates=(3.0, 1.0, 1.0)), "gan", 0, tmp_path, tmp_path))
     assert trainer.now(trainer.recipe.lr) == 1.5
 
 
 def test_recipes_of_digits_share_their_score_model() -> None:
-    files = [denoising.Denoiser.of(RECIPES[name]).file for name in ("digits", "digits-vanilla")]
+    files = [small.Denoiser.of(RECIPES[name]).file for name in ("digits", "digits-vanilla")]
     assert files[0] == files[1]
 
 
-def test_score_models_are_trained_on_one_thread(tmp_path: Path) -> None:
+def test_score_models_are_trained_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    what = dataclasses.replace(denoising.Denoiser.of(DIGITS), width=4, batch=2, steps=100)
+    what = dataclasses.replace(small.Denoiser.of(DIGITS), width=4, batch=2, steps=1)
+    original = small.score_matching_loss
+
+    def loss(*given: Any, **named: Any) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return original(*given, **named)
+
+    monkeypatch.setattr(small, "score_matching_loss", loss)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        denoising.train(what, real_images(DIGITS, None, tmp_path), lambda *_: seen.append(torch.get_num_threads()))
+        small.train(what, real_images(DIGITS, None, tmp_path))
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
@@ -129,16 +108,16 @@ def test_tuning_finds_the_least_distance(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     def value(job: Job) -> float:
         rate = job.recipe.rates[COUPLINGS.index(job.coupling)]
-        weight = {"paper": job.recipe.weight, "decoupled": job.recipe.decoupled_weight}.get(job.coupling, 3.0)
+        weight = {"summed": job.recipe.weight, "decoupled": job.recipe.decoupled_weight}.get(job.coupling, 3.0)
         return math.inf if rate == 1 and weight == 3 else (rate - 2) ** 2 + (weight - 3) ** 2 + 0.1 * (job.seed % 2)
 
     monkeypatch.setattr(tune, "RATES", (1.0, 2.0, 4.0))
-    monkeypatch.setattr(tune, "WEIGHTS", {"none": (0.0,), "paper": (1.0, 3.0, 9.0), "decoupled": (3.0, 9.0)})
+    monkeypatch.setattr(tune, "WEIGHTS", {"gan": (0.0,), "summed": (1.0, 3.0, 9.0), "decoupled": (3.0, 9.0)})
     monkeypatch.setattr(tune, "value", value)
-    monkeypatch.setattr(tune, "score_model", lambda *_: None)
+    monkeypatch.setattr("images.training.inputs.score_model", lambda *_: None)
     table = tune.tune(DIGITS, tmp_path, tmp_path, processes=1)
     assert set(table["seed"]).isdisjoint(range(DIGITS.first_seed, DIGITS.first_seed + DIGITS.seeds))
-    assert tune.best(table) == {arm: (2.0, 0.0 if arm == "none" else 3.0) for arm in COUPLINGS}
+    assert tune.best(table) == {arm: (2.0, 0.0 if arm == "gan" else 3.0) for arm in COUPLINGS}
 
 
 # Files and pictures
@@ -155,32 +134,35 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert facts["cost"]["cpu_seconds"] >= 0
     assert json.loads((finished / "summary.json").read_text())["real"]["precision"] > 0.8
     assert set(np.load(finished / "samples.npz")) == {
-        f"{kind}none-{seed}" for kind in ("", "interpolation-") for seed in (0, 1)
+        f"{kind}gan-{seed}" for kind in ("", "interpolation-") for seed in (0, 1)
     }
 
 
 def test_results_are_published(finished: Path, tmp_path: Path) -> None:
-    publish.publish(finished, into=tmp_path)
+    publish.publish(finished, None, tmp_path, tmp_path)
     assert (tmp_path / "digits.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
     facts = json.loads((tmp_path / "digits.json").read_text())
     assert facts["recipe"]["width"] == 4
     assert facts["arms"] == json.loads((finished / "summary.json").read_text())["arms"]
     grids = np.load(tmp_path / "digits-samples.npz")
-    assert grids["none"].shape == grids["real"].shape == (10, runs.SHOWN, 1, 8, 8)
-    assert grids["interpolation-none"].shape == (10, runs.FRAMES, 1, 8, 8)
-    assert grids["none"].dtype == np.uint8
-    stored = np.load(finished / "samples.npz")["none-0"]
+    assert grids["gan"].shape == grids["real"].shape == (10, SHOWN, 1, 8, 8)
+    assert grids["interpolation-gan"].shape == (10, FRAMES, 1, 8, 8)
+    assert grids["gan"].dtype == np.uint8
+    stored = np.load(finished / "samples.npz")["gan-0"]
     expected = np.clip(stored[[3, 13]] * 127.5 + 127.5, 0, 255)  # a row a class, classes in turn
-    np.testing.assert_allclose(grids["none"][3, :2], expected, atol=0.51)
+    np.testing.assert_allclose(grids["gan"][3, :2], expected, atol=0.51)
 
 
 def test_what_is_no_run_is_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert publish.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'config.json'}: No such file or directory\n"
-    (tmp_path / "config.json").write_text('{"manifold": "ring"}')
-    assert publish.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path} is no finished run of images.train\n"
-    assert not [path for path in publish.RESULTS.iterdir() if path.stem == "ring"]
+    arguments = [str(tmp_path / "run"), "--into", str(tmp_path / "into")]
+    assert run(publish.main, arguments) == 2
+    assert capsys.readouterr().err == f"error: no finished run: {tmp_path}/run/config.json does not exist\n"
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "run.json", "summary.json", "metrics.csv"):
+        (tmp_path / "run" / name).write_text('{"manifold": "ring"}')
+    assert run(publish.main, arguments) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/run is no finished run of images.train\n"
+    assert not (tmp_path / "into").exists()
 
 
 def test_pictures_of_samples_are_of_the_samples() -> None:
@@ -206,7 +188,7 @@ def test_curves_show_arms_and_the_floor() -> None:
     ]  # fmt: skip
     figure = pictures.curves(pd.DataFrame(rows), {"recall": 0.9}, 8)
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*pictures.NAMES.values(), "real digits"]
+    assert [text.get_text() for text in legend.get_texts()] == [*(ARM_LABELS[arm] for arm in COUPLINGS), "real digits"]
     first, second = figure.axes
     assert [len(place.lines) for place in (first, second)] == [9, 10]
     plt.close(figure)
@@ -214,7 +196,7 @@ def test_curves_show_arms_and_the_floor() -> None:
 
 def test_pictures_do_not_depend_on_the_settings_of_the_process() -> None:
     """A layout that is switched on for all figures would meet theirs, and be warned of: an error here."""
-    rows = [{"arm": "none", "seed": seed, "step": 10, "metric": "recall", "value": 1.0} for seed in (0, 1)]
+    rows = [{"arm": "gan", "seed": seed, "step": 10, "metric": "recall", "value": 1.0} for seed in (0, 1)]
     with mpl.rc_context({"figure.constrained_layout.use": True}):
         for figure in (
             pictures.grids({"real": np.zeros((2, 2, 1, 4, 4), np.float32)}, "title"),
@@ -236,24 +218,24 @@ def test_progress(terminal: bool, tmp_path: Path) -> None:
     progress.Place(file, 0)(5)
     ended.set()
     console = Console(file=out, force_terminal=terminal, width=150, highlight=False)
-    (progress.bars if terminal else progress.lines)(console, file, ["none-0", "none-1"], 10, ended)
+    (progress.bars if terminal else progress.lines)(console, file, ["gan-0", "gan-1"], 10, ended)
     said = out.getvalue()
     assert "1 of 2 runs done" in said
-    assert ("now none-0" in said) == terminal
+    assert ("now gan-0" in said) == terminal
     assert ("\x1b" in said) == terminal
     assert terminal or said == "70 % of all steps, 1 of 2 runs done\n"
 
 
 def test_reports_reach_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    job = Job(TINY, "none", 0, tmp_path / "run", tmp_path)
-    result: Result = runs.run(job, report=seen.append)
+    job = Job(TINY, "gan", 0, tmp_path / "run", tmp_path)
+    result = result_of(job, report=seen.append)
     assert seen == list(range(1, 11))
     again: list[int] = []
-    assert runs.run(job, report=again.append).records == result.records
+    assert result_of(job, report=again.append).records == result.records
     assert again == [10]  # from its checkpoint
 
 
 def test_a_recipe_says_which_rates_are_bad() -> None:
-    with pytest.raises(ValueError, match=r"rates must lie in \[0, inf\)"):
+    with pytest.raises(ValueError, match=r"rates must be at least 0 and finite; given -1.0"):
         Recipe(rates=(1.0, -1.0, 1.0))

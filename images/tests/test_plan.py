@@ -18,14 +18,15 @@ from torch.nn import functional as F
 from images.bench.__main__ import peak
 from images.denoisers.precondition import EDMScore
 from images.denoisers.small import Denoiser
-from images.generators import families as networks
+from images.generators.families import augment_of, networks_of
 from images.plan.__main__ import Options, flops_by_part, frequency, main, plan
 from images.plan.costs import Cost, Costs, Meter, Unchecked, costs, network_of, score_of
 from images.plan.devices import DEVICES
 from images.plan.footprint import Footprint
 from images.plan.provenance import SOURCES, provenance
-from images.recipes import OFFERED, READINGS, RECIPES, Recipe
+from images.recipes import INTERVALS, OFFERED, RECIPES, Recipe
 from images.training.trainer import Trainer
+from theory.common.commandline import run
 from theory.levels import Level
 
 CPU = torch.device("cpu")
@@ -63,14 +64,14 @@ def real_trainer(recipe: Recipe, coupling: str) -> Trainer:
     torch.manual_seed(0)
     recipe = dataclasses.replace(recipe, burn_in=1)  # augmentation at its full strength
     score = EDMScore(Denoiser.of(recipe).network().eval().requires_grad_(False))
-    trainer = Trainer(recipe, coupling, 0, networks.make, Noise(recipe), score, augment=networks.augment(recipe))
+    trainer = Trainer(recipe, coupling, 0, networks_of, Noise(recipe), score, augment=augment_of(recipe))
     for _ in range(2):
         trainer.step()
     return trainer
 
 
 @pytest.mark.parametrize(
-    ("recipe", "coupling"), [(R3GAN, "paper"), (R3GAN, "decoupled"), (STYLEGAN2, "paper")], ids=lambda v: str(v)[:9]
+    ("recipe", "coupling"), [(R3GAN, "summed"), (R3GAN, "decoupled"), (STYLEGAN2, "summed")], ids=lambda v: str(v)[:9]
 )
 def test_flops_and_memory_are_those_of_a_real_run(recipe: Recipe, coupling: str) -> None:
     planned = costs(recipe, coupling, recipe.batch, low=False)
@@ -109,8 +110,8 @@ def test_flops_add_up_from_those_of_the_networks() -> None:
     gradients in the weights and in the input, and so does every level of derivative of a piecewise linear network. A
     gradient in images takes that in the weights of grouped convolutions along, which are not told that nobody asks."""
     recipe = dataclasses.replace(R3GAN, width=48, augment=(0.0, 0.0))
-    planned = costs(recipe, "paper", 4)
-    generator, discriminator = networks.make(recipe)
+    planned = costs(recipe, "summed", 4)
+    generator, discriminator = networks_of(recipe)
     score = Denoiser.of(recipe).network()
     z, labels, x = torch.randn(4, recipe.latent), torch.zeros(4, dtype=torch.long), torch.randn(4, 3, 16, 16)
     grouped = 0  # the 3 x 3 convolutions are no modules: 2 blocks a stage, 96 channels in 48 groups
@@ -164,8 +165,8 @@ def test_live_bytes() -> None:
 
 
 def test_memory_is_affine_in_the_images() -> None:
-    two, four, eight = (costs(R3GAN, "paper", batch, low=False) for batch in (2, 4, 8))
-    footprint = Footprint(R3GAN, "paper", two, four)
+    two, four, eight = (costs(R3GAN, "summed", batch, low=False) for batch in (2, 4, 8))
+    footprint = Footprint(R3GAN, "summed", two, four)
     for name in ("d_penalised", "g_scored"):
         assert footprint.peak(name, 4) == getattr(four, name).peak
         assert footprint.peak(name, 8) == pytest.approx(getattr(eight, name).peak, rel=0.05)
@@ -175,7 +176,7 @@ def test_memory_is_affine_in_the_images() -> None:
 def test_path_lengths_are_not_in_the_score_term() -> None:
     """Of a generator without them the score term costs the same: a network and its gradient in the image."""
     plain = dataclasses.replace(STYLEGAN2, path_weight=0.0)
-    with_lengths, without = costs(STYLEGAN2, "paper", 4), costs(plain, "paper", 4)
+    with_lengths, without = costs(STYLEGAN2, "summed", 4), costs(plain, "summed", 4)
     term = without.g_scored.flops - without.g_path.flops
     assert with_lengths.g_scored.flops - with_lengths.g_path.flops == term > 0
     assert without.g_path == without.g
@@ -194,19 +195,19 @@ def test_what_acts_now_and_then_counts_as_often() -> None:
 def test_groups_are_handled_whole() -> None:
     recipe = dataclasses.replace(STYLEGAN2, batch=48, images=48, group=12)
     some, more = (Costs(n, 0, 0, 0, 0, *[Cost(0, n * 100)] * 5) for n in (24, 48))
-    footprint = Footprint(recipe, "paper", some, more)
+    footprint = Footprint(recipe, "summed", some, more)
     assert [footprint.fitting(1, limit)[0] for limit in (4800, 4700, 1300, 0)] == [48, 24, 12, 12]
     assert footprint.fitting(2, 2400)[0] == 24
 
 
 def test_bf16_halves_activations() -> None:
-    full, low = (costs(R3GAN, "paper", 8, low=low).g.peak for low in (False, True))
+    full, low = (costs(R3GAN, "summed", 8, low=low).g.peak for low in (False, True))
     assert 0.45 * full < low < 0.9 * full
 
 
 def test_nothing_is_allocated() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = costs(dataclasses.replace(R3GAN, resolution=8, width=1536), "paper", 64)
+    found = costs(dataclasses.replace(R3GAN, resolution=8, width=1536), "summed", 64)
     assert found.moments > 300e6
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150e3  # in kB
 
@@ -265,24 +266,24 @@ def test_plan_adds_up(found: dict[str, Any]) -> None:
 
 def test_less_at_once_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPES["digits"]
-    some, more = (costs(recipe, "paper", batch) for batch in (32, 64))
-    whole, quarter = (Footprint(recipe, "paper", some, more).memory(1, images) for images in (64, 16))
+    some, more = (costs(recipe, "summed", batch) for batch in (32, 64))
+    whole, quarter = (Footprint(recipe, "summed", some, more).memory(1, images) for images in (64, 16))
     middle = (whole["total"] + quarter["total"]) / 2
     assert quarter["total"] < middle < whole["total"]
     monkeypatch.setitem(DEVICES, "a100", DEVICES["a100"]._replace(memory=middle / 0.9))
-    row = plan(Options(recipe="digits", gpus=1, device="a100", coupling="paper"))["by_gpus"][0]
+    row = plan(Options(recipe="digits", gpus=1, device="a100", coupling="summed"))["by_gpus"][0]
     assert row["fits"]
     assert 16 <= row["micro"] < 64
     monkeypatch.setitem(DEVICES, "a100", DEVICES["a100"]._replace(memory=1e5))
-    row = plan(Options(recipe="digits", gpus=1, device="a100", coupling="paper"))["by_gpus"][0]
+    row = plan(Options(recipe="digits", gpus=1, device="a100", coupling="summed"))["by_gpus"][0]
     assert (row["micro"], row["fits"]) == (1, False)
 
 
 def test_command(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> None:
     arguments = ["--recipe", "digits", "--gpus", "4", "--device", "a100", "--utilisation", "0.25"]
-    assert main([*arguments, "--json"]) == 0
+    assert run(main, [*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
-    assert main(arguments) == 0
+    assert run(main, arguments) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "─" not in out
@@ -296,7 +297,7 @@ def test_command(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> N
     [
         ("--recipe cifar", "unknown recipe 'cifar': choose from"),
         ("--device v100", "unknown device 'v100': choose from h200"),
-        ("--gpus 0", "gpus must be at least 1; given 0"),
+        ("--gpus 0", "gpus must be a whole number of at least 1; given 0"),
         ("--gpus 3", "gpus must divide the batch of 512; given 3"),
         ("--recipe lsun-bedroom --gpus 16", "gpus must divide the batch of 64 in groups of 8; given 16"),
         ("--utilisation 1.5", "utilisation must lie in (0, 1]; given 1.5"),
@@ -304,7 +305,7 @@ def test_command(capsys: pytest.CaptureFixture[str], found: dict[str, Any]) -> N
     ],
 )
 def test_bad_usage(arguments: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments.split()) == 2
+    assert run(main, arguments.split()) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -312,7 +313,7 @@ def test_bad_usage(arguments: str, said: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_help_needs_no_torch() -> None:
-    code = "import sys; sys.argv = ['plan', '--help']; from images.plan.__main__ import main; main()"
+    code = "import sys; sys.argv = ['plan', '--help']; from images.plan.__main__ import main; main(sys.argv[1:])"
     watched = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
     done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -355,12 +356,12 @@ def test_recipes_of_the_paper() -> None:
     ):
         recipe = RECIPES[name]
         assert (recipe.weight, recipe.every) == (weight, 8)
-        assert {t for _, t in OFFERED[name].values()} == {(t0, t1)}
-        assert (recipe.low, recipe.high) in [READINGS[key] for key in OFFERED[name].values()]
+        assert {tuple(t) for _, *t in OFFERED[name].values()} == {(t0, t1)}
+        assert (recipe.low, recipe.high) in [INTERVALS[key] for key in OFFERED[name].values()]
         assert bool(recipe.classes) == (name != "lsun-bedroom")
     assert set(SOURCES) == set(OFFERED)
 
 
 def test_costs_needs_a_term() -> None:
-    with pytest.raises(ValueError, match="given none"):
-        costs(R3GAN, "none", 4)
+    with pytest.raises(ValueError, match="given gan"):
+        costs(R3GAN, "gan", 4)

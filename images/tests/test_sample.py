@@ -11,20 +11,21 @@ import torch
 from images.datasets.archive import Archive
 from images.datasets.dataset import to_uint8
 from images.draws import SAMPLE, draw
-from images.generators import families as networks
+from images.generators.families import networks_of
 from images.recipes import Recipe
 from images.sample import generator_of, main, mean_style
 from images.tests.test_stylegan2 import STYLES
 from images.tests.test_trainer import TINY, Noise
 from images.training.run import Job, save
 from images.training.trainer import Trainer
+from theory.common.commandline import run
 
 
 def checkpoint(directory: Path, recipe: Recipe) -> Path:
-    job = Job(recipe, "none", 3, directory, directory)
+    job = Job(recipe, "gan", 3, directory, directory)
     job.checkpoint.parent.mkdir()
     torch.manual_seed(0)
-    trainer = Trainer(recipe, "none", 3, networks.make, Noise(recipe=recipe))
+    trainer = Trainer(recipe, "gan", 3, networks_of, Noise(recipe=recipe))
     with torch.no_grad():
         for parameter in trainer.average.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))  # the average is not the generator
@@ -50,16 +51,16 @@ def pixels(path: Path) -> np.ndarray:
 def test_samples_are_those_of_the_averaged_generator(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "samples.zip"
     arguments = [str(small.parent), "--out", str(out), "--count", "21", "--batch", "8", "--seed", "5"]
-    assert main(arguments) == 0
+    assert run(main, arguments) == 0
     g, _ = generator_of(small, torch.device("cpu"))
     z, labels = draw(torch.randn, (TINY.latent,), 5, SAMPLE, 0, slice(0, 24)), torch.arange(24) % 10
     expected = torch.cat([to_uint8(g(z[i : i + 8], labels[i : i + 8])) for i in (0, 8, 16)])[:21]
     assert np.array_equal(pixels(out), expected.numpy())
     assert Archive(out).labels.tolist() == labels[:21].tolist()  # type: ignore[union-attr]
     before = out.read_bytes()
-    assert main([*arguments, "--overwrite"]) == 0
+    assert run(main, [*arguments, "--overwrite"]) == 0
     assert out.read_bytes() == before
-    assert main([*arguments[:-1], "6", "--overwrite"]) == 0
+    assert run(main, [*arguments[:-1], "6", "--overwrite"]) == 0
     assert out.read_bytes() != before
 
 
@@ -68,7 +69,7 @@ def test_truncation(stylegan2: Path, tmp_path: Path) -> None:
     found = {}
     for psi in ("0", "0.5", "1"):
         out = tmp_path / f"{psi}.zip"
-        assert main([str(stylegan2), "--out", str(out), "--count", "20", "--truncation", psi]) == 0
+        assert run(main, [str(stylegan2), "--out", str(out), "--count", "20", "--truncation", psi]) == 0
         found[psi] = pixels(out).astype(float)
     g, recipe = generator_of(stylegan2, torch.device("cpu"))
     mean = mean_style(g, recipe, 0, "cpu")
@@ -87,12 +88,12 @@ def test_bad_usage_is_one_line(small: Path, tmp_path: Path, capsys: pytest.Captu
         ([str(damaged), *out], "is truncated, damaged or no checkpoint"),
         ([str(small), *out, "--truncation", "0.5"], "truncation is for stylegan2; this run's generator is small"),
         ([str(small), *out, "--truncation", "1.5"], "truncation must lie in [0, 1]; given 1.5"),
-        ([str(small), *out, "--count", "0"], "count must be at least 1; given 0"),
+        ([str(small), *out, "--count", "0"], "count must be a whole number of at least 1; given 0"),
         ([str(small), "--out", "samples.png"], "out must be a .zip; given samples.png"),
         ([str(small), "--out", str(tmp_path / "there.zip")], "there.zip exists: --overwrite replaces it"),
         ([str(small), *out, "--device", "cuda:99"], "no device 'cuda:99' here"),
     ):
-        assert main(arguments) == 2
+        assert run(main, arguments) == 2
         err = capsys.readouterr().err
         assert err.startswith("error: ")
         assert err.count("\n") == 1

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from images.generators import families as networks
 from images.generators import stylegan2
 from images.generators.augment import ADAPT_EVERY, make_augment
-from images.generators.styles import mix, path_lengths, truncated
+from images.generators.families import augment_of, networks_of
+from images.generators.styles import mix, truncated
 from images.recipes import Recipe
 from images.tests.test_trainer import TINY, Noise, parameters, score_model
+from images.training.losses import path_lengths
 from images.training.parallel import World
 from images.training.trainer import Trainer
 
@@ -36,7 +37,7 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def doubled(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    g, d = networks.make(recipe)
+    g, d = networks_of(recipe)
     with torch.no_grad():
         for parameter in [*g.parameters(), *d.parameters()]:
             parameter.add_(0.1 * torch.randn_like(parameter))  # zeros hide what they multiply
@@ -44,7 +45,7 @@ def doubled(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
 
 
 def trainer(recipe: Recipe, coupling: str = "decoupled", world: World | None = None) -> Trainer:
-    augment = networks.augment(recipe)
+    augment = augment_of(recipe)
     return Trainer(recipe, coupling, 3, doubled, Noise(recipe=recipe), score_model(), "cpu", world, augment)
 
 
@@ -89,7 +90,7 @@ def test_a_part_of_a_group_would_be_another_step() -> None:
 
 def test_the_probability_follows_the_signs_of_real_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up by 1 / 500,000 an image where D is sure of them, then down where it is not; at every fourth step alone."""
-    ours = trainer(ADAPTIVE, "none")
+    ours = trainer(ADAPTIVE, "gan")
     step = ADAPT_EVERY * ADAPTIVE.batch / 500_000
     by, original = [50.0], ours.d.forward
     monkeypatch.setattr(ours.d, "forward", lambda x, labels: original(x, labels) + by[0])
@@ -107,7 +108,7 @@ def test_the_probability_follows_the_signs_of_real_images(monkeypatch: pytest.Mo
 def test_half_of_the_signs_is_below_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven of eight positive: mean sign .75, above .6; six: .5, below. Those of generated images do not matter."""
     for positive, expected in ((7, 1), (6, -1)):
-        ours = trainer(ADAPTIVE, "none")
+        ours = trainer(ADAPTIVE, "gan")
         ours.p = 0.5
         logits = torch.tensor([1.0] * positive + [-1.0] * (8 - positive)).double()
         original, calls = ours.d.forward, count()
@@ -123,7 +124,7 @@ def test_half_of_the_signs_is_below_the_target(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_augmentation_acts_at_the_probability_found() -> None:
-    one, other = trainer(ADAPTIVE, "none"), trainer(ADAPTIVE, "none")
+    one, other = trainer(ADAPTIVE, "gan"), trainer(ADAPTIVE, "gan")
     other.p = 0.5
     part = slice(0, 8)
     x = one.real(part)[0]
@@ -182,9 +183,9 @@ def test_path_lengths_differentiate() -> None:
 
 def test_the_path_term_is_lazy_and_scaled() -> None:
     """Twice the interval at half the strength is the same step; the average moves by a hundredth when it acts."""
-    ours = trainer(dataclasses.replace(STYLES, mixing=0.0), "none")
-    same = trainer(dataclasses.replace(STYLES, mixing=0.0, path_weight=1.0, path_every=4), "none")
-    without = trainer(dataclasses.replace(STYLES, mixing=0.0, path_weight=0.0), "none")
+    ours = trainer(dataclasses.replace(STYLES, mixing=0.0), "gan")
+    same = trainer(dataclasses.replace(STYLES, mixing=0.0, path_weight=1.0, path_every=4), "gan")
+    without = trainer(dataclasses.replace(STYLES, mixing=0.0, path_weight=0.0), "gan")
     for each in (ours, same, without):
         each.step()
     assert ours.path == pytest.approx(0.01 * ours.losses["path_length"])

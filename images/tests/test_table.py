@@ -9,6 +9,7 @@ import pytest
 
 from images.recipes import COUPLINGS, RECIPES
 from images.table import NOT_BUILT, NOT_RUN, main, table
+from theory.common.commandline import run
 
 
 def report(path: Path, **values: float) -> None:
@@ -44,7 +45,7 @@ def test_the_paper_s_numbers() -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--results", str(tmp_path)]) == 0
+    assert run(main, ["--results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.count(NOT_RUN) == 15
     assert "Aurora + SMaRt" in out
@@ -53,12 +54,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("{", "is not what images.evaluate --json prints"),
         (None, "has Frechet distance (digits classifier); wanted: FID, which needs --inception"),
     ):
-        path = tmp_path / "cifar10-paper.json"
+        path = tmp_path / "cifar10-summed.json"
         if content is None:
             report(path, **{"Frechet distance (digits classifier)": 1.0})
         else:
             path.write_text(content)
-        assert main(["--results", str(tmp_path)]) == 2
+        assert run(main, ["--results", str(tmp_path)]) == 2
         err = capsys.readouterr().err
         assert err.startswith("error: ")
         assert err.count("\n") == 1

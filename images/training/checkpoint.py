@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import torch
 
 from images.recipes import FREE, differences
 from theory.common.errors import CheckpointError
-from theory.common.files import replacing
+from theory.common.files import read_tensors, replacing
 
 FORMAT = "smart-verified images 1"
 
@@ -60,16 +58,12 @@ def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Raises CheckpointError: the file is truncated, damaged, or no checkpoint of training."""
-    data = path.read_bytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
-            if damaged := archive.testzip():
-                raise ValueError(f"check sum of {damaged}")
-        content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever damage makes torch raise
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is truncated, damaged or no checkpoint: {why[:120]}") from None
+    """The content of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is truncated, damaged, or no checkpoint of training. OSError: it cannot be read.
+    """
+    content = read_tensors(path, "checkpoint", CheckpointError)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of images.train")
     return content

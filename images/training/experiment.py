@@ -1,4 +1,4 @@
-"""Arms and seeds of a recipe: trained, compared, drawn, stored.
+"""An experiment: all arms and seeds of a recipe, trained, compared, drawn and stored in a directory.
 
 DIR/config.json, metrics.csv (arm, seed, step, metric, value), summary.json, samples.npz, run.json (command, date,
 versions, cost); figure.png (curves), samples.png, interpolation.png, neighbours.png; DIR/ARM-SEED/checkpoint.pt and the
@@ -7,11 +7,8 @@ one before it.
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import time
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +17,19 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
-from images import comparison
 from images.metrics.during_training import measures
 from images.recipes import Recipe, as_dict
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.progress import places
-from images.training.run import SHOWN, Job, Result, run, trainer_of
-from theory.common.files import replacing
+from images.training.run import SHOWN, Job, Result, result_of, trainer_of
+from theory.common.files import replacing, write_json, write_table
 from theory.common.provenance import origin
+from theory.common.seeds import one_thread
+from theory.common.statistics import summary
+from theory.common.terminal import console
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Experiment:
     device: str
     processes: int
     cache: Path
+    command: str
+    """That trains it; stored beside the results."""
     data: Path | None = None
     score: Path | None = None
 
@@ -55,7 +55,7 @@ class Experiment:
         return [Job(recipe, coupling, seed, *known) for seed in seeds for coupling in recipe.couplings]
 
     def begin(self, overwrite: bool) -> None:
-        """Checks what the runs need, trains what score model is wanted, and writes config.json.
+        """Checks data, networks and score model, trains a small score model if one is needed, writes config.json.
 
         Raises:
             ValueError, OSError: as `real_images`, `score_model`, and the networks.
@@ -63,22 +63,26 @@ class Experiment:
         if self.world.leads:
             start = time.monotonic()
             data = real_images(self.recipe, self.data, self.cache)
-            if self.recipe.couplings != ("none",):
+            if self.recipe.couplings != ("gan",):
                 score_model(self.recipe, data, self.score, self.cache, self.device)
-                self.say(f"score model ready ({time.monotonic() - start:.0f} s)")
+                console(stderr=True).print(f"score model ready ({time.monotonic() - start:.0f} s)")
         self.world.wait()
-        trainer_of(self.jobs()[-1], self.world)  # raises here what would be raised in every process
+        trainer_of(self.jobs()[-1], self.world)  # its errors come here, before any process starts
         if self.world.leads:
             self.directory.mkdir(parents=True, exist_ok=True)
             if overwrite:
                 for job in self.jobs():
                     shutil.rmtree(job.checkpoint.parent, ignore_errors=True)
-            with replacing(self.directory / "config.json") as file:
-                file.write((json.dumps(as_dict(self.recipe), indent=2) + "\n").encode())
+            write_json(self.directory / "config.json", as_dict(self.recipe))
         self.world.wait()
 
+    @one_thread()
     def run(self) -> None:
-        """Trains and compares. Raises what a run raises; ValueError: a process was killed."""
+        """Trains and compares. On one thread, so that no number depends on how many processes there are.
+
+        Raises:
+            As `result_of`; BrokenProcessPool: a process was killed.
+        """
         start = time.monotonic()
         results = self.trained()
         if not self.world.leads:
@@ -96,15 +100,10 @@ class Experiment:
                 for step, metric, value in r.records
             ]
         )
-        found = comparison.summary(table) | {"real": measures(self.recipe, self.cache).real}
-        with replacing(self.directory / "metrics.csv") as file:
-            file.write(table.to_csv(index=False, float_format="%.6g").encode())
-        for name, content in (
-            ("summary.json", found),
-            ("run.json", origin(" ".join(["python -m images.train", *sys.argv[1:]])) | {"cost": cost}),
-        ):
-            with replacing(self.directory / name) as file:
-                file.write((json.dumps(content, indent=2) + "\n").encode())
+        found = summary(table) | {"real": measures(self.recipe, self.cache).real}
+        write_table(self.directory / "metrics.csv", table, digits=6)
+        write_json(self.directory / "summary.json", found)
+        write_json(self.directory / "run.json", origin(self.command) | {"cost": cost})
         with replacing(self.directory / "samples.npz") as file:
             arrays = {r.job.name: r.samples for r in results}
             arrays |= {f"interpolation-{r.job.name}": r.interpolation for r in results}
@@ -113,25 +112,18 @@ class Experiment:
         self.print(found)
 
     def trained(self) -> list[Result]:
-        """The results of all jobs: side by side on a CPU, one after the other where a job has all processes."""
+        """The results of all jobs: several at a time on a CPU, one after the other under torchrun or on CUDA."""
         jobs = self.jobs()
         with places([job.name for job in jobs], self.recipe.steps, self.world.leads) as reports:
             if self.world.size > 1 or self.device != "cpu" or self.processes == 1:
-                return [run(job, self.world, report) for job, report in zip(jobs, reports, strict=True)]
+                return [result_of(job, self.world, report) for job, report in zip(jobs, reports, strict=True)]
             import joblib
 
-            tasks = (joblib.delayed(run)(job, None, report) for job, report in zip(jobs, reports, strict=True))
-            try:
-                return joblib.Parallel(n_jobs=self.processes)(tasks)
-            except BrokenProcessPool:
-                raise OSError(
-                    "a process was killed (out of memory?); --resume continues from the last checkpoints"
-                ) from None
-
-    def say(self, text: str) -> None:
-        Console(stderr=True, highlight=False).print(text)
+            tasks = (joblib.delayed(result_of)(job, None, report) for job, report in zip(jobs, reports, strict=True))
+            return joblib.Parallel(n_jobs=self.processes)(tasks)
 
     def draw(self, table: pd.DataFrame, reference: dict[str, float], results: list[Result]) -> None:
+        """The pictures of the first seed, and the curves of all."""
         from images.training import pictures
 
         recipe, path = self.recipe, self.directory
@@ -151,32 +143,32 @@ class Experiment:
 
     def print(self, found: dict[str, Any]) -> None:
         """A table: means over seeds with intervals, real images, and paired differences to the first arm."""
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=1000)  # a row of the table is a line
+        out = console()
+        box = SIMPLE if out.is_terminal else None
         arms, comparisons = found["arms"], found["comparisons"]
         recipe = self.recipe
         many = f"mean over {recipe.seeds} seeds [95 % interval]" if recipe.seeds > 1 else "one seed: no intervals"
-        console.print(f"{recipe.recipe}: {recipe.steps} steps of {recipe.batch}; {many}")
+        out.print(f"{recipe.recipe}: {recipe.steps} steps of {recipe.batch}; {many}")
         metrics = [m for m in next(iter(arms.values())) if m not in ("d_loss", "g_loss", "r1", "r2")]
-        table = Table("", *arms, "real", box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
+        table = Table("", *arms, "real", box=box, padding=(0, 1, 0, 0))
         for metric in metrics:
             real = f"{found['real'][metric]:.3g}" if metric in found["real"] else ""
             table.add_row(metric.replace("_", " "), *(text(arms[arm].get(metric), "mean") for arm in arms), real)
-        console.print(table, soft_wrap=not console.is_terminal)
+        out.print(table)
         first, *others = arms
         if others:
-            console.print("paired differences [95 % interval]")
+            out.print("paired differences [95 % interval]")
             pairs = [f"{arm} - {first}" for arm in others]
-            table = Table("", *pairs, box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
+            table = Table("", *pairs, box=box, padding=(0, 1, 0, 0))
             for metric in metrics:
                 cells = comparisons.get(metric, {})
                 table.add_row(metric.replace("_", " "), *(text(cells.get(pair), "difference") for pair in pairs))
-            console.print(table, soft_wrap=not console.is_terminal)
-        console.print(f"written to {self.directory}", soft_wrap=True)
+            out.print(table)
+        out.print(f"written to {self.directory}", soft_wrap=True)
 
 
 def text(value: dict | None, mean: str) -> str:
+    """A mean with its interval; empty where there is none."""
     if value is None:
         return ""
     ends = "" if value["low"] is None else f" [{value['low']:.3g}, {value['high']:.3g}]"
@@ -184,7 +176,7 @@ def text(value: dict | None, mean: str) -> str:
 
 
 def arranged(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """A row a class, at most SHOWN of them.   [n, c, h, w] -> [rows, SHOWN, c, h, w]"""
+    """SHOWN images a row, each row of one class if there are classes.   [n, c, h, w] -> [rows, SHOWN, c, h, w]"""
     if labels is None:
         return x[: SHOWN * SHOWN].reshape(SHOWN, SHOWN, *x.shape[1:])
     rows = [x[labels == label][:SHOWN] for label in range(min(SHOWN, labels.max() + 1))]
@@ -192,7 +184,7 @@ def arranged(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
 
 
 def held_out_images(recipe: Recipe) -> np.ndarray | None:
-    """Real digits that nothing was trained on; None where a recipe has none."""
+    """The digits of the test split; None for other recipes."""
     if recipe.source != "digits":
         return None
     from images.datasets.dataset import to_float

@@ -1,4 +1,4 @@
-"""What a recipe trains on: its real images, and the score model of its score term."""
+"""The real images of a recipe, and the score model of its score term."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from images.datasets import archive, sources
 from images.datasets.dataset import Images, to_float
-from images.denoisers import published as files
+from images.denoisers import published
 from images.denoisers.precondition import Score
 from images.denoisers.small import score_for
+from images.interfaces import Data
 from images.metrics.features import digits
 from images.recipes import Recipe
-from images.training.trainer import Data
 
 
 class Pixels:
-    """Images with pixels from -1 to 1, and their labels if the recipe has classes.
+    """Images with pixels from -1 to 1, and their labels if the recipe has classes; an `images.interfaces.Data`.
 
     Raises:
         ValueError: images of another shape than the recipe's, no labels where it has classes, or other classes.
@@ -72,9 +72,9 @@ def score_model(recipe: Recipe, data: Data, path: Path | None, cache: Path, devi
     """
     if path is None:
         if recipe.source not in ("digits", "photos"):
-            raise ValueError(f"recipe {recipe.recipe} needs --score, a diffusion checkpoint, or --couplings none")
+            raise ValueError(f"recipe {recipe.recipe} needs --score, a diffusion checkpoint, or --couplings gan")
         return score_for(recipe, data, cache).to(device)
-    score = files.load(path, device=device).score
+    score = published.load(path, device=device).score
     config = score.network.config
     for name, there, here in (
         ("resolution", config.resolution, recipe.resolution),
@@ -85,5 +85,5 @@ def score_model(recipe: Recipe, data: Data, path: Path | None, cache: Path, devi
             raise ValueError(f"{path} is a score model with {name} {there}, the recipe has {here}")
     if recipe.low < score.interval.low or recipe.high > score.interval.high:
         known = f"{score.interval.low:.4g} to {score.interval.high:.4g}"
-        raise ValueError(f"{path} knows sigma/alpha from {known}; given low={recipe.low}, high={recipe.high}")
+        raise ValueError(f"{path} is for sigma/alpha from {known}; given low={recipe.low}, high={recipe.high}")
     return score

@@ -1,4 +1,4 @@
-"""The processes that train together: torchrun's, or this one alone."""
+"""The processes that train together (torchrun's, or this one alone), and their devices."""
 
 from __future__ import annotations
 
@@ -64,23 +64,28 @@ def device_of(name: str) -> torch.device:
     Raises:
         ValueError: it is not there.
     """
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
+    if name.lower() == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(usable(name))
 
 
 def usable(name: str) -> str:
-    """The device's name, if it is there.
+    """The device's name in lower case.
 
     Raises:
-        ValueError: it is not.
+        ValueError: no device has this name, or it is not there.
     """
+    name = name.lower()
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = "meta"
+    if kind == "meta":
+        raise ValueError(f"device must be cpu or cuda (cuda:1 for the second one); given {name!r}")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
-    if torch.device(name).type == "meta":
-        raise ValueError("the device 'meta' holds no numbers: choose cpu or cuda")
     return name
 
 

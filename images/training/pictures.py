@@ -11,14 +11,12 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
+from theory.common.colours import ARM_COLOURS, ARM_LABELS
 from theory.common.files import replacing
 
 Images = np.ndarray  # [n, c, h, w], pixels from -1 to 1
-COLOURS = dict(zip(("none", "paper", "decoupled"), sns.color_palette("colorblind", 3), strict=True))
-NAMES = {"none": "no score term", "paper": "paper's coupling", "decoupled": "decoupled"}
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -28,7 +26,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def tiled(rows: np.ndarray, gap: int = 1) -> np.ndarray:
-    """[rows, columns, c, h, w] -> one picture [H, W, c] in 0..1, white between the images."""
+    """One picture of many images, white between them, in 0..1.   [rows, columns, c, h, w] -> [H, W, c]"""
     rows = np.clip(rows * 0.5 + 0.5, 0, 1)
     n, m, c, h, w = rows.shape
     padded = np.ones((n, m, c, h + gap, w + gap), rows.dtype)
@@ -44,14 +42,14 @@ def show(axes: plt.Axes, rows: np.ndarray, title: str) -> None:
 
 
 def grids(rows: dict[str, np.ndarray], title: str) -> Figure:
-    """Name -> [rows, columns, c, h, w], side by side; those of few rows one below the other."""
+    """A figure of name -> [rows, columns, c, h, w]: side by side, or one below the other if they are wide."""
     wide = max(part.shape[1] / part.shape[0] for part in rows.values())
     below = wide > 2
     size = (8.0, (8.0 / wide + 0.4) * len(rows) + 0.4) if below else (3.2 * len(rows) * max(1.0, wide), 3.6)
     shape = (len(rows), 1) if below else (1, len(rows))
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="tight")
     for place, (name, part) in zip(axes.flat, rows.items(), strict=True):
-        show(place, part, NAMES.get(name, name))
+        show(place, part, ARM_LABELS.get(name, name))
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -61,7 +59,7 @@ PANELS = {
     "frechet_held_out": "Frechet distance to held-out digits\n(digits classifier)",
     "precision": "precision",
     "recall": "recall",
-    "class_accuracy": "share in the class asked for",
+    "class_accuracy": "share in the requested class",
     "score_loss": "score term: mean of (eps_theta - eps)^2",
     "d_loss": "loss of D",
     "g_loss": "loss of G",
@@ -69,7 +67,7 @@ PANELS = {
 
 
 def curves(table: pd.DataFrame, real: dict[str, float], batch: int) -> Figure:
-    """Each metric over real images seen: a thin line a seed, a thick one for their mean, dashed real images."""
+    """A figure of each metric over real images seen: thin lines seeds, thick their mean, dashed for real images."""
     shown = [metric for metric in PANELS if metric in set(table["metric"])]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
@@ -81,9 +79,9 @@ def curves(table: pd.DataFrame, real: dict[str, float], batch: int) -> Figure:
     for place, metric in zip(places.flat, shown, strict=False):
         for arm, part in table[table["metric"] == metric].groupby("arm", sort=False):
             wide = part.pivot_table(index="step", columns="seed", values="value")
-            x, colour = wide.index * batch / 1000, COLOURS[str(arm)]
+            x, colour = wide.index * batch / 1000, ARM_COLOURS[str(arm)]
             place.plot(x, wide, color=colour, lw=0.6, alpha=0.5)
-            (lines[NAMES[str(arm)]],) = place.plot(x, wide.mean(axis=1), color=colour, lw=2)
+            (lines[ARM_LABELS[str(arm)]],) = place.plot(x, wide.mean(axis=1), color=colour, lw=2)
         if metric in real:
             lines["real digits"] = place.axhline(real[metric], color="black", ls="--", lw=1)
         if metric.startswith("frechet"):
@@ -104,14 +102,14 @@ PAIRS = 16
 
 
 def neighbours(samples: dict[str, Images], train: Images, held_out: Images | None) -> Figure:
-    """Samples above their nearest training images, and the distances: memorised samples would have none."""
+    """A figure of samples above their nearest training images, and of the distances, which are 0 for copies."""
     figure = plt.figure(figsize=(10.5, 1.2 * len(samples) + 0.9), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(2, 1))  # type: ignore[misc]
     last = right.subplots()
     for place, (arm, x) in zip(np.ravel(left.subplots(len(samples), 1)), samples.items(), strict=True):
         distances, which = nearest(x, train)
-        show(place, np.stack([x[:PAIRS], train[which[:PAIRS]]]), f"{NAMES[arm]}: samples above, nearest below")
-        last.plot(np.sort(distances), np.linspace(0, 1, len(distances)), color=COLOURS[arm], label=NAMES[arm])
+        show(place, np.stack([x[:PAIRS], train[which[:PAIRS]]]), f"{ARM_LABELS[arm]}: samples above, nearest below")
+        last.plot(np.sort(distances), np.linspace(0, 1, len(distances)), color=ARM_COLOURS[arm], label=ARM_LABELS[arm])
     if held_out is not None:
         distances, _ = nearest(held_out, train)
         last.plot(np.sort(distances), np.linspace(0, 1, len(distances)), color="black", ls="--", label="held-out real")
@@ -124,7 +122,7 @@ def neighbours(samples: dict[str, Images], train: Images, held_out: Images | Non
 
 
 def nearest(x: Images, train: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Root mean squared difference to the nearest training image, and which that is.   [n], [n]"""
+    """Root mean squared difference to the nearest training image, and its index.   [n], [n]"""
     from scipy.spatial import cKDTree
 
     distances, which = cKDTree(train.reshape(len(train), -1)).query(x.reshape(len(x), -1))

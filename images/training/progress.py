@@ -1,4 +1,4 @@
-"""How far all runs are: a bar with the time left on a terminal; elsewhere a line for each tenth that is done."""
+"""Progress of all runs together: a bar with the time left on a terminal, a line for each tenth elsewhere."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from theory.common.terminal import console
+
 EVERY = 0.5  # seconds between looks
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run, in whatever process, says which step it is at."""
+    """The number in a file, shared by processes, that holds the step of one run."""
 
     file: Path
     index: int
@@ -29,8 +31,7 @@ class Place:
 
 @contextmanager
 def places(names: list[str], steps: int, shown: bool) -> Iterator[list[Place]]:
-    """A place for each run of `steps` steps; what is written there is, if `shown`, shown on standard error until the
-    block ends."""
+    """A place for each run of `steps` steps. If `shown`, standard error shows the progress until the block ends."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "steps"
         file.write_bytes(bytes(8 * len(names)))
@@ -47,16 +48,16 @@ def places(names: list[str], steps: int, shown: bool) -> Iterator[list[Place]]:
 
 
 def show(file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
-    console = Console(stderr=True, highlight=False)
-    (bars if console.is_terminal else lines)(console, file, names, steps, ended)
+    shown = console(stderr=True)
+    (bars if shown.is_terminal else lines)(shown, file, names, steps, ended)
 
 
-def bars(console: Console, file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
+def bars(shown: Console, file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True), TextColumn("after"), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=shown, transient=True) as progress:
         task = progress.add_task("", total=steps * len(names))
         over = False
         while not over:
@@ -67,11 +68,11 @@ def bars(console: Console, file: Path, names: list[str], steps: int, ended: thre
             progress.update(task, completed=int(at.sum()), description=said)
 
 
-def lines(console: Console, file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
+def lines(shown: Console, file: Path, names: list[str], steps: int, ended: threading.Event) -> None:
     tenths, over = 0, False
     while not over:
         over = ended.wait(EVERY)
         at = np.fromfile(file, np.int64)
         if (now := 10 * int(at.sum()) // (steps * len(names))) > tenths:
             tenths = now
-            console.print(f"{10 * now} % of all steps, {(at == steps).sum()} of {len(names)} runs done", soft_wrap=True)
+            shown.print(f"{10 * now} % of all steps, {(at == steps).sum()} of {len(names)} runs done", soft_wrap=True)

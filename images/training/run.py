@@ -1,4 +1,4 @@
-"""One run: an arm with a seed, from its checkpoint or from the start to its end, and what it leaves."""
+"""One run: an arm with a seed, trained from its checkpoint or from the start, and its result."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from images.draws import EVALUATE
-from images.generators.families import augment, make
+from images.generators.families import augment_of, networks_of
 from images.recipes import Recipe, as_dict
 from images.training import checkpoint
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.trainer import Trainer
 from theory.common.errors import CheckpointError
-from theory.common.seeds import generator
+from theory.common.seeds import generator, one_thread
 
 Record = tuple[int, str, float]  # (step, metric, value)
 FRAMES = 12  # of an interpolation
@@ -29,7 +29,7 @@ SHOWN = 10  # images a class, or a row, of the grids
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is told of a run."""
+    """The configuration of one run."""
 
     recipe: Recipe
     coupling: str
@@ -62,35 +62,41 @@ class Result:
 
 
 def trainer_of(job: Job, world: World | None = None) -> Trainer:
-    """Raises ValueError, OSError: the data or the score model is not there, or does not fit the recipe."""
+    """The trainer of a run at its first step.
+
+    Raises:
+        ValueError, OSError: the data or the score model is not there, or does not fit the recipe.
+    """
     data = real_images(job.recipe, job.data, job.cache)
     score = None
-    if job.coupling != "none":
+    if job.coupling != "gan":
         score = score_model(job.recipe, data, job.score, job.cache, job.device)
     recipe = job.recipe.arm(job.coupling)
-    return Trainer(recipe, job.coupling, job.seed, make, data, score, job.device, world, augment(recipe))
+    return Trainer(recipe, job.coupling, job.seed, networks_of, data, score, job.device, world, augment_of(recipe))
 
 
-def run(job: Job, world: World | None = None, report: Callable[[int], None] | None = None) -> Result:
-    """Trains to the recipe's end, from the checkpoint if there is one; saves as it goes.
+@one_thread()
+def result_of(job: Job, world: World | None = None, report: Callable[[int], None] | None = None) -> Result:
+    """The result of training to the recipe's end, from the checkpoint if there is one. Saves checkpoints on the way.
+
+    On one thread: on a CPU sums depend on the number of threads, and the bits of a run must not.
 
     Args:
-        report: told the number of steps after each.
+        report: called with the number of steps taken, after each.
 
     Raises:
         Diverged, OutOfMemory, CheckpointError, ValueError, OSError.
     """
-    from images.metrics.during_training import measures  # what judges an image is loaded where one is judged
+    from images.metrics.during_training import measures  # loads torchmetrics
 
     begin = cpu_seconds()
-    torch.set_num_threads(1)  # on a CPU sums depend on the number of threads, and bits must not
     world = world or World()
     trainer = trainer_of(job, world)
     records: list[Record] = []
     if job.checkpoint.exists():
         content = checkpoint.load(job.checkpoint, as_dict(job.recipe))
         if (content["coupling"], content["seed"]) != (job.coupling, job.seed):
-            raise CheckpointError(f"{job.checkpoint} is that of {describe(content)}, not of {job.name}")
+            raise CheckpointError(f"{job.checkpoint} is of {describe(content)}, not of {job.name}")
         trainer.load(content["trainer"])
         records = [tuple(record) for record in content["records"]]
         if report is not None:

@@ -1,4 +1,4 @@
-"""Adversarial training of one generator, with the score matching regularity coupled as in the paper or decoupled.
+"""Adversarial training of one generator, with the score term summed to its gradient, decoupled from it, or left out.
 
 One step, every loss a mean over the whole batch, whatever shares of it the processes hold:
 
@@ -6,58 +6,41 @@ One step, every loss a mean over the whole batch, whatever shares of it the proc
     G:  loss(D(G(z))) + lambda mean over pixels ||eps_theta(G(z)_t) - eps||^2             this at every k-th step
         + strength k_l (path length - its running mean)^2                                 this at every k_l-th step
 
-`update.py` says how the two gradients of G become one step.
+`losses` holds each loss as a function; `update` makes one step of the two gradients of G.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from images.datasets.dataset import batch_flips, batch_indices
 from images.draws import AUGMENT_D, AUGMENT_G, INIT, LATENT_D, LATENT_G, MIX_D, MIX_G, PATH, SCORE, draw
 from images.generators.augment import ADAPT_EVERY, adapted
-from images.generators.styles import PATH_DECAY, Styles, mix, path_lengths
-from images.recipes import Recipe
-from images.training.losses import discriminator_loss, generator_loss, squared_gradient
+from images.generators.styles import PATH_DECAY, Styles, mix
+from images.interfaces import Augment, Data, Images, Labels, Pair, Scores
+from images.recipes import Recipe, built
+from images.training.losses import (
+    discriminator_loss,
+    generator_loss,
+    path_length_penalty,
+    path_lengths,
+    score_term,
+    squared_gradient,
+)
 from images.training.parallel import World
 from images.training.update import Update, adam, optimizer_of
-from theory.common.errors import Diverged, OutOfMemory
+from theory.common.errors import Diverged, OutOfMemory, out_of_memory
 from theory.common.seeds import generator
-from theory.levels import Interval, Level
-from theory.regularity import EpsModel, score_matching_loss
-
-Labels = Int[Tensor, " b"]
-Images = Float[Tensor, "b c h w"]
-Pair = tuple[nn.Module, nn.Module]  # G(z, labels) -> images; D(images, labels) -> [b]
-
-
-class Data(Protocol):
-    """Real images: how many, and some of them with pixels from -1 to 1 and labels (None: unconditional)."""
-
-    def __len__(self) -> int: ...
-    def take(self, which: Int[Tensor, " b"]) -> tuple[Images, Labels | None]: ...
-
-
-class Scores(Protocol):
-    """A class-conditional score model: `of(labels)` is eps_theta(x_t, level) for these classes."""
-
-    def of(self, labels: Labels | None = None) -> EpsModel: ...
-
-
-class Augment(Protocol):
-    """(images, u, p) -> images, differentiable: each augmentation with probability p; the uniform u decide."""
-
-    numbers: int
-
-    def __call__(self, x: Images, u: Float[Tensor, "b numbers"], p: float) -> Images: ...
+from theory.levels import Interval
 
 
 class Trainer:
@@ -65,9 +48,14 @@ class Trainer:
     bit for bit on a CPU.
 
     Args:
+        coupling: gan, summed or decoupled.
         make: (recipe) -> the two networks, called with torch's random numbers seeded.
-        score: needed unless the coupling is none; its parameters stay as they are.
-        augment: of what D sees.
+        score: needed unless the coupling is gan; its parameters stay as they are.
+        augment: of the images that D sees.
+
+    Raises:
+        ValueError: no such coupling; a coupling without its score model; a batch without equal shares, or shares
+            without whole groups. OutOfMemory: for the networks.
     """
 
     def __init__(
@@ -82,8 +70,8 @@ class Trainer:
         world: World | None = None,
         augment: Augment | None = None,
     ):
-        self.recipe, self.coupling, self.seed, self.data, self.score = recipe, coupling, seed, data, score
-        if coupling != "none" and score is None:
+        self.recipe, self.coupling, self.seed, self.data, self.score = recipe, built(coupling), seed, data, score
+        if self.coupling != "gan" and score is None:
             raise ValueError(f"coupling {coupling!r} needs a score model; given none")
         self.device, self.world, self.augment = torch.device(device), world or World(), augment
         self.share = self.world.share(recipe.batch)
@@ -93,7 +81,7 @@ class Trainer:
                 f"{self.world.size} processes is {each} each; lower --group or take fewer processes"
             )
         self.interval = Interval(recipe.low, recipe.high)
-        with self.memory("the networks", "--width"):
+        with self.memory():
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(generator(seed, INIT).initial_seed())
                 networks = make(recipe)
@@ -113,10 +101,11 @@ class Trainer:
         """Trains D, then G, then moves the average.
 
         Raises:
-            Diverged: a loss is not finite. OutOfMemory: names the part.
+            Diverged: a loss is not finite. OutOfMemory: names the part of the step.
         """
-        found = self.d_step() | self.g_step()
-        self.average_step()
+        with self.memory():
+            found = self.d_step() | self.g_step()
+            self.average_step()
         self.at += 1
         sums = {name: float(x) for name, x in zip(found, self.world.sum(list(found.values())), strict=True)}
         self.losses |= {name: total / self.recipe.batch for name, total in sums.items()}
@@ -125,11 +114,11 @@ class Trainer:
             raise Diverged(f"{self.coupling}, seed {self.seed}: {bad[0]} is not finite after step {self.at}")
 
     def adapt(self, sums: dict[str, float]) -> None:
-        """Moves what follows the batches: the probability of augmentation, and the average path length."""
+        """Moves the probability of augmentation and the average path length by what the step measured."""
         if "path_length" in sums:
             self.path += PATH_DECAY * (self.losses["path_length"] - self.path)
         if "real_sign" in sums:
-            self.signs += sums["real_sign"]  # a sum of whole numbers: exact, whoever held which of them
+            self.signs += sums["real_sign"]  # a sum of whole numbers: exact in any order
             if self.at % ADAPT_EVERY == 0:
                 seen = ADAPT_EVERY * self.recipe.batch
                 self.p = adapted(self.p, self.signs / seen, seen, self.recipe.target)
@@ -138,98 +127,74 @@ class Trainer:
 
     def d_step(self) -> dict[str, Tensor]:
         """One step of D; its losses, summed over this process's samples."""
-        recipe, parameters = self.recipe, list(self.d.parameters())
+        recipe = self.recipe
         penalised = self.at % recipe.penalty_every == 0
         strength = 0.5 * self.now(recipe.gamma) * recipe.penalty_every
-        totals = Totals()
-        gradients = Gradients(parameters)
+        totals, gradients = Totals(), Gradients(self.d.parameters())
         for part in self.parts():
-            with self.memory("the discriminator's step"):
-                real, labels = self.real(part)
-                with torch.no_grad(), self.autocast():
-                    fake, _ = self.generated(LATENT_D, part, labels)
-                real, fake = (self.augmented(x, AUGMENT_D, part) for x in (real, fake))
-                real.requires_grad_(penalised)
-                fake.requires_grad_(penalised and recipe.penalty == "r1+r2")
-                with self.autocast():
-                    d_real, d_fake = (self.d(x, labels).float() for x in (real, fake))
-                loss = discriminator_loss(recipe.loss, d_real, d_fake)
-                totals.add("d_loss", loss)
-                if recipe.target:
-                    totals.add("real_sign", d_real.sign())
+            real, labels = self.real(part)
+            with torch.no_grad(), self.autocast():
+                fake, _ = self.generated(LATENT_D, part, labels)
+            real, fake = (self.augmented(x, AUGMENT_D, part) for x in (real, fake))
+            real.requires_grad_(penalised)
+            fake.requires_grad_(penalised and recipe.penalty == "r1+r2")
+            with self.autocast():
+                d_real, d_fake = (self.d(x, labels).float() for x in (real, fake))
+            loss = totals.add("d_loss", discriminator_loss(recipe.loss, d_real, d_fake))
+            if recipe.target:
+                totals.add("real_sign", d_real.sign())
             if penalised:
-                with self.memory("the penalties of the discriminator"):
-                    penalty = squared_gradient(d_real, real)
-                    totals.add("r1", penalty)
-                    if fake.requires_grad:
-                        other = squared_gradient(d_fake, fake)
-                        totals.add("r2", other)
-                        penalty = penalty + other
-                    loss = loss + strength * penalty
-            with self.memory("the discriminator's backward pass"):
-                gradients.add(loss.sum() / recipe.batch)
-        rates = self.now(recipe.lr), self.now(recipe.beta2)
-        with self.memory("the discriminator's optimiser", "--width"):
-            adam(self.d_optimizer, parameters, self.world.sum(gradients.sums), *rates)
+                penalty = totals.add("r1", squared_gradient(d_real, real))
+                if fake.requires_grad:
+                    penalty = penalty + totals.add("r2", squared_gradient(d_fake, fake))
+                loss = loss + strength * penalty
+            gradients.backward(loss.sum() / recipe.batch)
+        sums = self.world.sum(gradients.sums)
+        adam(self.d_optimizer, gradients.parameters, sums, self.now(recipe.lr), self.now(recipe.beta2))
         return totals.values
 
     def g_step(self) -> dict[str, Tensor]:
-        """One step of G, with the score term if it acts; its losses as those of `d_step`."""
+        """One step of G, with the score term if it acts; its losses, summed over this process's samples."""
         recipe = self.recipe
-        scored = self.coupling != "none" and self.at % recipe.every == 0
+        scored = self.coupling != "gan" and self.at % recipe.every == 0
         measured = recipe.path_weight > 0 and self.at % recipe.path_every == 0
-        parameters = list(self.g.parameters())
-        totals, main = Totals(), Gradients(parameters)
-        apart = Gradients(parameters) if scored and self.coupling == "decoupled" else None
+        totals, main, apart = Totals(), Gradients(self.g.parameters()), Gradients(self.g.parameters())
         self.d.requires_grad_(False)
         for part in self.parts():
-            with self.memory("the generator's step"):
-                real, labels = self.real(part)
-                with self.autocast():
-                    fake, styles = self.generated(LATENT_G, part, labels)
-                    d_real = None
-                    if recipe.loss == "relativistic":
-                        with torch.no_grad():
-                            d_real = self.d(self.augmented(real, AUGMENT_G, part), labels).float()
-                    d_fake = self.d(self.augmented(fake, AUGMENT_G, part), labels).float()
-                loss = generator_loss(recipe.loss, d_real, d_fake)
-                totals.add("g_loss", loss)
-                loss = loss.sum() / recipe.batch
+            real, labels = self.real(part)
+            with self.autocast():
+                fake, styles = self.generated(LATENT_G, part, labels)
+                d_real = None
+                if recipe.loss == "relativistic":
+                    with torch.no_grad():
+                        d_real = self.d(self.augmented(real, AUGMENT_G, part), labels).float()
+                d_fake = self.d(self.augmented(fake, AUGMENT_G, part), labels).float()
+            loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake)).sum() / recipe.batch
             if scored:
-                with self.memory("the score term"):
-                    score = self.score_term(fake, labels, part)
-                    totals.add("score_loss", score)
-                    score = score.sum() / recipe.batch
-                    if apart is not None:
-                        apart.add(recipe.decoupled_weight * score, keep=True)
-                    else:
-                        loss = loss + recipe.weight * score
+                score = totals.add("score_loss", self.score_loss(fake, labels, part)).sum() / recipe.batch
+                if self.coupling == "decoupled":
+                    apart.backward(recipe.decoupled_weight * score, keep=True)
+                else:
+                    loss = loss + recipe.weight * score
             if measured:
-                with self.memory("the path length regularisation"):
-                    assert styles is not None
-                    lengths = path_lengths(
-                        fake, styles, self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
-                    )
-                    totals.add("path_length", lengths)
-                    off = (lengths - self.path).square().sum() / recipe.batch
-                    loss = loss + recipe.path_weight * recipe.path_every * off
-            with self.memory("the generator's backward pass"):
-                main.add(loss)
+                assert styles is not None
+                noise = self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
+                lengths = totals.add("path_length", path_lengths(fake, styles, noise))
+                off = path_length_penalty(lengths, self.path).sum() / recipe.batch
+                loss = loss + recipe.path_weight * recipe.path_every * off
+            main.backward(loss)
         self.d.requires_grad_(True)
-        n = len(parameters)
-        with self.memory("the generator's optimiser", "--width"):
-            sums = self.world.sum(main.sums + (apart.sums if apart is not None else []))
-            self.update.step(sums[:n], sums[n:] or None, self.now(recipe.lr), self.now(recipe.beta2))
+        sums, n = self.world.sum(main.sums + apart.sums), len(main.sums)
+        self.update.step(sums[:n], sums[n:] or None, self.now(recipe.lr), self.now(recipe.beta2))
         return totals.values
 
-    def score_term(self, x: Images, labels: Labels | None, part: slice) -> Float[Tensor, " b"]:
-        """Each sample's mean over pixels of (eps_theta(x_t) - eps)^2, nsr uniform on the interval."""
+    def score_loss(self, x: Images, labels: Labels | None, part: slice) -> Float[Tensor, " b"]:
+        """The score term of each sample, with nsr uniform on the recipe's interval."""
         assert self.score is not None
-        eps = self.draw(torch.randn, tuple(x.shape[1:]), SCORE, part, 2 * self.at)
+        noise = self.draw(torch.randn, tuple(x.shape[1:]), SCORE, part, 2 * self.at)
         nsr = self.interval.nsr(self.draw(torch.rand, (), SCORE, part, 2 * self.at + 1))
         with self.autocast():
-            loss = score_matching_loss(x, self.score.of(labels), Level.variance_exploding(nsr), eps.to(x), event_dims=3)
-        return loss.float() / math.prod(x.shape[1:])
+            return score_term(x, self.score.of(labels), nsr, noise)
 
     @torch.no_grad()
     def average_step(self) -> None:
@@ -298,18 +263,17 @@ class Trainer:
         return torch.autocast("cuda", dtype=torch.bfloat16) if cuda else nullcontext()
 
     @contextmanager
-    def memory(self, part: str, lower: str = "") -> Iterator[None]:
-        """Says which part ran out of memory, and what to lower: images at once, if nothing else is given."""
+    def memory(self) -> Iterator[None]:
+        """Names the part that ran out of memory, and what to lower."""
         try:
             yield
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
                 raise
+            part, lower = part_of(error)
             micro = self.recipe.micro or self.share.stop - self.share.start
             at_once = f", {micro} images at once: lower --micro (gradients add up to the same), --batch or --width"
-            raise OutOfMemory(
-                f"{self.device} ran out of memory in {part}{f': lower {lower}' if lower else at_once}"
-            ) from None
+            raise OutOfMemory(f"{self.device} ran out of memory in {part}{lower or at_once}") from None
 
     # Samples, and what is stored
 
@@ -346,15 +310,38 @@ class Trainer:
         self.p, self.signs, self.path = state["adaptive"]
 
 
+PARTS = {
+    "squared_gradient": "the penalties of the discriminator",
+    "score_loss": "the score term",
+    "path_lengths": "the path length regularisation",
+    "backward": "the {}'s backward pass",
+    "adam": "the {}'s optimiser",
+    "score_step_": "the {}'s optimiser",
+    "d_step": "the discriminator's step",
+    "g_step": "the generator's step",
+    "average_step": "the averaged generator",
+}
+"""Functions of a step, and the part of it that each is."""
+
+
+def part_of(error: BaseException) -> tuple[str, str]:
+    """(the part that raised the error, what to lower): by the innermost function of its traceback in PARTS."""
+    calls = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    owner = "discriminator" if "d_step" in calls else "generator"
+    name = next((name for name in reversed(calls) if name in PARTS), None)
+    part = "the networks" if name is None else PARTS[name].format(owner)
+    return part, ": lower --width" if name in (None, "adam", "score_step_", "average_step") else ""
+
+
 class Gradients:
     """Sums of gradients over the parts of a batch."""
 
-    def __init__(self, parameters: Sequence[Tensor]):
+    def __init__(self, parameters: Iterable[Tensor]):
         self.parameters = list(parameters)
         self.sums: list[Tensor] = []
 
-    def add(self, loss: Tensor, keep: bool = False) -> None:
-        """Adds the loss's gradient; zero where a parameter has none. `keep` leaves the graph for another."""
+    def backward(self, loss: Tensor, keep: bool = False) -> None:
+        """Adds the loss's gradient, zero for a parameter that it does not depend on; `keep` keeps the graph."""
         found = torch.autograd.grad(loss, self.parameters, retain_graph=keep, materialize_grads=True)
         self.sums = [a + b for a, b in zip(self.sums, found, strict=True)] if self.sums else list(found)
 
@@ -365,5 +352,7 @@ class Totals:
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
 
-    def add(self, name: str, losses: Float[Tensor, " b"]) -> None:
+    def add(self, name: str, losses: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The losses as given, after their sum is added to the total of this name."""
         self.values[name] = self.values.get(name, 0) + losses.detach().double().sum()
+        return losses

@@ -1,13 +1,12 @@
-"""How a generator's parameters move: one adversarial gradient, one score gradient, one Adam.
+"""How a generator's parameters move: one Adam on the adversarial gradient, with the score gradient in it or beside it.
 
-With g the adversarial gradient and A that of lambda L_score:
+With g the adversarial gradient and A the gradient of lambda L_score:
 
-    paper        theta <- Adam(g + A)
+    gan          theta <- Adam(g)
+    summed       theta <- Adam(g + A)
     decoupled    theta <- Adam(g);  m <- average of A;  theta <- theta - lr clip(m / (sqrt(v_g) + 1e-8))
 
-v_g is Adam's bias-corrected second moment of g alone, so that the score step is linear in lambda and the step of g is
-what it would be without it (claim L3). The average is exponential and bias-corrected, and forgets by `momentum` a
-generator step whatever k is.
+v_g is Adam's bias-corrected second moment of g alone; see `theory.decoupling`, whose functions take the last step.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ import torch
 from torch import Tensor
 
 from images.recipes import Recipe
-
-EPS = 1e-8
+from theory.decoupling import EPS, average_, score_step_
 
 
 class Update:
@@ -34,18 +32,17 @@ class Update:
 
     @torch.no_grad()
     def step(self, main: Sequence[Tensor], score: Sequence[Tensor] | None, lr: float, beta2: float) -> None:
-        """Moves the parameters by the gradients `main`, and beside it by `score` where there is one."""
+        """Moves the parameters by Adam on the gradients `main`, then by the decoupled step on `score` if given."""
         adam(self.optimizer, self.parameters, main, lr, beta2)
         if score is None:
             return
         self.count += 1
-        forget = self.recipe.momentum**self.recipe.every
+        momentum, every, clip = self.recipe.momentum, self.recipe.every, self.recipe.clip
         for parameter, moment, gradient in zip(self.parameters, self.moments, score, strict=True):
-            moment.lerp_(gradient, 1 - forget)
             state = self.optimizer.state[parameter]
-            scale = (state["exp_avg_sq"] / (1 - beta2 ** float(state["step"]))).sqrt_().add_(EPS)
-            average = moment / (1 - forget**self.count)
-            parameter.sub_(average.div_(scale).clamp_(-self.recipe.clip, self.recipe.clip), alpha=lr)
+            v = state["exp_avg_sq"] / (1 - beta2 ** float(state["step"]))
+            average = average_(moment, gradient, momentum, every, self.count)
+            score_step_(parameter, average, v, lr, clip)
 
     def state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "moments": self.moments, "count": self.count}
@@ -69,7 +66,7 @@ def adam(
     lr: float,
     beta2: float,
 ) -> None:
-    """One step of Adam at this lr and beta2."""
+    """One step of Adam on these gradients, at this lr and beta2."""
     group = optimizer.param_groups[0]
     group["lr"], group["betas"] = lr, (group["betas"][0], beta2)
     for parameter, gradient in zip(parameters, gradients, strict=True):
