@@ -46,6 +46,8 @@ PROOFS = Path(__file__).parent / "claims" / "proofs"
 
 
 def main(arguments: list[str]) -> int:
+    if arguments and not arguments[0].startswith("-"):
+        raise UsageError(f"{arguments[0]}: claims are named by --only {arguments[0]} or --explain {arguments[0]}")
     options = parse(Options, arguments, PROG)
     demand_meaning(options)
 

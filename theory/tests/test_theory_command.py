@@ -232,6 +232,7 @@ def test_only_and_bad_usage(capsys, tmp_path):
         (["--explain", "P2", "--only", "P3"], "--explain and --only name claims for different purposes"),
         (["--explain", "--json", str(tmp_path / "x")], "--json writes what was checked"),
         (["--olny", "P2"], "Unrecognized options: --olny"),
+        (["P2"], "P2: claims are named by --only P2 or --explain P2"),
     ):
         assert run(main, arguments) == 2
         captured = capsys.readouterr()
