@@ -12,10 +12,22 @@ from theory.claims import (
     other_divergences,
     saturation,
     squared_distance,
+    stability,
 )
 from theory.claims.claim import Claim
 
-GROUPS = (saturation, other_divergences, squared_distance, information, game, condensation, curvature, lazy, noise)
+GROUPS = (
+    saturation,
+    other_divergences,
+    squared_distance,
+    information,
+    game,
+    condensation,
+    curvature,
+    stability,
+    lazy,
+    noise,
+)
 
 
 def ledger() -> tuple[Claim, ...]:
