@@ -7,7 +7,8 @@ The template, paper_repro.md.in, is prose with places between double braces:
     {{drawn NAME: A=X, B=Y: COLUMN}}    of figures/drawn/NAME.csv: of the one row with these values; for the COLUMN
                                     `interval` the mean [low, high]
     {{nsr SCHEDULE FROM TO}}        the noise-to-signal ratios of two indices: ddpm-linear, ddpm-cosine, karras
-    {{figure NAME}}                 the picture, its caption, and the script that draws it
+    {{figure NAME}}                 the picture and its caption
+    {{sources}}                     a row a figure: where its numbers are from, and the commands
     {{verdict WORDS if CONDITION; CONDITION}}   WORDS, provided that the results meet every condition: `P2 holds` or
                                     `EXPERIMENT: CELL: ARM: METRIC: helps`
     {{summary}}                     a row a section: its heading and the rest of its line "Verdict: ..."
@@ -35,7 +36,7 @@ from figures.report import sweeps as findings
 from figures.tools import results
 from theory.common import files
 from theory.common.checks import choose
-from theory.common.commandline import complain, parse
+from theory.common.commandline import parse, run
 from theory.common.errors import UsageError
 from theory.levels import index_interval
 from toy.sweep.collect import collect
@@ -56,18 +57,15 @@ class Options:
     """The page."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = parse(Options, arguments, "python -m figures.report")
-        if options.collect is not None:
-            collect(options.collect)
-        files.write(findings.FINDINGS, findings.render(findings.TEMPLATE.read_text()))
-        text = render(TEMPLATE.read_text())
-        files.write(DOCUMENT, text.encode())
-        options.html.parent.mkdir(parents=True, exist_ok=True)
-        files.write(options.html, page.of(text, results.ROOT).encode())
-    except (UsageError, results.ResultsError, OSError) as error:
-        return complain(error, 2)
+def main(arguments: list[str]) -> int:
+    options = parse(Options, arguments, "python -m figures.report")
+    if options.collect is not None:
+        collect(options.collect)
+    files.write(findings.FINDINGS, findings.render(findings.TEMPLATE.read_text()))
+    text = render(TEMPLATE.read_text())
+    files.write(DOCUMENT, text)
+    options.html.parent.mkdir(parents=True, exist_ok=True)
+    files.write(options.html, page.of(text, results.ROOT))
     print(f"{results.named(findings.FINDINGS)}, {results.named(DOCUMENT)}, {options.html}")
     return 0
 
@@ -105,6 +103,8 @@ def filled(place: str) -> str:
         return drawn(place, *split(rest, 3, place))
     if kind == "figure":
         return figure(choose_or_say(rest, NAMES, "figure"))
+    if place == "sources":
+        return sources()
     if kind == "verdict":
         return verdict(rest)
     return findings.filled(place)
@@ -134,14 +134,14 @@ def ledger(name: str, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def cell(table: pd.DataFrame, values: dict[str, str], column: str, place: str) -> float | str:
-    """The value in the one row that has these values.
+    """The value in the one row that has these values; numbers are written as 0.1 or 100.
 
     Raises:
         UsageError: there is no such row, or more than one.
     """
     rows = table
     for name, value in values.items():
-        rows = rows[rows[name].astype(str) == value]
+        rows = rows[rows[name].map(lambda found: f"{found:g}" if isinstance(found, float) else str(found)) == value]
     if len(rows) != 1:
         raise UsageError(f"the place {place!r} fits {len(rows)} rows of the results; it must fit one")
     value = rows.iloc[0][column]
@@ -157,16 +157,35 @@ def drawn(place: str, name: str, where: str, wanted: str) -> str:
 
 
 def figure(name: str) -> str:
+    """The picture and its caption."""
+    finding, caption, *_ = said_of(name)
+    return f"![Figure {name}](figures/drawn/{name}.png)\n\n**{finding}** {caption}"
+
+
+def sources() -> str:
+    """A row a figure: its script, and the lines of NAME.txt that say where its numbers are from."""
+    lines = ["| figure | numbers from |", "|---|---|"]
+    for name in NAMES:
+        again = f" (make figures ONLY={name} FRESH=1)"  # the text says it once, for all
+        whence = "<br>".join(line[5:].removesuffix(".").removesuffix(again) for line in said_of(name)[2:])
+        lines.append(f"| [`{name}`](figures/{name}.py) | {whence} |")
+    return "\n".join(lines)
+
+
+def said_of(name: str) -> list[str]:
+    """The lines of a figure's NAME.txt: the finding, the caption, and a line a source.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    path = DRAWN / f"{name}.txt"
     try:
-        caption, source = (DRAWN / f"{name}.txt").read_text().strip().split("\n")
+        lines = path.read_text().splitlines()
     except (OSError, ValueError):
-        raise results.ResultsError(
-            f"figures/drawn/{name}.txt is missing or damaged: make figures ONLY={name}"
-        ) from None
-    return (
-        f"![Figure {name}](figures/drawn/{name}.png)\n\n"
-        f"*{caption}* {source} Drawn by [`figures/{name}.py`](figures/{name}.py): `make figures ONLY={name}`."
-    )
+        lines = []
+    if len(lines) < 3 or not all(line.startswith("From ") for line in lines[2:]):
+        raise results.ResultsError(f"{results.named(path)} is missing or damaged: make figures ONLY={name}")
+    return lines
 
 
 def verdict(text: str) -> str:
@@ -200,16 +219,15 @@ def summary(text: str) -> str:
 
 
 def claims() -> str:
-    """All claims of the ledger, with what was measured."""
-    lines = ["| claim | says | worst error | tolerance | near-misses rejected | verdict |", "|" + "---|" * 6]
-    for row in ledger(
-        "claims", ("claim", "title", "worst_error", "tolerance", "rejected", "controls", "verdict")
-    ).itertuples():
+    """All claims of the ledger, with what was measured; three columns, for a phone."""
+    lines = ["| claim | says | error, of tolerance; near-misses |", "|---|---|---|"]
+    columns = ("claim", "title", "worst_error", "tolerance", "rejected", "controls", "verdict")
+    for row in ledger("claims", columns).itertuples():
         title = str(row.title).replace("|", "\\|")
-        errors = f"{row.worst_error:.1e} | {row.tolerance:.0e}"
-        lines.append(f"| {row.claim} | {title} | {errors} | {row.rejected} of {row.controls} | {row.verdict} |")
+        errors = f"{row.worst_error:.2g} of {row.tolerance:.2g}; {row.rejected} of {row.controls}"
+        lines.append(f"| **{row.claim}** {row.verdict} | {title} | {errors} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

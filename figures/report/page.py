@@ -7,8 +7,6 @@ import html
 import re
 from pathlib import Path
 
-from markdown_it import MarkdownIt
-
 from figures.tools.results import ResultsError
 
 HERE = Path(__file__).parent
@@ -39,6 +37,8 @@ def of(markdown: str, root: Path) -> str:
 
 def html_of(markdown: str) -> str:
     """The document as HTML, each heading with a name, each table in a box that scrolls by itself."""
+    from markdown_it import MarkdownIt  # of the extra figures: if it is missing, the command says so in a line
+
     rendered = MarkdownIt("commonmark").enable("table").render(markdown)
     rendered = re.sub(r"<h2>(.*?)</h2>", lambda h: f'<h2 id="{slug(h[1])}">{h[1]}</h2>', rendered)
     return rendered.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
