@@ -38,8 +38,8 @@ from theory.claims.claim import Claim, Comparison, Verdict, judge
 from theory.claims.ledger import ledger
 from theory.common import files
 from theory.common.commandline import parse, run
-from theory.common.errors import Failure
-from theory.common.provenance import origin
+from theory.common.errors import Failure, UsageError
+from theory.common.provenance import commit, origin
 from theory.common.seeds import one_thread
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -47,12 +47,20 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Judge every claim, count the digits, and write all numbers to theory/results/."""
+    """Judge every claim, count the digits, and write all numbers to a directory."""
+
+    out: Path | None = None
+    """The directory; theory/results/ of this repository if none is given."""
 
 
 @one_thread()
-def main(arguments: list[str], directory: Path = RESULTS) -> int:
-    parse(Options, arguments, "python -m theory.claims.snapshot")
+def main(arguments: list[str]) -> int:
+    out = parse(Options, arguments, "python -m theory.claims.snapshot").out
+    if out is None and commit() is None:
+        raise UsageError("this code is in no repository: name a directory by --out")
+    directory = RESULTS if out is None else out
+    if not directory.parent.is_dir():
+        raise UsageError(f"--out: {directory.parent} is not a directory")
     verdicts = [judge(claim) for claim in ledger()]
     broken = [verdict.claim.id for verdict in verdicts if verdict.outcome != "holds"]
     if broken:

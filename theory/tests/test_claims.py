@@ -289,11 +289,7 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
     results = tmp_path / "results"
     monkeypatch.setattr(record, "ledger", lambda: (claim,))
     monkeypatch.setattr(record, "CASES", ("segment",))
-
-    def main(arguments: list[str]) -> int:
-        return record.main(arguments, results)
-
-    assert run(main, []) == status
+    assert run(record.main, ["--out", str(results)]) == status
     if status:
         assert capsys.readouterr().err == "error: nothing is recorded, for these claims do not hold: X1\n"
         assert not results.exists()
@@ -332,8 +328,11 @@ def test_a_record_is_read_as_it_was_written_and_never_of_a_claim_that_fails(
     written = (results / "ledger.json").read_text()
     assert '"command": "python -m theory.claims.snapshot"' in written
     assert provenance.processor() in written
-    results = tmp_path / "no" / "results"
-    assert run(main, []) == 1
-    assert capsys.readouterr().err.startswith(f"error: {results}: ")
-    assert run(main, ["--seed", "1"]) == 2
-    assert capsys.readouterr().err.startswith("error: Unrecognized options: --seed")
+    monkeypatch.setattr(record, "commit", lambda: None)
+    for arguments, message in (
+        (["--out", str(tmp_path / "no" / "x")], f"--out: {tmp_path / 'no'} is not a directory"),
+        ([], "this code is in no repository: name a directory by --out"),
+        (["--seed", "1"], "Unrecognized options: --seed"),
+    ):
+        assert run(record.main, arguments) == 2
+        assert capsys.readouterr().err.startswith(f"error: {message}")
