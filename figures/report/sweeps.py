@@ -29,14 +29,20 @@ import pandas as pd
 from theory.common.errors import UsageError
 from theory.common.statistics import compare, interval
 from toy.sweep import collect
-from toy.sweep.design import default, said
+from toy.sweep.design import SHORT, default, said
 from toy.sweep.experiments import EXPERIMENTS
 
 ROOT = collect.RESULTS.parents[1]
 TEMPLATE, FINDINGS = ROOT / "figures" / "report" / "findings.md.in", ROOT / "toy" / "FINDINGS.md"
 EVERYWHERE = ("decoupling", "healthy", "dimension", "modes", "non-manifold")
-SHORT = {"off_manifold": "off", "mean_distance": "distance", "total_variation": "TV"}
 MARKS = {"helps": " **+**", "hurts": " **−**", "undecided": ""}
+HEADINGS = {"scale_by_every": "scaled", "score_steps": "steps", "score_error": "error", "weight": "λ"}
+WIDE = 3  # more options than that stand below two headings, option and value
+OF_TERM = ("score", "score_steps", "score_error", "low", "high", "every", "scale_by_every", "term", "momentum",
+           "equal_length", "warm_up", "bound")  # fmt: skip
+YES_NO = {"True": "yes", "False": "no"}
+
+Place = tuple[str, ...]  # an arm: its cell, its coupling, and the values of its options in words
 
 
 def render(template: str) -> str:
@@ -190,43 +196,70 @@ def tally(names: Sequence[str], arm: str, metric: str) -> str:
 
 def predictions() -> str:
     """Of the experiment lambda: the measured bias, the predicted one, and how far the shares are apart."""
-    means = runs("lambda").groupby(["cell", "arm", "weight", "metric"], sort=False).value
-    lines = [markdown_row("loss", "arm", "λ", "bias", "predicted", "error"), "|" + "---|" * 6]
-    for cell, arm, weight in means.first().index.droplevel("metric").unique():
-        bias = interval(means.get_group((cell, arm, weight, "bias")).to_numpy(np.float64))
-        ends = f"{number(float(bias.mean))} [{number(float(bias.low))}, {number(float(bias.high))}]"
-        others = (
-            number(float(means.get_group((cell, arm, weight, metric)).mean()))
-            for metric in ("predicted_bias", "prediction_error")
+    found = {}
+    for arm, rows in by_arm("lambda", runs("lambda")).items():
+        bias, predicted, error = (
+            interval(rows[rows.metric == metric].value.to_numpy(np.float64))
+            for metric in ("bias", "predicted_bias", "prediction_error")
         )
-        lines.append(markdown_row(cell, arm, f"{weight:g}", ends, *others))
-    return "\n".join(lines)
+        ends = f"{number(float(bias.mean))} [{number(float(bias.low))}, {number(float(bias.high))}]"
+        found[arm] = [ends, number(float(predicted.mean)), number(float(error.mean))]
+    return markdown("lambda", ["bias", "predicted", "error"], found)
 
 
 def table(name: str) -> str:
-    """A row an arm of a cell: each judged metric's mean, with the mark of its verdict."""
-    metrics, names = list(EXPERIMENTS[name].metrics), options(name)
-    judged = verdicts(name).fillna("").set_index(["cell", "arm", *names, "metric"]).verdict
-    runs_ = runs(name).fillna("")
-    means = runs_.groupby(["cell", "arm", *names, "metric"], sort=False).value.mean()
-    lines = [markdown_row("cell", "arm", *names, *(SHORT.get(m, m.replace("_", " ")) for m in metrics))]
-    lines.append("|" + "---|" * (2 + len(names) + len(metrics)))
-    for cell, arm, *chosen in runs_[["cell", "arm", *names]].drop_duplicates().itertuples(index=False):
-        shown = []
-        for metric in metrics:
-            place = (cell, arm, *chosen, metric)
-            shown.append(number(float(means[place])) + (MARKS[judged[place]] if place in judged.index else ""))
-        lines.append(markdown_row(cell, arm, *map(said, chosen), *shown))
-    return "\n".join(lines)
+    """A row an arm, below its cell: each judged metric's mean, with the mark of its verdict."""
+    metrics, judged, found = list(EXPERIMENTS[name].metrics), by_arm(name, verdicts(name)), {}
+    for arm, rows in by_arm(name, runs(name)).items():
+        means = rows.groupby("metric").value.mean()
+        verdict = judged[arm].set_index("metric").verdict if arm in judged else {}
+        found[arm] = [number(float(means[metric])) + MARKS[verdict.get(metric, "undecided")] for metric in metrics]
+    return markdown(name, [SHORT.get(metric, metric.replace("_", " ")) for metric in metrics], found)
 
 
 def settings(name: str) -> str:
-    """A row an arm of a cell: the learning rate and lambda that were chosen."""
-    names = [option for option in options(name) if option != "weight"]
-    chosen = runs(name)[["cell", "arm", *names, "lr", "weight"]].drop_duplicates()
-    lines = [markdown_row("cell", "arm", *names, "lr", "λ"), "|" + "---|" * (4 + len(names))]
-    lines += [markdown_row(*row[:-2], *map(said, row[-2:])) for row in chosen.itertuples(index=False)]
+    """A row an arm, below its cell: the learning rate and lambda that were chosen; folded."""
+    chosen = [option for option in ("lr", "weight") if option not in options(name)]
+    found = {arm: list(map(said, rows[chosen].iloc[0])) for arm, rows in by_arm(name, runs(name)).items()}
+    what = "Learning rates and weights" if "weight" in chosen else "Learning rates"
+    listed = markdown(name, [HEADINGS.get(option, option) for option in chosen], found)
+    return f"<details><summary>{what}</summary>\n\n{listed}\n\n</details>"
+
+
+def by_arm(name: str, rows: pd.DataFrame) -> dict[Place, pd.DataFrame]:
+    """The rows of each arm in a table of the experiment."""
+    places = rows[["cell", "arm", *options(name)]].map(said).itertuples(index=False, name=None)
+    return dict(list(rows.groupby(pd.Series(list(places), index=rows.index), sort=False)))
+
+
+def markdown(name: str, headings: list[str], found: dict[Place, list[str]]) -> str:
+    """A table: the arms with their options, each cell's below its name, and what was found of each."""
+    names = options(name)
+    wide = len(names) > WIDE
+    shown = ["option", "value"] if wide else [HEADINGS.get(option, option) for option in names]
+    lines = [markdown_row("arm", *shown, *headings), "|" + "---|" * (1 + len(shown) + len(headings))]
+    cells = list(dict.fromkeys(arm[0] for arm in found))
+    for cell in cells:
+        if len(cells) > 1:
+            lines.append(markdown_row(f"**{cell}**", *[""] * (len(shown) + len(headings))))
+        for (place, coupling, *values), texts in found.items():
+            if place == cell:
+                told = options_told(coupling, dict(zip(names, values, strict=True)), wide)
+                lines.append(markdown_row(coupling, *told, *texts))
     return "\n".join(lines)
+
+
+def options_told(coupling: str, values: dict[str, str], wide: bool) -> list[str]:
+    """The values of an arm's options, empty where one has no effect on it; if wide, names and values that differ."""
+    idle = set(OF_TERM) if coupling == "gan" else set()
+    if values.get("score") != "learned":
+        idle |= {"score_steps"}
+    if values.get("score") != "perturbed":
+        idle |= {"score_error"}
+    if wide:
+        own = {o: value for o, value in values.items() if o not in idle and value != said(default(o))}
+        return [", ".join(own), ", ".join(YES_NO.get(value, value) for value in own.values())]
+    return ["" if option in idle else YES_NO.get(value, value) for option, value in values.items()]
 
 
 def markdown_row(*cells: object) -> str:

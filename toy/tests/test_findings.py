@@ -8,65 +8,105 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from figures.report import __main__ as report
 from figures.report import sweeps as findings
+from theory.common.commandline import run
 from theory.common.errors import UsageError
+from toy.config import Config
+from toy.sweep import collect
+from toy.sweep.design import entries, said
 from toy.sweep.experiments import EXPERIMENTS
 
 
 def test_the_document_is_what_the_results_say() -> None:
-    """`python -m figures.report.sweeps` would change nothing."""
+    """`python -m figures.report` would not change it."""
     assert findings.FINDINGS.read_text() == findings.render(findings.TEMPLATE.read_text())
 
 
 def test_every_experiment_has_results_and_is_spoken_of() -> None:
     assert findings.have() == list(EXPERIMENTS)
     template = findings.TEMPLATE.read_text()
-    assert [name for name in EXPERIMENTS if f"{{{{table {name}}}}}" not in template] == []
+    for kind in ("table", "settings"):
+        assert [name for name in EXPERIMENTS if f"{{{{{kind} {name}}}}}" not in template] == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_committed_tables_have_the_arms_of_the_experiment(name: str) -> None:
+    """Cell, coupling and options are those that a sweep of today would write, in its order."""
+    wanted = []
+    for entry in entries(EXPERIMENTS[name], quick=False):
+        row = entry.columns | {option: entry.arm.settings()[0].weight for option in entry.options if option == "weight"}
+        wanted.append((entry.cell.name, *map(said, row.values())))
+    assert list(findings.by_arm(name, findings.runs(name))) == wanted
+    assert findings.options(name) == list(entry.options)
+    judged = findings.by_arm(name, findings.verdicts(name))
+    baseline = EXPERIMENTS[name].baseline
+    compared = [e for e in entries(EXPERIMENTS[name], quick=False) if not baseline.items() <= e.columns.items()]
+    assert len(judged) == len(compared)
+    assert set(judged) <= set(wanted)
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Results of one experiment, in a directory of its own."""
-    monkeypatch.setattr(findings, "RESULTS", tmp_path)
-    findings.facts.cache_clear()
-    findings.verdicts.cache_clear()
-    findings.runs.cache_clear()
-    row = {
-        "cell": "a",
-        "arm": "smart",
-        "baseline": "gan",
-        "metric": "off_manifold",
-        "mean": 0.0214,
-        "baseline_mean": 0.8,
-    }
-    row |= {"difference": -0.7786, "low": -0.8, "high": -0.75, "ratio": 0.02675, "p": 0.01, "p_holm": 0.02}
-    verdicts = pd.DataFrame([row | {"verdict": "helps"}, row | {"cell": "b", "verdict": "hurts"}])
-    verdicts.to_csv(tmp_path / "modes.verdicts.csv", index=False)
+    """Results of two experiments, in a directory of their own; in one of them arms differ in an option."""
+    monkeypatch.setattr(collect, "RESULTS", tmp_path)
+    for read in (findings.facts, findings.verdicts, findings.runs):
+        read.cache_clear()
+    names = {"cell": "a", "arm": "summed", "baseline": "gan", "metric": "off_manifold"}
+    row = {"mean": 0.0214, "baseline_mean": 0.8, "difference": -0.7786, "difference_low": -0.8}
+    row |= {"difference_high": -0.75, "ratio": 0.02675, "p": 0.01, "p_holm": 0.02, "verdict": "helps"}
+    table = pd.DataFrame([names | row, names | row | {"cell": "b", "verdict": "hurts"}])
+    table.to_csv(tmp_path / "modes.verdicts.csv", index=False)
     (tmp_path / "modes.json").write_text('{"core_seconds": 7200}')
+    rows = [names | row | {"every": every, "scale_by_every": scaled, "mean": mean} for every, scaled, mean in LAZY]
+    order = ["cell", "arm", "every", "scale_by_every", "baseline", "metric", *row]
+    pd.DataFrame(rows)[order].to_csv(tmp_path / "frequency.verdicts.csv", index=False)
     yield tmp_path
-    findings.facts.cache_clear()
-    findings.verdicts.cache_clear()
-    findings.runs.cache_clear()
+    for read in (findings.facts, findings.verdicts, findings.runs):
+        read.cache_clear()
+
+
+LAZY = ((1, True, 0.1), (8, True, 0.8), (8, False, 0.3))
 
 
 def test_places(small: Path) -> None:
-    said = findings.render(
-        "{{modes: a: smart: off_manifold}}; {{modes: a: smart: off_manifold: ratio}}; "
-        "{{tally modes smart off_manifold}}; {{cost}}"
+    text = findings.render(
+        "{{modes: a: summed: off_manifold}}; {{modes: a: summed: off_manifold: ratio}}; "
+        "{{tally modes summed\n off_manifold}}; {{cost}}"
     )
-    assert said == (
-        ".0214 against .8 (-.779 [-.8, -.75], helps); .0267; helps in 1, hurts in 1, undecided in 0 of 2 cells; 2.0"
+    assert text == (
+        "0.0214 against 0.8 (-0.779 [-0.8, -0.75], helps); 0.0267; "
+        "helps in 1, hurts in 1, undecided in 0 of 2 cells; 2.0"
     )
+
+
+@pytest.mark.parametrize(
+    ("arm", "mean"),
+    [
+        ("summed, every 1", "0.1"),
+        ("summed, every 8", "0.8"),  # of two the one that is scaled, as a plain configuration is
+        ("summed, every 8, scale_by_every True", "0.8"),
+        ("summed, every 8, scale_by_every False", "0.3"),
+        ("summed, scale_by_every False", "0.3"),
+        ("summed", "0.1"),
+    ],
+)
+def test_an_arm_is_named_by_its_options(small: Path, arm: str, mean: str) -> None:
+    assert (Config().every, Config().scale_by_every) == (1, True)
+    assert findings.render(f"{{{{frequency: a: {arm}: off_manifold: mean}}}}") == mean
 
 
 @pytest.mark.parametrize(
     "place",
     [
-        "modes: c: smart: off_manifold",
-        "modes: a: smart",
-        "modes: a: smart: off_manifold: maen",
-        "modes: a: smart versus b: smart",
-        "healthy: a: smart: off_manifold",
+        "modes: c: summed: off_manifold",
+        "modes: a: summed",
+        "modes: a: summed: off_manifold: maen",
+        "modes: a: summed versus b: summed",
+        "modes: a: summed, every 8: off_manifold",
+        "frequency: a: summed, every 4: off_manifold",
+        "frequency: a: summed, evry 8: off_manifold",
+        "healthy: a: summed: off_manifold",
         "tally modes x y",
         "table",
     ],
@@ -77,13 +117,37 @@ def test_what_is_not_there_cannot_be_said(small: Path, place: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_tables_fit_a_phone() -> None:
+    """At most 8 columns and 60 characters a row, without rules and stars. Rows of sentences wrap; those of words not."""
+    for line in findings.FINDINGS.read_text().splitlines():
+        if line.startswith("|") and " against " not in line and " of " not in line:
+            cells = [cell.replace("*", "").strip() for cell in line.strip("|").split("|")]
+            assert len(cells) <= 8, line
+            assert sum(len(cell) for cell in cells) <= 60, line
+
+
 def test_results_that_are_not_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line that names what is missing."""
+    """One line that names what is missing; nothing is written."""
+    before = findings.FINDINGS.stat().st_mtime_ns
     (tmp_path / "modes.json").write_text("{}")
-    assert findings.main(["--collect", str(tmp_path)]) == 1
+    assert run(report.main, ["--collect", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path / 'modes.csv'}: No such file or directory\n"
+    assert findings.FINDINGS.stat().st_mtime_ns == before
 
 
 def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert findings.main(["--collect", str(tmp_path)]) == 2
+    assert run(report.main, ["--collect", str(tmp_path)]) == 2
     assert "has none" in capsys.readouterr().err
+
+
+def test_what_is_collected(tmp_path: Path) -> None:
+    """The metrics KEPT in four digits; verdicts and facts as they are."""
+    table = pd.DataFrame({"arm": "gan", "metric": ["coverage", "sliced_w2"], "value": [0.123456, 0.5]})
+    table.to_csv(tmp_path / "modes.csv", index=False)
+    for ending in ("verdicts.csv", "json"):
+        (tmp_path / f"modes.{ending}").write_text(f"the {ending}")
+    collect.collect(tmp_path, tmp_path / "results")
+    kept = pd.read_csv(tmp_path / "results" / "modes.csv")
+    assert kept.to_dict("records") == [{"arm": "gan", "metric": "coverage", "value": 0.1235}]
+    assert (tmp_path / "results" / "modes.verdicts.csv").read_text() == "the verdicts.csv"
+    assert (tmp_path / "results" / "modes.json").read_text() == "the json"
