@@ -1,10 +1,14 @@
 """The benchmark's yardstick is the mixture it says it is, and every law can be timed."""
 
+import json
 import math
 
 import torch
 
-from theory.bench import denoise_ratio, plain_mixture
+from theory import bench
+from theory.bench import denoise_ratio, main, plain_mixture
+from theory.common.commandline import run
+from theory.common.provenance import processor
 from theory.manifolds import Gaussians, names
 
 
@@ -22,3 +26,14 @@ def test_plain_mixture_is_the_law_of_the_points() -> None:
 def test_every_law_is_timed() -> None:
     for name in names():
         assert denoise_ratio(name, 0.1, points=10, rounds=1) > 0
+
+
+def test_the_command_prints_json_and_names_the_processor(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(bench, "denoise_ratio", lambda name, nsr: len(name) + nsr)
+    assert run(main, []) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["denoise_over_plain_mixture"] == {name: len(name) + 10 for name in names()}  # the slower level
+    assert found["worst"] == {"checkerboard": 22}
+    assert printed.err == f"{processor()}\n"
+    assert run(main, ["--quick"]) == 2
