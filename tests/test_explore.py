@@ -125,7 +125,7 @@ def visitor():
 
 
 def test_a_drag_sends_only_what_it_changes(visitor):
-    """Not the score term's field and the rest point: they follow from nsr and lambda."""
+    """Not the score term's field and the equilibrium: they follow from nsr and lambda."""
     sources = [visitor.fields["adversarial"].image, visitor.fields["score"].image, visitor.real, visitor.rest]
 
     def sent() -> list[bool]:
@@ -164,8 +164,8 @@ def test_the_keyboard_reaches_and_moves_every_slider(page):
         assert [a != b for a, b in zip(before, moved, strict=True)] == [i <= position for i in range(4)]
     x1, x2, level, weight = moved
     page.locator("#ell", has_text=loss_at(x1, x2, level)).wait_for()
-    push = float(page.locator("#score").inner_text().split()[1].rstrip(","))
-    weighted = re.escape(f"{lam_at(int(weight)) * push:.3g}"[:4])
+    norm = float(page.locator("#score").inner_text().split()[1].rstrip(","))
+    weighted = re.escape(f"{lam_at(int(weight)) * norm:.3g}"[:4])
     page.locator("#score", has_text=re.compile(f"times λ: {weighted}$")).wait_for()
 
 

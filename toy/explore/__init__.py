@@ -1,1 +1,1 @@
-"""An interactive page: the gradients on one generated sample."""
+"""An interactive page: the gradients at one generated sample."""

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from theory.common.colours import ARM_COLOURS
 from theory.manifolds import Law
-from toy.explore.pulls import (
+from toy.explore.gradients import (
     Lattice,
     Loss,
     Rest,
@@ -52,7 +52,7 @@ LEVELS, LOWEST_NSR, HIGHEST_NSR = 27, 0.05, 1.0  # the positions of the slider, 
 WEIGHTS, LOWEST_LAM, HIGHEST_LAM = 41, 1e-3, 10.0
 START_LEVEL, START_WEIGHT = 9, 20  # nsr 0.14, lambda 0.1
 ARROWS, PIXELS = 15, 49  # an axis, odd: a centre is among them
-VISIBLE = 1e-6  # a weaker pull is a dot
+VISIBLE = 1e-6  # a smaller gradient is a dot
 STRONG = 1e3  # the colours' upper end; six decades down to white
 PAUSE = 15  # milliseconds that a change waits for those behind it: a drag sends many
 STRENGTH_PALETTE = [to_hex(STRENGTHS(i / 255)) for i in range(256)]
@@ -71,18 +71,18 @@ def lam_at(position: int) -> float:
 
 
 class Level(NamedTuple):
-    """What a noise level decides, whatever the point."""
+    """What is drawn of a noise level, at any point."""
 
     lattice: Lattice
     arrows: Tensor  # -grad ell [ARROWS^2, 2]
-    strengths: Tensor  # |grad ell| [PIXELS^2]
+    norms: Tensor  # |grad ell| [PIXELS^2]
     ell: Tensor  # at the law's cells [n]
     lowest: Tensor  # the lowest ell off the law [1], or [0] if nothing is off it
     place: Tensor  # and where [1, 2]
 
 
 class Scene:
-    """A law in its square, and its noise levels: computed once, behind the scenes, the wanted one first."""
+    """A law in its square, and its noise levels: computed once, in a thread, the wanted one first."""
 
     def __init__(self, law: Law, name: str):
         self.law, self.name, self.square, self.cells = law, name, square_around(law), cells_of(law)
@@ -94,7 +94,7 @@ class Scene:
         self.listeners: set[Callable[[], None]] = set()
 
     def prepare(self) -> None:
-        """Computes all levels in a thread of its own, which ends early when the program does."""
+        """Computes all levels in a thread, which ends early when the program does."""
         threading.Thread(target=self._prepare).start()
 
     def _prepare(self) -> None:
@@ -106,29 +106,29 @@ class Scene:
 
     def _compute(self, nsr: float) -> Level:
         lattice = Lattice(self.law, nsr, self.square)
-        strengths = torch.linalg.vector_norm(lattice.loss(self.pixels).gradient, dim=-1)
+        norms = torch.linalg.vector_norm(lattice.loss(self.pixels).gradient, dim=-1)
         off = lattice.loss(self.off).value
         at = off.argsort()[:1]
         arrows = -lattice.loss(self.grid).gradient
-        return Level(lattice, arrows, strengths, lattice.loss(self.cells.places).value, off[at], self.off[at])
+        return Level(lattice, arrows, norms, lattice.loss(self.cells.places).value, off[at], self.off[at])
 
 
 def serve(law: Law, name: str, port: int) -> Server:
     """A server on 127.0.0.1 that answers with the page at /; not started. Port 0 is any free one.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is taken or not allowed.
     """
     scene = Scene(law, name)
     pages = {"/": Application(FunctionHandler(lambda document: Page(scene).open(document)))}
     server = Server(pages, port=port, address="127.0.0.1", allow_websocket_origin=["127.0.0.1", "localhost"])
-    torch.set_num_threads(1)  # the levels and the page are two threads; more would wait for one another
+    torch.set_num_threads(1)  # the levels and the page are two threads already
     scene.prepare()
     return server
 
 
 class Page:
-    """One visitor's page. Sliders hold its state; everything else follows from them."""
+    """One visitor's page. Its state is that of the sliders."""
 
     def __init__(self, scene: Scene):
         self.scene, square = scene, scene.square
@@ -150,7 +150,7 @@ class Page:
         self.shown: tuple[float, ...] = ()
 
     def open(self, document: Document) -> None:
-        """Puts the page into a visitor's document and keeps it up to date until he leaves."""
+        """Puts the page into a visitor's document and keeps it up to date until the session ends."""
         self.document = document
         for slider in (self.x1, self.x2, self.nsr, self.lam):
             slider.on_change("value", lambda attr, old, new: self.soon())
@@ -161,7 +161,7 @@ class Page:
             slider.js_on_change("value", follow)
         for root in (self.x1, self.x2, self.nsr, self.lam, self.readout, *self.pictures()):
             document.add_root(root)
-        heading = f"What pulls at a generated sample: {self.scene.name}"
+        heading = f"Gradients at a generated sample: {self.scene.name}"
         document.title = f"{self.scene.name}: the score matching regularity"
         document.template = get_env().from_string((Path(__file__).parent / "page.html").read_text())
         document.template_variables["heading"] = heading
@@ -175,22 +175,22 @@ class Page:
 
     def pictures(self) -> list[Any]:
         """The three pictures, in each of which x can be dragged."""
-        strengths = LogColorMapper(palette=STRENGTH_PALETTE, low=STRONG * 1e-6, high=STRONG)
+        norms = LogColorMapper(palette=STRENGTH_PALETTE, low=STRONG * 1e-6, high=STRONG)
         ratios = LogColorMapper(palette=RATIO_PALETTE, low=0.1, high=10)
         panels = [self.panel(name) for name in ("adversarial", "score", "rest")]
         for panel, (name, field) in zip(panels, self.fields.items(), strict=False):
-            field.draw(panel, strengths)
+            field.draw(panel, norms)
             panel.scatter("x", "y", source=self.real, size=2.5, color="#808080", line_color=None)
             if name == "adversarial":
                 panel.line("x", "y", source=self.circle, color=START_COLOUR, line_dash="dashed", line_width=2)
             else:
                 panel.line("x", "y", source=self.line, color="black", line_width=2)
-            panel.add_layout(bar(strengths, "strength"), "below")
-        law = panels[2]
+            panel.add_layout(bar(norms, "norm"), "below")
+        ratio = panels[2]
         style: dict[str, Any] = {"line_color": "#707070", "line_width": 0.3}
-        law.scatter("x", "y", source=self.real, size=7, fill_color={"field": "ratio", "transform": ratios}, **style)
-        law.scatter("x", "y", source=self.rest, size="size", marker="diamond", color="black")
-        law.add_layout(bar(ratios, "q/p", [0.1, 0.3, 1, 3, 10]), "below")
+        ratio.scatter("x", "y", source=self.real, size=7, fill_color={"field": "ratio", "transform": ratios}, **style)
+        ratio.scatter("x", "y", source=self.rest, size="size", marker="diamond", color="black")
+        ratio.add_layout(bar(ratios, "q/p", [0.1, 0.3, 1, 3, 10]), "below")
         for panel in panels:
             panel.scatter("x", "y", source=self.point, size=15, color=START_COLOUR, line_color="black", line_width=1.5)
         return panels
@@ -234,7 +234,7 @@ class Page:
         scene, self.scene.wanted = self.scene, int(self.nsr.value)
         x = torch.tensor([self.x1.value, self.x2.value], dtype=torch.float64)
         found = adversarial(scene.law, torch.cat([x[None], scene.grid, scene.pixels]), x, scene.spread)
-        arrows, pixels = found.pull[1:].split([len(scene.grid), len(scene.pixels)])
+        arrows, pixels = found.downhill[1:].split([len(scene.grid), len(scene.pixels)])
         self.fields["adversarial"].show(arrows, torch.linalg.vector_norm(pixels, dim=-1))
         turn = np.linspace(0, 2 * math.pi, 73)
         circle = [2 * scene.spread * f(turn) + centre for f, centre in ((np.cos, x[0].item()), (np.sin, x[1].item()))]
@@ -249,7 +249,7 @@ class Page:
         rest = rest_point(scene.cells, level.ell, level.lowest, lam_at(int(self.lam.value)))
         state = (*x.tolist(), self.nsr.value, self.lam.value)
         if state[2:] != self.shown[2:]:  # a drag of x leaves these as they are
-            self.fields["score"].show(level.arrows, level.strengths)
+            self.fields["score"].show(level.arrows, level.norms)
             self.real.data = dict(self.real.data) | {"ratio": (rest.masses / scene.cells.masses).numpy()}
             place = level.place[: int(rest.off > 1e-4)].numpy()
             self.rest.data = {"x": place[:, 0], "y": place[:, 1], "size": [8 + 30 * math.sqrt(rest.off)] * len(place)}
@@ -282,25 +282,28 @@ class Page:
         law, lam = self.scene.law, lam_at(int(self.lam.value))
         at = adversarial(law, x[None], x, self.scene.spread)
         on = float(law.distance(x)) < 1e-12 and float(densities(law, x[None])[0]) == 0
-        strength = float(torch.linalg.vector_norm(at.pull))
-        push = float(torch.linalg.vector_norm(loss.gradient))
+        adversarial_norm = float(torch.linalg.vector_norm(at.downhill))
+        score_norm = float(torch.linalg.vector_norm(loss.gradient))
         nearest = law.project(x).tolist()
         rows = {
             "ell": ("\u2113(x)", f"{sign} {number(float(loss.value))}"),
             "dist": ("dist(x, M)", f"= {number(float(law.distance(x)))}"),
             "proj": ("Proj(x)", f"= ({number(nearest[0])}, {number(nearest[1])})"),
             "adversarial": (
-                "discriminator's pull",
+                "discriminator's gradient",
                 "none is defined on the manifold"
                 if on
                 else "= 0 exactly"
-                if strength == 0
-                else f"= {number(strength)}",
+                if adversarial_norm == 0
+                else f"= {number(adversarial_norm)}",
             ),
-            "score": ("score term's pull", f"{sign} {number(push)}, times \u03bb: {number(lam * push)}"),
+            "score": (
+                "score term's gradient",
+                f"{sign} {number(score_norm)}, times \u03bb: {number(lam * score_norm)}",
+            ),
             "rest": (
-                "at rest",
-                f"{100 * rest.bias:.1f} % from the real law (total variation), {100 * rest.off:.1f} % off it",
+                "equilibrium",
+                f"total variation to the real distribution {100 * rest.bias:.1f} %, off it {100 * rest.off:.1f} %",
             ),
         }
         cells = (f"<tr><th scope=row>{name}</th><td id={key}>{text}</td></tr>" for key, (name, text) in rows.items())
@@ -308,7 +311,7 @@ class Page:
 
 
 class Field:
-    """A field of pulls in a picture: strengths as colours, directions as arrows, dots where nothing pulls."""
+    """Minus a gradient in a picture: norms as colours, directions as arrows, dots where it vanishes."""
 
     def __init__(self, scene: Scene):
         self.square, self.grid = scene.square, scene.grid.numpy()
@@ -323,16 +326,19 @@ class Field:
         panel.scatter("x", "y", source=self.heads, marker="triangle", size=6, angle="angle", color="black")
         panel.scatter("x", "y", source=self.dots, size=2.5, color="black")
 
-    def show(self, pull: Tensor, strengths: Tensor) -> None:
-        """pull [ARROWS^2, 2], strengths [PIXELS^2]."""
-        norm = torch.linalg.vector_norm(pull, dim=-1)
-        pulls = (norm > VISIBLE).numpy()
-        at, direction = self.grid[pulls], (pull / norm[:, None]).numpy()[pulls] * self.square.side / ARROWS * 0.36
+    def show(self, downhill: Tensor, norms: Tensor) -> None:
+        """Draws the arrows downhill [ARROWS^2, 2] and the norms [PIXELS^2]."""
+        norm = torch.linalg.vector_norm(downhill, dim=-1)
+        visible = (norm > VISIBLE).numpy()
+        at, direction = (
+            self.grid[visible],
+            (downhill / norm[:, None]).numpy()[visible] * self.square.side / ARROWS * 0.36,
+        )
         (x, y), (u, v) = (at - direction).T, (at + direction).T
-        self.image.data = {"z": [strengths.numpy().reshape(PIXELS, PIXELS)]}
+        self.image.data = {"z": [norms.numpy().reshape(PIXELS, PIXELS)]}
         self.shafts.data = {"x": x, "y": y, "u": u, "v": v}
         self.heads.data = {"x": u, "y": v, "angle": np.arctan2(direction[:, 1], direction[:, 0]) - math.pi / 2}
-        self.dots.data = {"x": self.grid[~pulls, 0], "y": self.grid[~pulls, 1]}
+        self.dots.data = {"x": self.grid[~visible, 0], "y": self.grid[~visible, 1]}
 
 
 def position(name: str, title: str, value: int, count: int, low: float, high: float) -> Slider:

@@ -8,7 +8,16 @@ import torch
 from theory.divergences import optimal_discriminator
 from theory.equilibrium import equilibrium
 from theory.manifolds import Gaussians, make
-from toy.explore.pulls import Lattice, adversarial, cells_of, densities, exact_loss, is_off, rest_point, square_around
+from toy.explore.gradients import (
+    Lattice,
+    adversarial,
+    cells_of,
+    densities,
+    exact_loss,
+    is_off,
+    rest_point,
+    square_around,
+)
 
 
 @pytest.mark.parametrize(("name", "nsr"), [("ring", 0.14), ("ring", 0.5), ("box", 0.3), ("weighted", 0.5)])
@@ -32,15 +41,15 @@ def test_the_square_holds_the_law():
 
 
 @pytest.mark.parametrize("name", ["points", "ring", "star", "spiral"])
-def test_off_a_singular_law_the_adversarial_pull_is_exactly_zero(name):
+def test_off_a_singular_law_the_adversarial_gradient_is_exactly_zero(name):
     law = make(name)
     y = square_around(law).grid(9)[is_off(law, square_around(law).grid(9))]
     found = adversarial(law, y, torch.tensor([0.4, 0.3], dtype=torch.float64), 0.3)
-    assert bool((found.pull == 0).all())
+    assert bool((found.downhill == 0).all())
     assert bool((found.discriminator == 0).all())
 
 
-def test_the_adversarial_pull_is_the_slope_of_the_loss():
+def test_the_adversarial_gradient_is_the_slope_of_the_loss():
     law, x = make("weighted", thickness=0.3), torch.tensor([0.2, -0.4], dtype=torch.float64)
     y = square_around(law).grid(5).requires_grad_()
     p = torch.exp(law.log_density(y, 1.0, 1e-5))
@@ -49,8 +58,8 @@ def test_the_adversarial_pull_is_the_slope_of_the_loss():
     slope = torch.autograd.grad(loss.sum(), y)[0]
     found = adversarial(law, y.detach(), x, 0.5)
     # 1 - D* of 1e-12 keeps four digits of the autograd's
-    assert torch.allclose(found.pull, -slope, rtol=1e-3, atol=1e-9)
-    assert float(found.pull.abs().max()) > 1
+    assert torch.allclose(found.downhill, -slope, rtol=1e-3, atol=1e-9)
+    assert float(found.downhill.abs().max()) > 1
 
 
 def test_the_density_of_a_mixed_law_is_that_of_its_thick_part():

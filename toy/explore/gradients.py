@@ -1,4 +1,4 @@
-"""What pulls at a generated sample in the plane, and where the game comes to rest: the numbers behind `toy.explore`.
+"""Both gradients at a generated sample in the plane, and the equilibrium of the game: the numbers of `toy.explore`.
 
 The score term, at a noise-to-signal ratio s, by claim P1 and with E over eps of a noised sample as a convolution with
 the kernel G of N(0, s^2 I):
@@ -41,7 +41,7 @@ def exact_loss(law: Law, x: Float[Tensor, "m 2"], nsr: float) -> Loss:
 
 
 class Square(NamedTuple):
-    """The part of the plane that is drawn: its lower left corner and its side."""
+    """The drawn part of the plane: its lower left corner and its side."""
 
     left: float
     low: float
@@ -55,7 +55,7 @@ class Square(NamedTuple):
 
 
 def square_around(law: Law) -> Square:
-    """The law with room on all sides."""
+    """The law's samples with a margin on all sides."""
     x = law.sample(4096, torch.Generator().manual_seed(0), torch.float64)
     low, high = x.amin(0), x.amax(0)
     side = math.ceil(10 * 1.7 * float((high - low).max())) / 10
@@ -115,26 +115,26 @@ def densities(law: Law, y: Float[Tensor, "m 2"]) -> tuple[Float[Tensor, " m"], F
 
 
 class Adversarial(NamedTuple):
-    """The optimal discriminator's D* [m], and its pull -grad log(1 - D*) [m, 2]."""
+    """The optimal discriminator's D* [m], and -grad log(1 - D*) [m, 2], which decreases the generator's loss."""
 
     discriminator: Float[Tensor, " m"]
-    pull: Float[Tensor, "m 2"]
+    downhill: Float[Tensor, "m 2"]
 
 
 def adversarial(law: Law, y: Float[Tensor, "m 2"], x: Float[Tensor, " 2"], spread: float) -> Adversarial:
-    """The saturating loss's pull at y where the generated law is Q = N(x, spread^2 I), D* = p / (p + q):
+    """D* = p / (p + q) and minus the saturating loss's gradient at y, for the generated law Q = N(x, spread^2 I):
 
         -grad log(1 - D*) = (grad p - p grad log q) / (p + q)
 
-    p is the density of the real law in the plane. Points and curves have none: off them D* and the pull are exactly
-    0 (claim S2). On them D* is 1 and there is no gradient; Q has no mass there, and y must not lie there.
+    p is the density of the real law in the plane. Points and curves have none: off them both are exactly 0 (claim
+    S2). On them D* is 1 and there is no gradient; Q has no mass there, and y must not lie there.
     """
     generated = Gaussians([x.tolist()], spread)
     p, slope = densities(law, y)
     q, log_slope = torch.exp(generated.log_density(y, 1.0, THIN)), generated.score(y, 1.0, THIN)
     total = (p + q)[:, None]
-    pull = torch.where(total > 0, (slope - p[:, None] * log_slope) / torch.where(total > 0, total, 1), 0)
-    return Adversarial(optimal_discriminator(p, q), pull)
+    downhill = torch.where(total > 0, (slope - p[:, None] * log_slope) / torch.where(total > 0, total, 1), 0)
+    return Adversarial(optimal_discriminator(p, q), downhill)
 
 
 class Cells(NamedTuple):
@@ -157,7 +157,7 @@ def is_off(law: Law, y: Float[Tensor, "m 2"]) -> Tensor:
 
 
 class Rest(NamedTuple):
-    """The game's rest point: masses q [n] at the cells of the law, the mass off them, TV(P, Q)."""
+    """The equilibrium: masses q [n] at the cells of the law, the mass off them, TV(P, Q)."""
 
     masses: Float[Tensor, " n"]
     off: float
