@@ -1,9 +1,9 @@
-"""How fast the laws are: `python -m theory.bench` prints, as JSON, what denoising costs against a plain mixture.
+"""The speed of the laws: `python -m theory.bench` prints, as JSON, the time of denoising relative to a plain mixture.
 
-For each law of the catalogue: the seconds that `denoise` takes for 1e5 float64 points on one thread, as a ratio to a
-plain mixture of 25 components, written out here as one would without this library. Law and mixture take turns; the
-ratio is that of the least times of ROUNDS. Each law is timed at two levels, since the work may depend on the noise. The
-processor is named on standard error: ratios depend on it.
+For each law of the catalogue: the seconds that `denoise` takes for 1e5 float64 points on one thread, divided by those
+of a plain mixture of 25 components, which is written out here. Law and mixture take turns; the ratio is that of the
+least times of ROUNDS. Each law is timed at two levels, since the work may depend on the noise. The processor is named
+on standard error: ratios depend on it.
 """
 
 from __future__ import annotations

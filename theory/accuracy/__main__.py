@@ -1,17 +1,17 @@
-"""What a user would otherwise write, and how many digits it has: `python -m theory.accuracy` prints the comparison.
+"""Correct digits of the laws and of what is usually written instead: `python -m theory.accuracy` prints the comparison.
 
-At every nsr and distance from the support the relative error of the score (with 1 / nsr added to its size), of the
-posterior mean x0hat and of the log density (or its error, where that is below 1 in size); the worst of a few points:
+Compared are relative errors of the score (with 1 / nsr added to its size), of the posterior mean x0hat and of the log
+density (its error, where that is below 1 in size), at every nsr and distance, the worst of a few points:
 
     law       this library
     mixture   sum_i w_i exp(-||y - x_i||^2 / 2 nsr^2) and its gradient, by exp and sum as they stand; 1000 points x_i
               spread evenly over the support, or the components of a mixture of Gaussians
     draws     the Monte Carlo score: 4000 draws of the prior, weighted by a softmax; the median error of 8 samples
     kde       a Gaussian kernel density estimate from 4000 draws of x + nsr eps, Scott's bandwidth, and its gradient
-    rounding  the truth itself where one coordinate of y is moved to the next number: what no method can be held to
+    rounding  the truth where one coordinate of y is moved to the next number: no method can have a smaller error
 
-against 60 digits (`theory.accuracy.reference`), at the very numbers that the method is given. "At a tie" are points
-equally near to two parts of the support.
+The truth has 60 digits (`theory.accuracy.reference`), at the very numbers that the method is given. Points "at a tie"
+are equally near to two parts of the support.
 
 `python -m theory.accuracy --others` prints ground truths of public toys beside this library: see others.py.
 

@@ -1,4 +1,4 @@
-"""The noised quantities of a law as one would otherwise write them, and how they err on a grid of nsr and distance."""
+"""The noised quantities of a law as they are usually written, and their errors on a grid of nsr and distance."""
 
 from __future__ import annotations
 
