@@ -54,7 +54,7 @@ REGULARISERS = {
     "r1-r2": "both",
     "gradient-penalty": "gamma E (||grad D|| - 1)^2 between real and fake",
     "spectral": "every weight divided by its largest singular value; gamma is not used",
-    "instance-noise": "N(0, gamma^2 I) added to what the discriminator sees, fading with the learning rate",
+    "instance-noise": "N(0, gamma^2 I) added to the discriminator's input, decayed with the learning rate",
 }
 TERMS = {
     "full": "the paper's: the gradient runs through the score model",
@@ -79,7 +79,13 @@ GENERATORS = {
 }
 WEIGHTINGS = ("eps", "x0")
 OPTIMIZERS = ("adam", "sgd")
-ARMS = ("gan", "summed", "decoupled", "bounded")  # the couplings that are built
+ARM_HELP = {
+    "gan": "no score term",
+    "summed": "the paper's: the score gradient is added to the adversarial one, one Adam",
+    "decoupled": "ours: the score gradient stays outside Adam's moments",
+    "bounded": "decoupled, and the score gradient of a sample is bounded",
+}
+ARMS = tuple(ARM_HELP)  # the couplings that are built
 DECOUPLED = ("decoupled", "bounded")
 BOUND = 3.0
 STACKED = 256  # seeds trained in one stack, times width: their activations then fit a core's cache
@@ -92,47 +98,49 @@ def listed(text: str, choices: dict[str, str]) -> Any:
 
 @dataclass(frozen=True)
 class Arm:
-    """What may differ between the arms."""
+    """The options of an arm."""
 
     lr: float
     """Learning rate of the generator (Adam), decayed to 0 along a cosine."""
     weight: float = 0.0
     """lambda: the weight of the score term."""
     bound: float | None = None
-    """Bounds the score gradient of a sample by this many times the median of its batch; None: no bound."""
+    """Largest score gradient of a sample, in medians of its batch; None: no limit."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Train a GAN with and without the score matching regularity on a distribution whose score is known.
+    """Train a GAN with and without the score matching regularity on a distribution whose score is known."""
 
-    Arms, on the same seeds and random numbers: gan (no score term); summed (the paper's: the score gradient is added
-    to the adversarial one, one Adam); decoupled (ours: it stays outside Adam's moments); bounded (decoupled, and the
-    score gradient of a sample is bounded).
-    """
-
-    manifold: Annotated[str, listed("The real distribution, a name of the catalogue.", MANIFOLDS)] = "ring"
+    manifold: Annotated[str, listed("The real distribution.", MANIFOLDS)] = "ring"
     dim: int | None = None
     """Dimension of the space that the distribution is embedded in; its own if not given."""
     thickness: float = 0.0
     """tau: the distribution is thickened by N(0, tau^2 I)."""
     conditional: bool = False
-    """Class-conditional on a mixture, whose parts are the classes: G, D and the score are told the class."""
-    generator: Annotated[str, listed("What is trained; the arm gan is the plain one.", GENERATORS)] = "gan"
-    score: Annotated[str, listed("Whose score regularises.", SCORES)] = "analytic"
+    """Class-conditional on a mixture, whose parts are the classes: G, D and the score get the class."""
+    generator: Annotated[str, listed("Kind of generator; the arm gan is the one without a score term.", GENERATORS)] = (
+        "gan"
+    )
+    score: Annotated[str, listed("Score model of the term.", SCORES)] = "analytic"
     score_steps: int = 4000
-    """Training steps of a learned score: its quality."""
+    """Training steps of a learned score."""
     score_error: float = 0.3
-    """Root mean square error a coordinate of a perturbed score, of eps."""
-    arms: tuple[str, ...] = ("gan", "summed", "decoupled")
-    """Which arms: gan, summed, decoupled, bounded."""
+    """Root mean square error of a perturbed score, in eps, a coordinate."""
+    arms: Annotated[tuple[str, ...], listed("What is compared, on the same seeds and random numbers.", ARM_HELP)] = (
+        "gan",
+        "summed",
+        "decoupled",
+    )
     seeds: int = 8
     """Number of seeds; every comparison is paired over them."""
     first_seed: int = 0
     """The seeds are first_seed, first_seed + 1, ..."""
 
-    loss: Annotated[str, listed("The game.", LOSSES)] = "saturating"
-    regulariser: Annotated[str, listed("Of the discriminator, at each of its steps.", REGULARISERS)] = "none"
+    loss: Annotated[str, listed("Losses of the game.", LOSSES)] = "saturating"
+    regulariser: Annotated[str, listed("Regulariser of the discriminator, at each of its steps.", REGULARISERS)] = (
+        "none"
+    )
     gamma: float = 1.0
     """Strength of the regulariser."""
     steps: int = 1500
@@ -146,48 +154,56 @@ class Config:
     start: float = 3.0
     """The generator starts this far from the origin, in a random direction."""
     batch: int = 128
+    """Samples of each kind in a step."""
     width: int = 64
+    """Width of the hidden layers of all networks."""
     layers: int = 3
-    """Hidden layers of all networks."""
+    """Number of hidden layers of all networks."""
     latent: int = 2
     """Dimension of z ~ N(0, I)."""
     optimizer: str = "adam"
     """Of the generator: adam or sgd (without momentum)."""
     beta1: float = 0.5
+    """Decay of the first moment of every Adam."""
     beta2: float = 0.99
+    """Decay of the second moment of every Adam."""
     ema: float = 0.995
     """Decay of the averaged generator, which is the one evaluated."""
 
     low: float = 0.05
-    """Interval of the noise-to-signal ratio sigma/alpha of the score term: from low ..."""
+    """Lower end of the interval of the score term's noise-to-signal ratio sigma/alpha."""
     high: float = 0.15
-    """... to high, uniformly."""
+    """Upper end of that interval; the ratio is uniform on it."""
     every: int = 1
-    """k: the score term acts at every k-th step ..."""
+    """k: the score term acts at every k-th step."""
     scale_by_every: bool = True
-    """... k times as strong."""
+    """Multiply the score term by k."""
     term: Annotated[str, listed("What the score term's gradient runs through.", TERMS)] = "full"
     weighting: str = "eps"
-    """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its refinement."""
+    """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its denoised form."""
     weight_rule: Annotated[str, listed("How lambda follows from an arm's weight.", WEIGHT_RULES)] = "fixed"
     warm_up: int = 0
-    """Steps in which lambda grows from 0."""
+    """Steps over which lambda grows from 0 to its value."""
     max_norm: float | None = None
-    """Clips the norm of the generator's gradient, of each seed."""
+    """Largest norm of the main gradient, of each seed; None: no limit."""
     equal_length: bool = False
-    """Decoupled: the whole step is made as long as the adversarial step alone."""
+    """Decoupled arms: scale the whole step to the length of the adversarial step alone."""
     momentum: float = 0.9
-    """Decoupled: how much of the average of the score gradient is kept a step."""
+    """Decoupled arms: decay a step of the average of the score gradient."""
     clip: float = 10.0
-    """Decoupled: the largest score step of a parameter, in learning rates."""
+    """Decoupled arms: largest score step of a parameter, in learning rates."""
 
     gan: Arm = field(default_factory=lambda: Arm(2.5e-4))
+    """The arm without a score term."""
     summed: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    """The arm of the paper."""
     decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
+    """Our arm, without a bound."""
     bounded: Arm = field(default_factory=lambda: Arm(2e-3, 0.1, BOUND))
+    """Our arm, with a bound."""
 
     eval_every: int = 100
-    """Steps between evaluations, each of which is also a checkpoint."""
+    """Steps between evaluations, at which a run can be stopped."""
     samples: int = 2048
     """Samples a seed in an evaluation."""
 

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
@@ -30,21 +32,21 @@ class Options(Config):
     __doc__ = Config.__doc__
 
     preset: str = "saturated"
-    """Where the other defaults come from: saturated (the ring in the plane, a strong discriminator trained ahead, the
+    """Source of the other defaults: saturated (the ring in the plane, a strong discriminator trained ahead, the
     generator started off the manifold: the discriminator is certain of every sample), healthy (non-saturating, R1,
     ring in R^32) or lazy (healthy, the score term every 8th step)."""
     out: Path | None = None
     """Directory for the results; a new one under runs/ if not given."""
-    resume: bool = False
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run in --out, with its options."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the run in --out."""
     processes: int = max(1, os.cpu_count() or 1)
     """Processes; the results do not depend on it."""
-    tune: bool = False
-    """Find each arm's best learning rate and lambda on seeds that no comparison uses, print them, and stop."""
+    tune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only find each arm's best learning rate and lambda, on seeds that no comparison uses, and print them."""
     animate: Path | None = None
-    """Also film the first seed of each arm: a .gif or .mp4 of samples and gradients. Each arm is trained once more."""
+    """Also film the first seed of each arm, a .gif or .mp4 of samples and gradients; trains it once more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
