@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from theory.common import colours
 from theory.common.checks import at_least, choose, flag, positive, real, share, whole
@@ -58,7 +58,6 @@ OFFERED = {
 }
 """The choices of --reading: a recipe's range of t as indices of EDM's grid of 1000 noise levels, or of the DDPM
 schedule of its ADM network."""
-Reading = Literal["recipe", "edm", "ddpm"]
 
 
 def interval(recipe: str, reading: str) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.recipes import CHECKS, FREE, RECIPES, Recipe, as_dict, differences, from_dict, interval
+from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, differences, from_dict, interval
 from theory.common.checks import choose, existing, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import UsageError
@@ -58,7 +58,7 @@ class Options(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "reading", choose(self.reading, ("recipe", "edm", "ddpm"), "reading"))
+        object.__setattr__(self, "reading", choose(self.reading, ("recipe", *READINGS), "reading"))
         whole("processes", self.processes, 1)
         if self.resume and self.overwrite:
             raise ValueError("give --resume or --overwrite, not both")

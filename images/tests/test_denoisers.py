@@ -11,7 +11,7 @@ from scipy.signal import convolve2d, upfirdn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from images.bench.__main__ import ratios
+from images.bench.measure import ratios
 from images.bench.peers import peer_of, randomise
 from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.blocks import Attention, Block, GroupNormSiLU, Style, norm_silu, sinusoids

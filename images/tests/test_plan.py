@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from images.bench.__main__ import peak
+from images.bench.measure import peak
 from images.denoisers.precondition import EDMScore
 from images.denoisers.small import Denoiser
 from images.generators.families import augment_of, networks_of

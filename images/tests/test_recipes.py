@@ -1,0 +1,76 @@
+"""Recipes: fields are checked by name, names ignore case, the stored form gives the recipe back. Commands are listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from images.__main__ import COMMANDS, main
+from images.recipes import CHECKS, COUPLINGS, RECIPES, Recipe, as_dict, from_dict
+from theory.common import colours
+from theory.common.commandline import run
+
+FIELDS = [field.name for field in dataclasses.fields(Recipe)]
+
+
+def test_every_field_has_a_check() -> None:
+    assert set(CHECKS) == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("value", [None, "x", float("nan"), [], (1.0,), ("a", "b"), -1, {}], ids=repr)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: Any) -> None:
+    """Names of couplings are called coupling."""
+    with pytest.raises(ValueError, match=name.removesuffix("s")):
+        dataclasses.replace(Recipe(), **{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name != "mirror"])
+def test_true_is_no_number(name: str) -> None:
+    with pytest.raises(ValueError, match=name.removesuffix("s")):
+        dataclasses.replace(Recipe(), **{name: True})
+
+
+def test_names_ignore_case() -> None:
+    found = dataclasses.replace(
+        Recipe(), recipe="Digits", generator="SMALL", couplings=["GAN", "Decoupled"], loss="Relativistic"
+    )
+    assert (found.recipe, found.generator, found.couplings, found.loss) == (
+        "digits", "small", ("gan", "decoupled"), "relativistic"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("coupling", colours.COUPLINGS)
+def test_couplings_are_built_or_say_that_they_are_not(coupling: str) -> None:
+    if coupling in COUPLINGS:
+        assert Recipe(couplings=(coupling,)).arm(coupling).couplings == (coupling,)
+        return
+    with pytest.raises(ValueError, match=f"coupling '{coupling}' is not built yet; choose from gan, summed, decoupled"):
+        Recipe(couplings=("gan", coupling))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_the_stored_form_gives_the_recipe_back(recipe: Recipe) -> None:
+    assert from_dict(as_dict(recipe)) == recipe
+
+
+def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(main, []) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("  ")] == list(COMMANDS)
+    assert run(main, ["tables"]) == 2
+    assert "did you mean 'table'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_needs_no_torch(name: str) -> None:
+    code = f"import sys, images.__main__ as m; m.main([{name!r}, '--help'])"
+    watched = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+    assert done.stdout.endswith("False\n")
