@@ -53,7 +53,8 @@ SLOW = (  # to import
 )
 NOT_JUDGED = ("bench.py",)
 CLAIMS = "theory/claims/"
-JUDGES = ("theory/tests/test_claims.py::test_claim[", "theory/tests/test_claims.py::test_control_is_rejected[")
+JUDGED_BY = "theory/tests/test_claims.py"
+JUDGES = (f"{JUDGED_BY}::test_claim[", f"{JUDGED_BY}::test_control_is_rejected[")
 EQUIVALENT = Path("tests", "mutation", "equivalent.csv")
 
 Outcome: TypeAlias = Literal["killed", "survived"]
@@ -105,7 +106,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         dice = random.Random(options.seed)
         chosen = draw(found, len(found) if options.all else options.sample, dice)
         minutes = math.inf if options.all else options.minutes
-        record = recorded(base, modules(tree))
+        record = recorded(base, modules(tree), JUDGED_BY if options.claims else "theory")
         if options.claims:
             record = record.of(JUDGES)
         outcomes = outcomes_of(base, chosen, record, equivalent, options.processes, minutes)
@@ -198,8 +199,8 @@ def statements() -> set[tuple[str, int]]:
     return sys.__dict__.setdefault("statements", set())
 
 
-def recorded(base: Path, paths: list[str]) -> Record:
-    """The record of the tree, from an earlier run if nothing has changed since.
+def recorded(base: Path, paths: list[str], tests: str) -> Record:
+    """The record of the tree with the tests of a folder or file, from an earlier run if nothing has changed since.
 
     Raises:
         RuntimeError: a test of the unchanged tree fails.
@@ -207,14 +208,14 @@ def recorded(base: Path, paths: list[str]) -> Record:
     theory = base / "tree" / "theory"
     sources = sorted([*theory.glob("**/*.py"), *theory.glob("results/*")])
     content = hashlib.sha256(b"".join(source.name.encode() + source.read_bytes() for source in sources)).hexdigest()
-    cache = Path(tempfile.gettempdir()) / f"theory-tests-{content[:16]}.json"
+    cache = Path(tempfile.gettempdir()) / f"{tests.replace('/', '-')}-{content[:16]}.json"
     if not cache.exists():
         print("recording which test runs which statement", flush=True)
         probed = base / "probed"
         shutil.copytree(base / "tree", probed, ignore=shutil.ignore_patterns("__pycache__"))
         for path in paths:
             (probed / path).write_text(with_probes(path, (probed / path).read_bytes()))
-        demand_green(in_child(probed, ["theory"], Recorder()), probed)
+        demand_green(in_child(probed, [tests], Recorder()), probed)
         shutil.copy(probed / "record.json", f"{cache}.{os.getpid()}")
         os.replace(f"{cache}.{os.getpid()}", cache)
     return read_record(cache)
