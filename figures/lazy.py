@@ -27,7 +27,7 @@ import torch
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from figures.tools import results, style
-from theory.claims.lazy import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
+from theory.claims.lazy import A, G, decoupled_law, descend, mean_steps, noisy_moments, summed_law
 from theory.common.statistics import interval
 
 torch.set_num_threads(1)
@@ -51,9 +51,9 @@ def measure(rates: list[float], beta2: float, weight: float, noise: float) -> pd
             gap = (descend(rate, weight, k) - descend(rate, weight / k, 1)).norm()
             rows.append(("L1", "sgd", f"gap, k={k}", rate, float(gap), math.nan))
     order = [place for place in A.argsort().tolist() if G[place] == 1]
-    for kind, law in (("summed", coupled_law), ("decoupled", decoupled_law)):
+    for kind, law in (("summed", summed_law), ("decoupled", decoupled_law)):
         for what, steps, said in zip(
-            ("adversarial step", "score step"), mean_steps(K, beta2, kind == "summed"), law(K), strict=True
+            ("adversarial step", "score step"), mean_steps(K, beta2, kind), law(K), strict=True
         ):
             for place in order:
                 rows.append(("L2", kind, what, float(A[place]), float(steps[place]), float(said[place])))
@@ -107,7 +107,7 @@ KINDS = {"summed": ("s", "-"), "decoupled": ("^", "--")}
 
 
 def lines(ratio: torch.Tensor) -> dict[tuple[str, str], torch.Tensor]:
-    """coupled_law and decoupled_law at k = K, over the ratio A/g."""
+    """summed_law and decoupled_law at k = K, over the ratio A/g."""
     root = torch.sqrt((K - 1 + (1 + ratio) ** 2) / K)
     return {
         ("summed", "score step"): ratio / K / root,

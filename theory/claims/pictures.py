@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from theory.claims.drawing import COLOURS, STYLES
-from theory.claims.lazy import A, G, coupled_law, decoupled_law, descend, mean_steps, noisy_moments
 from theory.claims.noise import CENTRED, WIDE, WIDTH, critical_by_integral, gradient_sizes
 from theory.claims.other_divergences import (
     adversarial_push,
@@ -233,45 +232,6 @@ def persistent_push(axes: Axes) -> None:
     axes.set(xlabel="$|x|$", ylabel=r"nsr$^2$/2 $\cdot$ push outwards", title="The score term pushes to the circle")
 
 
-def averaging(axes: Axes) -> None:
-    """L1: the distance of two runs of SGD, lazy and not, against the step size."""
-    rates = (0.04, 0.02, 0.01, 0.005)
-    for number, k in enumerate((2, 4, 8)):
-        gaps = [float((descend(lr, 0.8, k) - descend(lr, 0.8 / k, 1)).norm()) for lr in rates]
-        axes.loglog(
-            rates, gaps, "os^"[number] + "-", color=COLOURS[number], label=rf"k = {k}: $\lambda$ against $\lambda/k$"
-        )
-    wrong = [float((descend(lr, 0.8, 4) - descend(lr, 0.8, 1)).norm()) for lr in rates]
-    axes.loglog(rates, wrong, "x--", color="0.4", label=r"k = 4: $\lambda$ against $\lambda$")
-    axes.set(
-        xlabel="step size", ylabel="distance of the parameters", title="SGD, the score gradient at every k-th step"
-    )
-
-
-def lazy(axes: Axes) -> None:
-    """L2: the mean score step at every eighth step, coupled and decoupled."""
-    order = [index for index in A.argsort().tolist() if G[index] == 1]
-    for number, (name, law) in enumerate((("coupled", coupled_law), ("decoupled", decoupled_law))):
-        steps = mean_steps(8, 0.99, name == "coupled")[1]
-        axes.loglog(A[order], steps[order], "os"[number], color=COLOURS[number], label=f"{name}: Adam")
-        axes.loglog(A[order], law(8)[1][order], ls=STYLES[number], color=COLOURS[number], label=f"{name}: law")
-    axes.set(xlabel="score gradient A / adversarial gradient g", ylabel="mean score step / lr", title="Every 8th step")
-
-
-def decoupled(axes: Axes) -> None:
-    """L3: drift and variance a step of the decoupled update against k, at weight k lambda every k-th step."""
-    every = (1, 2, 4, 8, 16)
-    moments = [noisy_moments(k, lam=0.3, noise=2.0, cycles=8) for k in every]
-    drift = [-float(mean) / (8 * k) for (mean, _), k in zip(moments, every, strict=True)]
-    variance = [float(part) / (8 * k) for (_, part), k in zip(moments, every, strict=True)]
-    axes.loglog(every, drift, "o", color=COLOURS[0], label="drift / lr")
-    axes.loglog(every, [1 + 0.3 / 0.5] * len(every), color=COLOURS[0], label=r"$1 + \lambda a/\sqrt{v}$")
-    axes.loglog(every, variance, "s", color=COLOURS[1], label="variance / lr$^2$")
-    law = [k * (0.3 * 2.0 / 0.5) ** 2 for k in every]
-    axes.loglog(every, law, "--", color=COLOURS[1], label=r"$k\lambda^2 b^2/v$")
-    axes.set(xlabel="k", ylabel="a step", title="Decoupled: k costs noise, not bias")
-
-
 def large_noise(axes: Axes) -> None:
     """I1: where the push points, from the nearest point at small noise to the mean at large noise."""
     levels = torch.logspace(-1.3, 1.3, 27).tolist()
@@ -329,9 +289,6 @@ PICTURES: dict[str, Callable[[Axes], None]] = {
     "P2": pythagoras,
     "P2b": faces,
     "P3": persistent_push,
-    "L1": averaging,
-    "L2": lazy,
-    "L3": decoupled,
     "I1": large_noise,
     "I2": critical,
     "I3": tails,
