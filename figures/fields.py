@@ -31,7 +31,7 @@ from matplotlib.colors import LogNorm
 from figures.tools import results, style
 from theory.manifolds import Law
 from toy.config import Config
-from toy.explore.pulls import Lattice, Square, adversarial
+from toy.explore.gradients import Lattice, Square, adversarial
 from toy.pictures.colours import START_COLOUR, STRENGTHS
 from toy.training.gan import Trainer
 
@@ -71,7 +71,7 @@ def measure(nsr: float, cells: int, dots: int) -> pd.DataFrame:
         x = square.grid(cells)
         term = Lattice(law, nsr, square)
         gradients = {
-            "optimal": (x, adversarial(law, x, real.mean(0), SPREAD).pull),
+            "optimal": (x, adversarial(law, x, real.mean(0), SPREAD).downhill),
             "trained": (x, -trainer.adversarial_gradient(x.float()[None])[0]),
             "score": (x, -term.loss(x).gradient),
             "real": (real, torch.full_like(real, float("nan"))),

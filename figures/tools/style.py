@@ -150,9 +150,10 @@ def same_numbers(one: str, other: str) -> bool:
 
 
 def digest(name: str, numbers: str, text: str, also: Sequence[Path] = ()) -> str:
-    """A hash of what decides a picture: script less comments, style sheet, colours, NAME.csv, NAME.txt, and also."""
-    script = [line for line in (SCRIPTS / f"{name}.py").read_text().splitlines() if not line.lstrip().startswith("#")]
-    found = hashlib.sha256("\n".join(line for line in script if line).encode())
+    """A hash of what decides a picture: script (less comments, imports), style, colours, numbers, text, and also."""
+    script = (SCRIPTS / f"{name}.py").read_text().splitlines()
+    kept = [line for line in script if line and not line.lstrip().startswith(("#", "from ", "import "))]
+    found = hashlib.sha256("\n".join(kept).encode())
     found.update(json.dumps([ARM_COLOURS, numbers, text]).encode())
     for path in (HERE / "smart.mplstyle", *also):
         found.update(hashlib.sha256(path.read_bytes()).digest())
