@@ -23,69 +23,14 @@ from theory.claims.other_divergences import (
     thick_cases,
     weighted_mmd_squared,
 )
-from theory.claims.saturation import (
-    LOG2,
-    game_and_mass,
-    log_one_minus_discriminator,
-    mixed_carriers,
-    random_law,
-    reweighted,
-    sharp_bound,
-)
 from theory.claims.squared_distance import FACES, OFF, ON, points_around, push, score_without_alpha
 from theory.divergences import (
     Carrier,
-    jensen_shannon,
     on_common_measure,
-    optimal_discriminator,
-    value,
     wasserstein,
 )
 from theory.manifolds import Gaussians, Segment, Sphere, make
 from theory.regularity import pointwise_loss
-
-
-def value_of_the_game(axes: Axes) -> None:
-    """S1: V against 2 JSD - 2 log 2 for random pairs of laws; with D* and with the other way round."""
-    generator, carriers = torch.Generator().manual_seed(1), mixed_carriers()
-    pairs = [on_common_measure(*(random_law(carriers, generator) for _ in range(2))) for _ in range(60)]
-    predicted = [float(2 * jensen_shannon(*pair)) - 2 * LOG2 for pair in pairs]
-    found = [float(value(optimal_discriminator(p, q), p, q, mu)) for p, q, mu in pairs]
-    half = [float(value(0.5 + optimal_discriminator(p, q) / 2 - 0.25, p, q, mu)) for p, q, mu in pairs]
-    axes.plot([-2 * LOG2, 0], [-2 * LOG2, 0], color="0.6", label="equal")
-    axes.plot(predicted, found, "o", color=COLOURS[0], label="D = D* = p/(p+q)")
-    axes.plot(predicted, half, "x", color=COLOURS[1], label="D halfway from D* to 1/2")
-    axes.set(xlabel=r"$2\,JSD(P, Q) - 2\log 2$", ylabel="$V(D, Q)$", title="Random laws of atoms, curves and regions")
-
-
-def saturation(axes: Axes) -> None:
-    """S2: log(1 - D*) along rays through the circle."""
-    radius = torch.linspace(0, 2, 401, dtype=torch.float64)
-    for number, angle in enumerate((0.0, math.pi / 2, math.pi)):
-        x = radius[:, None] * torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
-        on = x[200] / torch.linalg.vector_norm(x[200])
-        axes.plot(radius[radius != 1], log_one_minus_discriminator(x[radius != 1]), color=COLOURS[0])
-        found = log_one_minus_discriminator(on)[None]
-        axes.plot([1.0], found, "os^"[number], color=COLOURS[1], label=f"on the circle, angle {angle:.2f}")
-    axes.plot([], [], color=COLOURS[0], label="off it, on the same three rays: 0")
-    axes.set(xlabel="$|x|$", ylabel="$\\log(1 - D^*(x))$", title="Off the circle the generator feels nothing")
-
-
-def mass_off(axes: Axes) -> None:
-    """S3: V against m, for Q_on = P and for others."""
-    generator = torch.Generator().manual_seed(3)
-    curve, atoms = mixed_carriers()[1], Carrier(torch.ones(1, dtype=torch.float64))
-    off = {atoms: torch.ones(1, dtype=torch.float64)}
-    m = torch.linspace(0, 1, 101, dtype=torch.float64)
-    axes.plot(m, sharp_bound(m), color=COLOURS[0], label="B(m)")
-    for kind, style in (("$Q_{on} = P$", "o"), ("random $Q_{on}$", "x")):
-        found = []
-        for share in torch.linspace(0, 1, 21).tolist() * (1 if style == "o" else 4):
-            real = random_law([curve], generator)
-            on = real if style == "o" else reweighted(real, generator)
-            found.append([float(part) for part in game_and_mass(share, real, on, off)[::-1]])
-        axes.plot(*zip(*found, strict=True), style, color=COLOURS["ox".index(style)], label=kind)
-    axes.set(xlabel="m, the mass of Q off the manifold", ylabel="$V(D^*, Q)$", title="What mass off M costs at least")
 
 
 def blind_divergences(axes: Axes) -> None:
@@ -277,9 +222,6 @@ def tails(axes: Axes) -> None:
 
 
 PICTURES: dict[str, Callable[[Axes], None]] = {
-    "S1": value_of_the_game,
-    "S2": saturation,
-    "S3": mass_off,
     "S4": blind_divergences,
     "S5": metrics,
     "S6": thick,
