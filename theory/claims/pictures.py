@@ -7,117 +7,12 @@ from collections.abc import Callable
 
 import torch
 from matplotlib.axes import Axes
-from torch import Tensor
 
 from theory.claims.drawing import COLOURS, STYLES
 from theory.claims.noise import CENTRED, WIDE, WIDTH, critical_by_integral, gradient_sizes
-from theory.claims.other_divergences import (
-    adversarial_push,
-    atoms_of_segment,
-    blind,
-    mmd,
-    places,
-    random_pairs,
-    score_push,
-    shifted,
-    thick_cases,
-    weighted_mmd_squared,
-)
 from theory.claims.squared_distance import FACES, OFF, ON, points_around, push, score_without_alpha
-from theory.divergences import (
-    Carrier,
-    on_common_measure,
-    wasserstein,
-)
-from theory.manifolds import Gaussians, Segment, Sphere, make
+from theory.manifolds import Sphere, make
 from theory.regularity import pointwise_loss
-
-
-def blind_divergences(axes: Axes) -> None:
-    """S4: divergences as a half of Q's mass, an atom, moves away from the circle."""
-    arcs, atom = Carrier(torch.full((32,), math.pi / 16, dtype=torch.float64)), Carrier(torch.ones(1).double())
-    uniform = torch.full((32,), 1 / (2 * math.pi), dtype=torch.float64)
-    p, q, mu = on_common_measure({arcs: uniform}, {arcs: uniform / 2, atom: torch.full((1,), 0.5).double()})
-    distance = torch.linspace(0.01, 4, 40, dtype=torch.float64)
-    spots = [places(32, torch.tensor([[1 + d, 0.0]], dtype=torch.float64)) for d in distance.tolist()]
-    for number, name in enumerate(("Jensen-Shannon", "total variation", "squared Hellinger", "LSGAN", "hinge")):
-        axes.plot(
-            distance,
-            [float(blind(name)(p, q, mu, x)) for x in spots],
-            ls=STYLES[number],
-            color=COLOURS[number],
-            label=name,
-        )
-    found = [float(weighted_mmd_squared(p, q, mu, x)) for x in spots]
-    axes.plot(distance, found, color="black", lw=2, label="MMD$^2$, no f-divergence")
-    axes.set(
-        xlabel="distance of the atom to the circle",
-        ylabel="$D(P, Q)$",
-        ylim=(0, 1.5),
-        title="An atom of mass 1/2 moves away",
-    )
-
-
-def metrics(axes: Axes) -> None:
-    """S5: the slope in delta of three distances of a segment to itself, shifted."""
-    x, segment, nsr = atoms_of_segment(), Segment((0.0, -1.0), (0.0, 1.0)), 0.05
-    delta = torch.linspace(0.05, 3, 30, dtype=torch.float64)
-
-    def ell(x: Tensor, y: Tensor) -> Tensor:
-        return nsr**2 * pointwise_loss(segment, y[11:13], 1.0, nsr).mean()
-
-    for number, (name, distance) in enumerate((("$W_1$", wasserstein), ("MMD$^2$", mmd), (r"nsr$^2\,\ell$", ell))):
-        slopes = [float(shifted(distance, x, d)[1]) for d in delta.tolist()]
-        axes.plot(delta, slopes, ls=STYLES[number], color=COLOURS[number], label=name)
-    axes.set(xlabel=r"shift $\delta$", ylabel=r"slope in $\delta$", title="A segment against itself, shifted across")
-
-
-def thick(axes: Axes) -> None:
-    """S6: both pushes off a thick segment."""
-    distance = torch.linspace(0.02, 0.9, 12, dtype=torch.float64)
-    _, law, _ = thick_cases()[0]
-    x = torch.stack([distance, torch.zeros_like(distance)], -1)
-    axes.semilogy(
-        distance, adversarial_push(law, x), "o-", color=COLOURS[0], label=r"adversarial: $|\nabla\log(1 - D^*)|$"
-    )
-    axes.semilogy(distance, score_push(law, x), "s-", color=COLOURS[1], label=r"score: $|\nabla\ell|$")
-    axes.set(xlabel=r"distance to the core ($\tau = 0.1$)", ylabel="push", title="Off a thick segment")
-
-
-def non_saturating(axes: Axes) -> None:
-    """S7: both adversarial gradients where Q and P, noised, overlap less and less."""
-    real, nsr = Sphere(2), 0.1
-    radius = torch.linspace(1.0, 2.2, 60, dtype=torch.float64)
-    generated = Gaussians([(1.8, 0.0)], std=0.2)
-    x = torch.stack([radius, torch.zeros_like(radius)], -1).requires_grad_()
-    log_ratio = generated.log_density(x, 1.0, nsr) - real.log_density(x, 1.0, nsr)
-    for number, (name, loss) in enumerate(
-        (
-            (r"$|\nabla\log D^*|$, non-saturating", torch.nn.functional.logsigmoid(-log_ratio)),
-            (r"$|\nabla\log(1 - D^*)|$, saturating", torch.nn.functional.logsigmoid(log_ratio)),
-        )
-    ):
-        gradient = torch.autograd.grad(loss.sum(), x, retain_graph=True)[0]
-        axes.semilogy(radius, gradient.norm(dim=-1), ls=STYLES[number], color=COLOURS[number], label=name)
-    difference = generated.score(x, 1.0, nsr) - real.score(x, 1.0, nsr)
-    axes.semilogy(radius[20:], difference.norm(dim=-1)[20:].detach(), "k:", label=r"$|\nabla\log q - \nabla\log p|$")
-    axes.set(xlabel="$|x|$; P on the unit circle, Q at 1.8", ylabel="push", title="Noised laws that overlap a little")
-
-
-def general_position(axes: Axes) -> None:
-    """S8: how often two random circles of R^3 come near each other."""
-    eps = torch.logspace(-3, -0.5, 20, dtype=torch.float64)
-    for number, (name, planar) in enumerate((("in general position", False), ("in one plane: not so", True))):
-        distance, _ = random_pairs(4000, planar)
-        share = (distance[:, None] < eps).double().mean(0)
-        axes.loglog(eps, share.clamp(min=1e-5), "os"[number], color=COLOURS[number], label=name)
-    at = float((random_pairs(4000, False)[0] < 0.1).double().mean())
-    axes.loglog(eps, at * eps / 0.1, color=COLOURS[0], label=r"$\propto\varepsilon$")
-    axes.set(
-        xlabel=r"$\varepsilon$",
-        ylabel=r"share of pairs nearer than $\varepsilon$",
-        title="4000 pairs of circles in $R^3$",
-    )
 
 
 def tweedie(axes: Axes) -> None:
@@ -222,11 +117,6 @@ def tails(axes: Axes) -> None:
 
 
 PICTURES: dict[str, Callable[[Axes], None]] = {
-    "S4": blind_divergences,
-    "S5": metrics,
-    "S6": thick,
-    "S7": non_saturating,
-    "S8": general_position,
     "P1": tweedie,
     "P2": pythagoras,
     "P2b": faces,
