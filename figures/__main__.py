@@ -23,6 +23,8 @@ from figures.tools import results, style
 from figures.tools.render import draw
 from theory.common.checks import choose, whole
 from theory.common.commandline import complain, noted, parse, run, usage
+from theory.common.errors import UsageError
+from theory.common.files import workplace
 from toy.jobs.interrupts import closing, held
 
 NAMES = (
@@ -64,6 +66,8 @@ def main(arguments: list[str]) -> int:
     with usage():
         names = [choose(name, NAMES, "figure") for name in options.only] or list(NAMES)
         whole("--processes", options.processes, 1)
+    if options.fresh and workplace() != results.ROOT:
+        raise UsageError("--fresh replaces figures/computed of a checkout; this package is installed")
     with matplotlib.rc_context():  # of this process; a script switches its own
         style.use()
     options.out.mkdir(parents=True, exist_ok=True)

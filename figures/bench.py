@@ -70,7 +70,7 @@ def keep(room: str, arguments: Sequence[str], load: float) -> Path:
     found = json.loads(done.stdout)
     print(done.stdout)
     facts = origin(said) | machine | {"seconds": round(time.monotonic() - begun)}
-    path = results.ROOT / room / "results" / "bench.json"
+    path = files.workplace() / room / "results" / "bench.json"
     files.write(path, json.dumps(facts | {"found": found}, indent=1) + "\n")
     return path
 

@@ -17,6 +17,7 @@ from figures.tools.results import ROOT, ended
 from figures.tools.style import SCRIPTS
 from theory.common.checks import choose
 from theory.common.commandline import complain, parse, run, usage
+from theory.common.files import workplace
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Options:
 
     only: tuple[str, ...] = ()
     """These alone: saturation. All of them if none is named."""
-    out: Path = ROOT / "out" / "notebooks"
+    out: Path = workplace() / "out" / "notebooks"
     """Where to."""
 
 

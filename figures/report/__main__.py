@@ -42,7 +42,7 @@ from theory.levels import index_interval
 from toy.sweep.collect import collect
 
 TEMPLATE = Path(__file__).parent / "paper_repro.md.in"
-DOCUMENT, DRAWN = results.ROOT / "paper_repro.md", results.ROOT / "figures" / "drawn"
+DOCUMENT, DRAWN = files.workplace() / "paper_repro.md", files.workplace() / "figures" / "drawn"
 SUMMARY = "<!-- summary -->"  # its place, until the rest is there
 VERDICTS = ("reproduced", "reproduced under conditions", "not reproduced", "not testable here")
 
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     text = render(TEMPLATE.read_text())
     files.write(DOCUMENT, text)
     options.html.parent.mkdir(parents=True, exist_ok=True)
-    files.write(options.html, page.of(text, results.ROOT))
+    files.write(options.html, page.of(text, files.workplace()))
     print(f"{results.named(findings.FINDINGS)}, {results.named(DOCUMENT)}, {options.html}")
     return 0
 

@@ -27,13 +27,14 @@ import numpy as np
 import pandas as pd
 
 from theory.common.errors import UsageError
+from theory.common.files import workplace
 from theory.common.statistics import compare, interval
 from toy.sweep import collect
 from toy.sweep.design import SHORT, default, said
 from toy.sweep.experiments import EXPERIMENTS
 
 ROOT = collect.RESULTS.parents[1]
-TEMPLATE, FINDINGS = ROOT / "figures" / "report" / "findings.md.in", ROOT / "toy" / "FINDINGS.md"
+TEMPLATE, FINDINGS = ROOT / "figures" / "report" / "findings.md.in", workplace() / "toy" / "FINDINGS.md"
 EVERYWHERE = ("decoupling", "healthy", "dimension", "modes", "non-manifold")
 MARKS = {"helps": " **+**", "hurts": " **−**", "undecided": ""}
 HEADINGS = {"scale_by_every": "scaled", "score_steps": "steps", "score_error": "error", "weight": "λ"}
