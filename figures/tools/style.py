@@ -32,7 +32,8 @@ from theory.common.errors import UsageError
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE.parent
-OUT = Path(os.environ.get("FIGURES_OUT", files.workplace() / "figures" / "drawn"))  # where `save` writes; the runner may change it
+# where `save` writes; the runner may change it
+OUT = Path(os.environ.get("FIGURES_OUT", files.workplace() / "figures" / "drawn"))
 
 COLUMN = 3.35  # inches: the width of every figure, one column of a paper
 SMALLEST = 6.0  # points: no text of a figure is smaller
