@@ -176,7 +176,8 @@ S4 = Claim(
     tolerance=1e-12,
     why=(
         "Finite sums of order 1 in float64; f(0) is a number from the literature. Infinite values must be infinite. "
-        "The overlapping densities share at most exp(-delta^2 / 8 tau^2) < 1e-17; the trapezoidal rule is exact for them."
+        "The overlapping densities share at most exp(-delta^2 / 8 tau^2) < 1e-17; the trapezoidal rule is exact for "
+        "them."
     ),
     check=check_every_divergence,
     controls=(
