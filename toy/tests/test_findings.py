@@ -118,7 +118,7 @@ def test_what_is_not_there_cannot_be_said(small: Path, place: str) -> None:
 
 
 def test_tables_fit_a_phone() -> None:
-    """At most 8 columns and 60 characters a row, without rules and stars. Rows of sentences wrap; those of words not."""
+    """At most 8 columns and 60 characters a row, without rules and stars; rows of sentences wrap."""
     for line in findings.FINDINGS.read_text().splitlines():
         if line.startswith("|") and " against " not in line and " of " not in line:
             cells = [cell.replace("*", "").strip() for cell in line.strip("|").split("|")]

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import pytest
 
+from theory.common.commandline import run
 from toy.config import ARMS, PRESETS, Arm
 from toy.run import main
 from toy.sweep import tuning as tune
@@ -63,7 +64,7 @@ def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_grid")
 def test_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(SMALL.split()) == 0
+    assert run(main, SMALL.split()) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.split() for line in out.splitlines()]
@@ -85,8 +86,8 @@ def test_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
 def test_settings_that_diverge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """They are counted and left out; where all diverge, the command fails."""
     monkeypatch.setattr(tune, "RATES", (1e-3, 1e30))
-    assert main([*SMALL.split(), "--arms", "gan"]) == 0
+    assert run(main, [*SMALL.split(), "--arms", "gan"]) == 0
     assert "1 settings diverged" in capsys.readouterr().out
     monkeypatch.setattr(tune, "RATES", (1e30, math.nextafter(1e30, 0)))
-    assert main([*SMALL.split(), "--arms", "gan"]) == 1
+    assert run(main, [*SMALL.split(), "--arms", "gan"]) == 1
     assert capsys.readouterr().err == "error: all 2 settings diverged\n"
