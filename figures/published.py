@@ -33,7 +33,7 @@ style.use()
 PATH = results.ROOT / "images" / "published.csv"
 table = results.table(PATH, ["dataset", "resolution", "method", "fid", "note", "recipe", "source"])
 table["fid"] = pd.to_numeric(table.fid, errors="coerce")
-table["method"] = table.method.str.replace(r"( \+ SMaRt), .*", r"\1", regex=True)  # coupled or decoupled
+table["method"] = table.method.str.replace(r"( \+ score), .*", r"\1", regex=True)  # summed or decoupled
 data = table[table.fid > 0]
 if data.empty:
     raise results.ResultsError(f"{results.named(PATH)} holds no FID above 0: is it a result of this repository?")
@@ -88,7 +88,7 @@ for panel in axes:
 axes[0].set_ylim(-len(methods) + 0.4, 0.6)
 axes[0].set_yticks([-place for place in range(len(methods))], methods)
 for text in axes[0].get_yticklabels():
-    if "SMaRt" in text.get_text():
+    if "SMaRt" in text.get_text() or "+ score" in text.get_text():
         text.set(color=style.SCORE, fontweight="bold")
 
 figure.supxlabel("not run: needs a GPU;   –: not built here;   *: of 10,000 images", fontsize=6.3, color=style.NOTE)
