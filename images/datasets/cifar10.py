@@ -2,7 +2,7 @@
 
 A record is a label and 3072 bytes: 32x32 red, then green, then blue. The binary version is records one after the
 other; the python version is a pickle of Python 2 with all pixels in a numpy array and the labels in a list, and is read
-by the restricted machine of `formats.pickles`, which knows only the names that build a numpy array.
+by the restricted machine of `formats.pickles`, whose only names are those that build a numpy array.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def check_nsr(nsr: Float[Tensor, " b"], known: Interval) -> None:
     low, high = float(nsr.min()), float(nsr.max())
     if not (known.low * (1 - 1e-5) <= low and high <= known.high * (1 + 1e-5)):
         raise ValueError(
-            f"the level's sigma/alpha must lie in [{known.low:.5g}, {known.high:.5g}], which this score model knows; "
+            f"the level's sigma/alpha must lie in [{known.low:.5g}, {known.high:.5g}], the interval of this score model; "
             f"given [{low:.5g}, {high:.5g}]"
         )
 
@@ -157,7 +157,7 @@ def check_labels(labels: Tensor | None, n: int, classes: int, needed: bool) -> N
             raise ValueError(f"this score model is class-conditional: give labels, {n} numbers in 0..{classes - 1}")
         return
     if not classes:
-        raise ValueError("this score model knows no classes: give no labels")
+        raise ValueError("this score model has no classes: give no labels")
     if labels.shape != (n,) or labels.is_floating_point():
         raise ValueError(f"labels must be [{n}] whole numbers; given {tuple(labels.shape)} of {labels.dtype}")
     if labels.device.type == "cpu" and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

@@ -10,9 +10,11 @@ install_import_hook(
         "images.datasets.archive",
         "images.datasets.cifar10",
         "images.datasets.dataset",
+        "images.datasets.sources",
+        "images.layers.resample",
         "images.metrics.distances",
         "images.metrics.references",
-        "images.datasets.sources",
+        "images.training.losses",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )

@@ -1,4 +1,4 @@
-"""Recipes: fields are checked by name, names ignore case, the stored form gives the recipe back. Commands are listed."""
+"""Recipes: fields are checked by name, names ignore case, the stored form is read back; commands are listed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from theory.common.commandline import run
 FIELDS = [field.name for field in dataclasses.fields(Recipe)]
 
 
+def changed(name: str, value: Any) -> Recipe:
+    return Recipe(**{name: value})
+
+
 def test_every_field_has_a_check() -> None:
     assert set(CHECKS) == set(FIELDS)
 
@@ -26,18 +30,18 @@ def test_every_field_has_a_check() -> None:
 def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: Any) -> None:
     """Names of couplings are called coupling."""
     with pytest.raises(ValueError, match=name.removesuffix("s")):
-        dataclasses.replace(Recipe(), **{name: value})
+        changed(name, value)
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "mirror"])
 def test_true_is_no_number(name: str) -> None:
     with pytest.raises(ValueError, match=name.removesuffix("s")):
-        dataclasses.replace(Recipe(), **{name: True})
+        changed(name, True)
 
 
 def test_names_ignore_case() -> None:
     found = dataclasses.replace(
-        Recipe(), recipe="Digits", generator="SMALL", couplings=["GAN", "Decoupled"], loss="Relativistic"
+        Recipe(), recipe="Digits", generator="SMALL", couplings=("GAN", "Decoupled"), loss="Relativistic"
     )
     assert (found.recipe, found.generator, found.couplings, found.loss) == (
         "digits", "small", ("gan", "decoupled"), "relativistic"
