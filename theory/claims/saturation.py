@@ -167,6 +167,14 @@ def log_one_minus_discriminator(
     return torch.log1p(-discriminator(*densities(x, tau)))
 
 
+def adversarial_gradient(
+    x: Float[Tensor, "*n 2"], discriminator: Discriminator = optimal_discriminator, tau: float = 0.0
+) -> Float[Tensor, "*n 2"]:
+    """grad_x log(1 - D(x)), the gradient of the saturating loss at each sample.   [..., 2] -> [..., 2]"""
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(log_one_minus_discriminator(x, discriminator, tau).sum(), x)[0]
+
+
 def limit_of_gradients(x: Float[Tensor, "n 2"], tau: float, h: float = 1e-4) -> Float[Tensor, " n"]:
     """|grad log(1 - D)| at x by differences of step h, D the maximiser of V on cells at x and its neighbours."""
     steps = h * torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
@@ -238,24 +246,15 @@ def check_saturation(
         yield compare(f"V, m = {m}, for the largest over D", before, best)
         for how, part in moved(parts[moves]).items():
             yield compare(f"the largest V, m = {m}, Q_{moves} {how}", game(m, {**parts, moves: part})[1], before)
-    x = points(200).requires_grad_()
-    (slope,) = torch.autograd.grad(log_one_minus_discriminator(x, discriminator).sum(), x)
-    largest = torch.linalg.vector_norm(slope, dim=-1).max()
+    largest = torch.linalg.vector_norm(adversarial_gradient(points(200), discriminator), dim=-1).max()
     yield compare_exactly("|grad log(1 - D*)|, the largest of 200 samples", largest, 0.0)
     far = limit_of_gradients(beside_circle(24) if points is off_circle else points(24), tau=0.02)
     yield compare("the same for P thickened by tau = 0.02, by differences of the D that maximises V", far.max(), 0.0)
     near = beside_circle(24) / torch.linalg.vector_norm(beside_circle(24), dim=-1, keepdim=True) * 1.02
-    predicted = thick_gradient(near, discriminator)
+    predicted = torch.linalg.vector_norm(adversarial_gradient(near, discriminator, 0.02), dim=-1)
     found = limit_of_gradients(near, tau=0.02)
     yield compare("at distance tau of M, for D*'s, in units of 1e9", found, predicted, 1e9)
     yield compare_at_least("at distance tau of M: their least length", found.min(), 0.1)
-
-
-def thick_gradient(x: Tensor, discriminator: Discriminator, tau: float = 0.02) -> Float[Tensor, " n"]:
-    """|grad log(1 - D)| at x by autograd, D of a formula."""
-    x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(log_one_minus_discriminator(x, discriminator, tau).sum(), x)
-    return torch.linalg.vector_norm(slope, dim=-1)
 
 
 def flat_off_the_circle(axes: Axes) -> None:
