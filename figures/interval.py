@@ -70,8 +70,8 @@ runs, source = results.sweep("interval")
 rows = []
 kept = runs[runs.metric.isin(("off_manifold", "total_variation"))]
 for (arm, metric, low, high), part in kept.groupby(["arm", "metric", "low", "high"]):
-    ends = (low, high) if arm != "gan" else (float("nan"),) * 2
-    rows.append((arm, metric, *ends, *interval(part.sort_values("seed").value.to_numpy())))
+    span = (low, high) if arm != "gan" else (float("nan"), float("nan"))
+    rows.append((arm, metric, *span, *interval(part.sort_values("seed").value.to_numpy())))
 trained = pd.DataFrame(rows, columns=["arm", "metric", "nsr", "nsr_high", "mean", "low", "high"]).sort_values(
     ["metric", "arm", "nsr"]
 )

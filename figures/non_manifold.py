@@ -84,7 +84,8 @@ for group, cells in GROUPS.items():
     for (sweep, cell, weight), label in cells.items():
         for arm in ARMS:
             for metric in METRICS:
-                effect = ratio(*(per_seed(sweep, cell, name, metric, weight) for name in (arm, "gan")))
+                own, plain = (per_seed(sweep, cell, name, metric, weight) for name in (arm, "gan"))
+                effect = ratio(own, plain)
                 found = of_arm(judged[sweep], cell, arm, metric, weight).squeeze()
                 rows.append((group, label, sweep, cell, arm, metric, *effect, found.verdict, found.p_holm))
 data = pd.DataFrame(

@@ -333,7 +333,7 @@ def test_another_width_is_refused() -> None:
 def test_text_off_the_page_is_refused(place: tuple[float, float]) -> None:
     figure, _ = drawing()
     figure.text(*place, "beyond")
-    with pytest.raises(ValueError, match=r"^off leaves its page of 3.35 x 2.00 inches by [\d.]+ points: it is drawn from "):
+    with pytest.raises(ValueError, match=r"^off leaves its page of 3.35 x 2.00 inches by [\d.]+ points: it is drawn "):
         style.legible(figure, "off")
 
 
