@@ -1,9 +1,9 @@
-"""How far generated samples are from the law they should follow.
+"""Metrics of generated samples against the distribution that they should follow.
 
 Samples are x_1..x_n of a generator, a batch over seeds [seed, n, d]; every metric gives one value a seed, [seed].
-What a metric needs of the real law (cells, threshold, a fresh sample) is computed once, by `Reference.of`.
-A real sample does not score 0 everywhere: at finite n the histogram, sliced W2 and W2 have a floor. To see it,
-evaluate a fresh sample of the law itself.
+What a metric needs of the real distribution (cells, threshold, a fresh sample) is computed once, by `Reference.of`.
+A real sample does not have 0 in every metric: at finite n the histogram, sliced W2 and W2 have a floor, which is that
+of a fresh sample of the law itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ APART = 1e-4  # points closer than this are one point
 
 
 class Metric(NamedTuple):
-    """What a metric says, in one line, and which direction is better."""
+    """The meaning of a metric in one line, and which direction is better."""
 
     description: str
     better: Literal["lower", "higher"]
@@ -48,7 +48,7 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Cells:
-    """A partition of M into the Voronoi cells of centres on M, and the real law's mass in each.
+    """A partition of M into the Voronoi cells of centres on M, and the real mass of each.
 
     A law whose projections take at most `count` values (points, a mixture of round Gaussians) has one cell a value.
     Otherwise the centres are spread out by farthest-point selection and made even by Lloyd's iteration: on a circle
@@ -80,12 +80,12 @@ class Cells:
         return _nearest(projected, self.centres)
 
 
-cells_of = lru_cache(maxsize=16)(Cells.of)  # laws are values; a process trains many jobs on the same one
+cells_of = lru_cache(maxsize=16)(Cells.of)  # laws compare by value; a process trains many jobs on the same one
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the metrics compare with, computed once from the real law.
+    """Cells, threshold and real samples that the metrics compare with, computed once from the law.
 
     Attributes:
         cells: the partition of M.
@@ -168,7 +168,7 @@ def coverage(index: Int[Tensor, "seed n"], on_manifold: Bool[Tensor, "seed n"], 
 def total_variation(index: Int[Tensor, "seed n"], masses: Float[Tensor, " cell"]) -> Float[Tensor, " seed"]:
     """1/2 sum_c |share of the samples in cell c - masses_c|, all samples counted in the cell they project to.
 
-    Floor of a real sample: about sum_c sqrt(masses_c (1 - masses_c) / (2 pi n)), .07 for 64 cells and n = 2048.
+    Floor of a real sample: about sum_c sqrt(masses_c (1 - masses_c) / (2 pi n)), 0.07 for 64 cells and n = 2048.
     """
     shares = _histogram(index, torch.ones_like(index, dtype=masses.dtype), len(masses)) / index.shape[-1]
     return (shares - masses).abs().sum(-1) / 2
@@ -177,7 +177,7 @@ def total_variation(index: Int[Tensor, "seed n"], masses: Float[Tensor, " cell"]
 def sliced_w2(
     samples: Float[Tensor, "seed n d"], real: Float[Tensor, "seed n d"], directions: Float[Tensor, "direction d"]
 ) -> Float[Tensor, " seed"]:
-    """SW2 = (mean over directions theta of W2^2 between the laws of <theta, x> and <theta, y>)^(1/2).
+    """SW2 = (mean over directions theta of W2^2 between the distributions of <theta, x> and <theta, y>)^(1/2).
 
     Each one-dimensional W2 is exact: sorted values are matched in order. Bonneel et al., "Sliced and Radon
     Wasserstein barycenters of measures", 2015. A shift by delta has SW2 = ||delta|| / sqrt(d).

@@ -1,4 +1,4 @@
-"""A small file in memory by which processes tell how far they are, and are told to stop."""
+"""A small shared file: processes write how far they are, and read whether to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pieces of a run that go to processes, and what comes back. No torch here: the parent reads these too."""
+"""Jobs: one arm on one stack of seeds, and the result. No torch here: the parent reads these too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job: its records, final samples [seed, n, d] where it finished, and why it ended early."""
+    """The records of a job, its final samples [seed, n, d] if it finished, and why it ended early."""
 
     job: Job
     records: list[tuple[int, str, list[float]]]  # (step, metric, a value a seed)

@@ -53,7 +53,7 @@ def run_jobs(
     """
     board = Board(len(jobs))
     try:
-        with progress(board, jobs), stop_on_interrupt(board):
+        with stop_on_interrupt(board), progress(board, jobs):
             return joblib.Parallel(n_jobs=min(processes, len(jobs)))(
                 joblib.delayed(start)(job, slot, board, checkpoint, draws and slot == 0, stop_on_failure)
                 for slot, job in enumerate(jobs)

@@ -28,8 +28,8 @@ SAVE_EVERY = 5.0  # seconds
 def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
     """Trains the job to its end, from its state in the checkpoint at `path` if it has one there.
 
-    Evaluates every `eval_every` steps, tells the board, and stops there if the board says so, after saving. With
-    `draws` the result has what the picture needs of the start; a job that fails (it diverges, or cannot save) tells
+    Evaluates every `eval_every` steps, writes to the board, and stops there after saving if the board says so.
+    With `draws` the result has the gradient fields of the start; a job that fails (it diverges, or cannot save) tells
     the others to stop if `stop_on_failure`.
 
     Raises:

@@ -5,8 +5,8 @@
     x = f(z): for each coupling, couple and then roll the coordinates by d // 2, so that each is conditioned on in turn
     -log p(x) = 1/2 ||z||^2 + d/2 log 2 pi + sum over couplings of sum r,   z = f^-1(x)
 
-A law on a manifold has no density (the likelihood of a flow on it is unbounded), so that real data are dequantised:
-x + DEQUANTISATION N(0, I). A perfect flow then generates the thickened law.
+A distribution on a manifold has no density, and the likelihood of a flow on it is unbounded. Real data are therefore
+dequantised: x + DEQUANTISATION N(0, I). A perfect flow generates the thickened distribution.
 Sources: Dinh, Sohl-Dickstein, Bengio 2017 (RealNVP), eqs. 4 to 8; Kingma, Dhariwal 2018 (Glow): starts as the identity.
 """
 
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from toy.models.networks import Network
 
-COUPLINGS = 8
+LAYERS = 8  # couplings
 BOUND = 1.0  # of a coupling's log scale
-DEQUANTISATION = 0.02  # below half the tolerance of the metric off_manifold, which three deviations then just exceed
+DEQUANTISATION = 0.02  # two and a half deviations are the tolerance of the metric off_manifold
 
 
 class Flow:
@@ -42,11 +42,11 @@ class Flow:
             raise ValueError(f"a flow of couplings needs dim of at least 2; given {dim}")
         self.latent, self.seeds, self.kept = dim, seeds, dim // 2
         self.widths = [self.kept, *hidden, 2 * (dim - self.kept)]
-        self.theta = torch.zeros(COUPLINGS * Network(self.widths, seeds).theta.numel(), requires_grad=True)
+        self.theta = torch.zeros(LAYERS * Network(self.widths, seeds).theta.numel(), requires_grad=True)
 
     def networks(self, flat: Float[Tensor, " p"]) -> list[Network]:
         """The network a -> (t, r) of each coupling, as views into a flat tensor laid out as theta."""
-        return [Network(self.widths, self.seeds, part) for part in flat.chunk(COUPLINGS)]
+        return [Network(self.widths, self.seeds, part) for part in flat.chunk(LAYERS)]
 
     def views(self, flat: Float[Tensor, " p"]) -> list[Tensor]:
         """A flat tensor laid out as theta as tensors [seed, ...], which together are all of it."""

@@ -16,7 +16,7 @@ WARM_UP = 15  # power iterations at the start, as in torch.nn.utils.parametrizat
 
 
 class SpectralNetwork(Network):
-    """A Network whose every weight is raw W / sigma(W), sigma its largest singular value; biases are as they are.
+    """A Network whose weights are W / sigma(W), with raw W and its largest singular value sigma; biases are raw.
 
     sigma is estimated by power iteration, of which each `normalise` does one: the vectors of the last one are close to
     those of the next, because an optimiser's step is small. For a W of shape [in, out]
@@ -27,14 +27,14 @@ class SpectralNetwork(Network):
     one of columns.
 
     Attributes:
-        raw: what the optimiser steps, laid out as theta [P]; `normalise` lets theta follow.
+        raw: the tensor that the optimiser steps, laid out as theta [P]; `normalise` computes theta from it.
     Source: Miyato, Kataoka, Koyama, Yoshida 2018, algorithm 1.
     """
 
     def __init__(self, widths: Sequence[int], seeds: int, theta: Tensor | None = None):
         super().__init__(widths, seeds, theta)
         self.raw = self.theta.clone()
-        # a start that draws no random numbers; all that it must be is not orthogonal to the leading vector
+        # a start without random numbers; it must not be orthogonal to the leading vector
         self.u = [w.new_ones(seeds, 1, w.shape[2]) for w in self.weights]
         self.v = [w.new_zeros(seeds, 1, w.shape[1]) for w in self.weights]
         self.sigma = [w.new_ones(seeds, 1, 1) for w in self.weights]
@@ -52,11 +52,11 @@ class SpectralNetwork(Network):
         """One power iteration, then theta <- raw with every W / sigma(W): once after every step of raw."""
         self.theta.copy_(self.raw)
         for layer, w in enumerate(self.weights):
-            pulled = torch.bmm(self.u[layer], w.mT)
-            self.v[layer] = pulled / vector_norm(pulled, dim=2, keepdim=True)
-            pushed = torch.bmm(self.v[layer], w)
-            self.sigma[layer] = vector_norm(pushed, dim=2, keepdim=True)
-            self.u[layer] = pushed / self.sigma[layer]
+            left = torch.bmm(self.u[layer], w.mT)
+            self.v[layer] = left / vector_norm(left, dim=2, keepdim=True)
+            right = torch.bmm(self.v[layer], w)
+            self.sigma[layer] = vector_norm(right, dim=2, keepdim=True)
+            self.u[layer] = right / self.sigma[layer]
             w.div_(self.sigma[layer])
 
     def pull_back(self, gradient: Parts) -> None:

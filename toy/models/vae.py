@@ -4,9 +4,9 @@
     -ELBO(x) = -E_q log p(x|z) + KL(q(z|x) || p(z)),
     KL = 1/2 sum_j (mu_j^2 + exp(v_j) - 1 - v_j)
 
-with one draw of z = mu + exp(v/2) noise a sample. s is learned, one number a seed (sigma-VAE): there is no weight beta
-to choose. A law on a manifold has no density, and s goes to 0 where reconstruction is perfect; it is kept smoothly
-above exp(-6).
+with one draw of z = mu + exp(v/2) noise a sample. s is learned, one number a seed (sigma-VAE), in the place of a weight
+beta of the KL. A distribution on a manifold has no density, and s would go to 0 where reconstruction is perfect; it is
+kept smoothly above exp(-6).
 Sources: Kingma, Welling 2014, eq. 10; Rybkin, Daniilidis, Levine 2021, eq. 5 (s) and its released code (the bound).
 """
 
@@ -23,7 +23,7 @@ from torch.nn.functional import softplus
 from toy.models.networks import Network
 
 LEAST_LOG_S = -6.0
-START_LOG_S = math.log(0.1)  # from 1, laws of unit size are taken for noise: the posterior collapses to the prior
+START_LOG_S = math.log(0.1)  # from 1 the posterior collapses to the prior: the decoder's noise is as large as the data
 
 
 class VAE:

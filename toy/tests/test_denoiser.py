@@ -12,7 +12,7 @@ from theory.levels import Interval, Level
 from theory.manifolds import AffineGaussian, Law, make, names
 from theory.regularity import eps_model_of
 from toy.training import denoiser as module
-from toy.training.denoiser import Denoiser, Preconditioning, cached_denoiser, recipe, train_denoiser
+from toy.training.denoiser import Denoiser, Preconditioning, cached_denoiser, ingredients, train_denoiser
 
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
 
@@ -106,19 +106,19 @@ def test_whatever_decides_a_denoiser_names_another_file(name: str, value, tmp_pa
     assert len(list(tmp_path.glob("denoiser-*.pt"))) == 2
 
 
-def test_different_laws_have_different_recipes() -> None:
+def test_different_laws_have_different_ingredients() -> None:
     """Which holds as long as their reprs show all of their numbers."""
     laws = [make(name, dim=dim, thickness=tau) for name in names() for dim in (5, 6) for tau in (0.0, 0.1, 0.1000001)]
-    assert len({str(recipe(law, 5, INTERVAL, 0)) for law in laws}) == len(laws)
+    assert len({str(ingredients(law, 5, INTERVAL, 0)) for law in laws}) == len(laws)
     assert repr(make("ring", dim=64)) == repr(make("ring", dim=64))
     assert "..." not in repr(make("grid", dim=64))
 
 
 @pytest.mark.parametrize("constant", ["VERSION", "WIDTH", "LAYERS", "BATCH", "LR", "WIDER", "DRAWS"])
-def test_every_constant_is_in_the_recipe(constant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = recipe(RING, 5, INTERVAL, 0)
+def test_every_constant_is_in_the_ingredients(constant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ingredients(RING, 5, INTERVAL, 0)
     monkeypatch.setattr(module, constant, 7)
-    assert recipe(RING, 5, INTERVAL, 0) != before
+    assert ingredients(RING, 5, INTERVAL, 0) != before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "text", "other"])

@@ -13,7 +13,7 @@ from torch.nn.functional import leaky_relu
 from theory.common.seeds import generator
 from toy.config import LOSSES, REGULARISERS, Config
 from toy.models.spectral import SpectralNetwork
-from toy.training.discriminator import Adversary
+from toy.training.discriminator import Discriminator
 from toy.training.draws import TRAIN_EXTRA, Extra, Extras
 from toy.training.games import GAMES
 from toy.training.penalties import PENALTIES
@@ -30,8 +30,8 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def adversary(labels: int = 0, **changes) -> Adversary:
-    found = Adversary(dataclasses.replace(CONFIG, **changes), DIM, labels, len(SEEDS), 1e-3, lambda _: None)
+def discriminator(labels: int = 0, **changes) -> Discriminator:
+    found = Discriminator(dataclasses.replace(CONFIG, **changes), DIM, labels, len(SEEDS), 1e-3, lambda _: None)
     found.initialise([generator(seed, 0) for seed in SEEDS])
     return found
 
@@ -41,7 +41,7 @@ def data(labels: int = 0) -> tuple[Tensor, Tensor]:
     return torch.randn(2, BATCH, DIM + labels, generator=g), torch.randn(2, BATCH, DIM + labels, generator=g) + 1
 
 
-def logit(theta: Tensor, found: Adversary, x: Tensor) -> Tensor:
+def logit(theta: Tensor, found: Discriminator, x: Tensor) -> Tensor:
     """The network at other parameters, with autograd."""
     weights, biases = found.network.views(theta)
     for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
@@ -67,7 +67,7 @@ def losses(real: Tensor, fake: Tensor, name: str) -> Tensor:
     )
 
 
-def penalties(theta: Tensor, found: Adversary, real: Tensor, fake: Tensor, extra: Extra) -> Tensor:
+def penalties(theta: Tensor, found: Discriminator, real: Tensor, fake: Tensor, extra: Extra) -> Tensor:
     def slopes(x: Tensor) -> Tensor:
         x = x.clone().requires_grad_()
         return torch.autograd.grad(logit(theta, found, x).sum(), x, create_graph=True)[0][..., :DIM].norm(dim=-1)
@@ -91,7 +91,7 @@ def test_names() -> None:
 @pytest.mark.parametrize("regulariser", [name for name in REGULARISERS if name not in ("spectral", "instance-noise")])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradient(loss: str, regulariser: str, labels: int) -> None:
-    found, (real, fake) = adversary(labels, loss=loss, regulariser=regulariser), data(labels)
+    found, (real, fake) = discriminator(labels, loss=loss, regulariser=regulariser), data(labels)
     theta = found.network.theta.clone().requires_grad_()
     extra = Extras(regulariser, SEEDS, TRAIN_EXTRA, BATCH, DIM, 1)(3)[0]
     if extra.u is not None:
@@ -104,7 +104,7 @@ def test_gradient(loss: str, regulariser: str, labels: int) -> None:
 
 
 def test_spectral_steps_the_raw_weights() -> None:
-    found, (real, fake) = adversary(regulariser="spectral"), data()
+    found, (real, fake) = discriminator(regulariser="spectral"), data()
     assert isinstance(found.network, SpectralNetwork)
     before = found.network.raw.clone()
     for _ in range(200):
@@ -116,7 +116,7 @@ def test_spectral_steps_the_raw_weights() -> None:
 
 def test_instance_noise_blurs_and_fades() -> None:
     """The discriminator sees x + gamma decay noise, the label without; the generator's gradient is taken there."""
-    found, (real, fake) = adversary(2, regulariser="instance-noise"), data(2)
+    found, (real, fake) = discriminator(2, regulariser="instance-noise"), data(2)
     noise = torch.ones(2, 2 * BATCH, DIM)
     seen = found.noised(real, noise, 0.5)
     torch.testing.assert_close(seen[..., :DIM] - real[..., :DIM], torch.full((2, BATCH, DIM), 0.35))
@@ -128,7 +128,7 @@ def test_instance_noise_blurs_and_fades() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_generators_gradient(loss: str) -> None:
-    found, (real, fake) = adversary(2, loss=loss), data(2)
+    found, (real, fake) = discriminator(2, loss=loss), data(2)
     x = fake.clone().requires_grad_()
     on_fake, on_real = logit(found.network.theta, found, x), logit(found.network.theta, found, real)
     log_sigmoid = torch.nn.functional.logsigmoid

@@ -34,7 +34,7 @@ def small(**changes) -> Config:
     """All arms with one learning rate."""
     config = dataclasses.replace(SMALL, **changes)
     for arm in ARMS:
-        config = config.with_arm(arm, Arm(2e-3, 0.0 if arm == "gan" else 1e-3))
+        config = config.with_arm(arm, Arm(2e-3, 0.0 if arm == "gan" else 1e-3, 1.2 if arm == "bounded" else None))
     return config
 
 
@@ -89,8 +89,9 @@ def test_plain_and_coupled_steps_by_autograd(generator: str, every: int) -> None
 def test_without_weight_an_arm_is_the_plain_generator(generator: str) -> None:
     config = small(generator=generator)
     plain = trained(config, "gan", 5).model.theta
-    for arm in ("summed", "decoupled"):
-        assert torch.equal(trained(config.with_arm(arm, Arm(2e-3, 0.0)), arm, 5).model.theta, plain)
+    for arm in ("summed", "decoupled", "bounded"):
+        free = dataclasses.replace(config.arm(arm), weight=0.0)
+        assert torch.equal(trained(config.with_arm(arm, free), arm, 5).model.theta, plain)
         assert not torch.equal(trained(config, arm, 5).model.theta, plain)
 
 
@@ -103,13 +104,22 @@ def test_the_decoupled_step(generator: str) -> None:
     draws, theta = start.noise(0), start.model.theta
     (g,) = torch.autograd.grad(start.model.loss(draws.real[0], draws.latent[0]).sum(), theta)
     term = 1e-3 * score_loss(start, start.model.sample(draws.latent[1]), draws.u, draws.eps)
-    (pulled,) = torch.autograd.grad(term, theta, allow_unused=True)
-    wanted = plain.model.theta - 2e-3 * pulled / (g.abs() + 1e-8)
-    moved = (g.abs() > 1e-4) & (pulled != 0)  # where g is rounding, so is the quotient
+    (score,) = torch.autograd.grad(term, theta, allow_unused=True)
+    wanted = plain.model.theta - 2e-3 * score / (g.abs() + 1e-8)
+    moved = (g.abs() > 1e-4) & (score != 0)  # where g is rounding, so is the quotient
     assert moved.float().mean() > 0.01
     torch.testing.assert_close(got.model.theta[moved], wanted[moved], rtol=1e-3, atol=1e-6)
     for name, value in plain.update.state()["optimizer"].items():
         assert torch.equal(got.update.state()["optimizer"][name], value)
+
+
+@BOTH
+def test_bounded_is_decoupled_with_a_bound(generator: str) -> None:
+    """Equal where the bound is beyond all samples."""
+    config = small(generator=generator)
+    wide = config.with_arm("bounded", dataclasses.replace(config.bounded, bound=1e9))
+    assert torch.equal(trained(wide, "bounded", 5).model.theta, trained(wide, "decoupled", 5).model.theta)
+    assert not torch.equal(trained(config, "bounded", 5).model.theta, trained(wide, "bounded", 5).model.theta)
 
 
 def test_the_term_moves_the_decoder_alone() -> None:
@@ -216,7 +226,7 @@ def test_the_term_brings_a_vae_to_the_ring() -> None:
     """Both seeds: nearer than the plain VAE by a tenth at least, at the same learning rate and steps."""
     config = dataclasses.replace(SMALL, width=32, latent=2, batch=64, steps=400, samples=512)
     distance = {}
-    for arm in ARMS:
+    for arm in ("gan", "summed", "decoupled"):
         config = config.with_arm(arm, Arm(4e-3, 0.0 if arm == "gan" else 0.1))
         trainer = trained(config, arm, config.steps)
         distance[arm] = trainer.law.distance(trainer.sample()).mean(1)

@@ -91,15 +91,18 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
     """Parameters of G, D and the averaged G after some steps on the very draws of the trainer."""
     trainer = Trainer(config, arm, (0, 1))
     options = config.arm(arm)
-    g, d, average = module(trainer.g, seed), module(trainer.adversary.network, seed), module(trainer.g, seed)
+    g, d, average = module(trainer.g, seed), module(trainer.discriminator.network, seed), module(trainer.g, seed)
     betas = (config.beta1, config.beta2)
     g_adam = torch.optim.Adam(g.parameters(), options.lr, betas)
-    d_adam = torch.optim.Adam(d.parameters(), trainer.adversary.lr, betas)
+    d_adam = torch.optim.Adam(d.parameters(), trainer.discriminator.lr, betas)
     second = [torch.zeros_like(p) for p in g.parameters()]
     scores: list[tuple[Tensor, ...]] = []
     for step in range(steps):
         decay = (1 + math.cos(math.pi * step / config.steps)) / 2
-        g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = options.lr * decay, trainer.adversary.lr * decay
+        g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = (
+            options.lr * decay,
+            trainer.discriminator.lr * decay,
+        )
         draws = trainer.noise(step)
         for k in range(config.d_steps):
             real, fake = draws.real[k, seed].double().requires_grad_(), g(draws.latent[k, seed]).detach()
@@ -158,7 +161,7 @@ def test_as_by_autograd(config: Config, arm: str) -> None:
     got = trained(config, arm, 4)
     for seed in (0, 1):
         for network, wanted in zip(
-            (got.g, got.adversary.network, got.average), reference(config, arm, 4, seed), strict=True
+            (got.g, got.discriminator.network, got.average), reference(config, arm, 4, seed), strict=True
         ):
             for p, q in zip(parameters(network, seed), wanted, strict=True):
                 torch.testing.assert_close(p, q.detach(), rtol=1e-7, atol=1e-10)
@@ -173,7 +176,7 @@ def test_without_weight_an_arm_is_the_gan(arm: str) -> None:
     free = dataclasses.replace(config.arm(arm), weight=0.0)
     gan, other = trained(config, "gan", 10), trained(config.with_arm(arm, free), arm, 10)
     assert torch.equal(other.g.theta, gan.g.theta)
-    assert torch.equal(other.adversary.network.theta, gan.adversary.network.theta)
+    assert torch.equal(other.discriminator.network.theta, gan.discriminator.network.theta)
     assert not torch.equal(trained(config, arm, 10).g.theta, gan.g.theta)
 
 
@@ -219,7 +222,7 @@ class Steady(Trainer):
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
-        self.adversary.gradient = lambda x, *_: torch.ones_like(x)  # type: ignore[method-assign]
+        self.discriminator.gradient = lambda x, *_: torch.ones_like(x)  # type: ignore[method-assign]
         self.term.gradient = lambda x, *_: torch.ones_like(x)  # type: ignore[method-assign]
 
 
@@ -299,7 +302,7 @@ def test_arms_see_the_same_data() -> None:
     first, *others = (Trainer(small(), arm, (0, 1)) for arm in ARMS)
     for other in others:
         assert torch.equal(other.g.theta, first.g.theta)
-        assert torch.equal(other.adversary.network.theta, first.adversary.network.theta)
+        assert torch.equal(other.discriminator.network.theta, first.discriminator.network.theta)
         for name in ("real", "latent", "eps", "u"):
             assert torch.equal(getattr(other.noise(7), name), getattr(first.noise(7), name))
 
@@ -316,7 +319,7 @@ def test_training_evaluates_where_it_says() -> None:
 
 def norms(trainer: Trainer, loss: str) -> Tensor:
     """Median norm over the start's samples of the adversarial gradient, under a loss; a value a seed."""
-    trainer.adversary.game = GAMES[loss]
+    trainer.discriminator.game = GAMES[loss]
     return trainer.gradient_norms()["adversarial_gradient"]
 
 
@@ -340,7 +343,7 @@ def test_the_adversarial_gradient_vanishes_and_the_scores_does_not() -> None:
 @pytest.mark.parametrize("network", ["g", "d"])
 def test_divergence_names_the_seed(network: str) -> None:
     trainer = trained(small(), "summed", 2)
-    {"g": trainer.g, "d": trainer.adversary.network}[network].biases[-1][1] = math.nan
+    {"g": trainer.g, "d": trainer.discriminator.network}[network].biases[-1][1] = math.nan
     with pytest.raises(Diverged, match="the loss is no longer finite: arm summed, seed 1, step 2"):
         trainer.step()
 

@@ -1,7 +1,7 @@
-"""Class-conditional laws (eq. 15 of the paper): a mixture whose parts are its classes.
+"""Class-conditional distributions (eq. 15 of the paper): a mixture whose parts are its classes.
 
 A batch holds the classes in blocks, in the proportions of the mixture's weights: the label of a row follows from its
-place, so that no labels need be drawn, stored or shuffled. Generator and discriminator are told it one-hot.
+place, and no labels are drawn, stored or shuffled. Generator and discriminator get it one-hot.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Classes:
 
     Attributes:
         laws: the law of each class.
-        weights: how likely each is, [C].
+        weights: the probability of each, [C].
 
     Raises:
         ValueError: the law is no mixture.
@@ -73,7 +73,7 @@ class Classes:
 
 
 def parts_of(law: Law) -> tuple[list[Law], Float[Tensor, " c"]]:
-    """The parts of a mixture and their weights; whatever maps a mixture maps its parts."""
+    """The parts of a mixture and their weights; a map of a mixture is applied to each part."""
     if isinstance(law, Embedded | Thickened | Scaled):
         inner, weights = parts_of(law.law)
         return [dataclasses.replace(law, law=part) for part in inner], weights

@@ -1,12 +1,12 @@
-"""A score model learned from samples: a small denoiser, trained once for a law and kept in a file.
+"""A score model learned from samples: a small denoiser, trained once for a distribution and kept in a file.
 
 Preconditioning (Karras et al. 2022, table 1), at alpha = 1, with s = sigma_data and n = nsr:
 
     x0hat(y) = c_skip y + c_out F(c_in y, c_noise)
     c_skip = s^2 / (n^2 + s^2),  c_out = n s c_in,  c_in = 1 / sqrt(n^2 + s^2),  c_noise = log(n) / 4
 
-The network F is asked for (x0 - c_skip y) / c_out, of variance 1 at every level, and their loss weighting
-(n^2 + s^2) / (n s)^2 of ||x0hat - x0||^2 is that of a plain squared error of F. Of x0hat follows eps = (y - x0hat) / n.
+The target of the network F is (x0 - c_skip y) / c_out, of variance 1 at every level; their loss weighting
+(n^2 + s^2) / (n s)^2 of ||x0hat - x0||^2 is that of a plain squared error of F. eps = (y - x0hat) / n.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Preconditioning(NamedTuple):
         return c_in * (nsr[..., None] * c_in * y - self.sigma_data * f)
 
     def target(self, eps: Tensor, y: Tensor, nsr: Tensor) -> Tensor:
-        """(x0 - c_skip y) / c_out for y = x0 + n eps: what F would have to be for `eps` to give this eps."""
+        """(x0 - c_skip y) / c_out for y = x0 + n eps: the F for which `eps` gives this eps."""
         c_in = self._c_in(nsr)
         return (nsr[..., None] * c_in * y - eps / c_in) / self.sigma_data
 
@@ -94,8 +94,8 @@ class Denoiser(nn.Module):
 
 def train_denoiser(law: Law, steps: int, interval: Interval, seed: int) -> Denoiser:
     """Denoising score matching: E ||F - target||^2 over fresh samples x0 ~ P and nsr log-uniform on the interval,
-    widened by WIDER at both ends. Adam, its rate decayed to 0 along a cosine. One thread, so that the numbers do not
-    depend on the machine's cores."""
+    widened by WIDER at both ends. Adam, its rate decayed to 0 along a cosine. One thread: the numbers do not depend on
+    the number of cores."""
     generator = torch.Generator().manual_seed(seed)
     wide = Interval(interval.low / WIDER, interval.high * WIDER)
     denoiser = Denoiser(law.dim, sigma_data_of(law, generator))
@@ -124,13 +124,13 @@ def sigma_data_of(law: Law, generator: torch.Generator) -> float:
 def cached_denoiser(law: Law, steps: int, interval: Interval, seed: int = 0, directory: Path = CACHE) -> Denoiser:
     """The denoiser of `train_denoiser`, from its file in `directory`; trained and written if there is none.
 
-    The file is named by a hash of every number that decides it. Processes that want the same one wait for the first,
-    which trains it. A damaged file is trained anew, with a warning.
+    The file is named by a hash of every number that decides it. Processes that need the same one wait for the first,
+    which trains it. A damaged file is trained again, with a warning.
 
     Raises:
         OSError: the file cannot be read or written.
     """
-    made_of = recipe(law, steps, interval, seed)
+    made_of = ingredients(law, steps, interval, seed)
     name = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
     path = directory / f"denoiser-{name}.pt"
     directory.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def cached_denoiser(law: Law, steps: int, interval: Interval, seed: int = 0, dir
     return denoiser
 
 
-def recipe(law: Law, steps: int, interval: Interval, seed: int) -> dict[str, Any]:
+def ingredients(law: Law, steps: int, interval: Interval, seed: int) -> dict[str, Any]:
     """Everything that decides a denoiser. A law's repr shows all of its numbers."""
     return {
         "version": VERSION,

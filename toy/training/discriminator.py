@@ -20,7 +20,7 @@ from toy.training.update import moments, set_moments
 Check = Callable[[Float[Tensor, " s"]], None]  # raises where a value is not finite
 
 
-class Adversary:
+class Discriminator:
     """D: R^dim -> R, one a seed. A class-conditional one is told the label after the sample."""
 
     def __init__(self, config: Config, dim: int, labels: int, seeds: int, lr: float, check: Check):

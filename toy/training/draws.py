@@ -1,7 +1,7 @@
-"""Every random number of a run as a function of (seed, step): what was drawn before does not matter.
+"""Every random number of a run as a function of (seed, stream, step).
 
-So all arms see the same data and latents, a seed's numbers do not depend on which seeds are trained beside it, and a
-resumed run needs no generator state to continue bit for bit. Draws are made CHUNK steps at a time, which is cheaper.
+All arms have the same data and latents, a seed's numbers do not depend on the seeds beside it, and a resumed run needs
+no state of a random number generator to continue bit for bit. Draws are made CHUNK steps at a time, which is cheaper.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Games: what the discriminator and the generator minimise, in the logits D(real) and D(fake), and the slopes.
 
-A sample is fooled where its logit is large. Every loss is the line it is, for one pair of logits, and its derivative
-is the next; tests compare the losses with the papers' formulas and the derivatives with autograd. The linear output of
-the network is called the logit in all games, also where no sigmoid follows.
+A large logit means real. Every loss is one line, for one pair of logits, and its derivative is the next; tests compare
+the losses with the papers' formulas and the derivatives with autograd. The linear output of the network is called the
+logit in all games, also where no sigmoid follows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Game(NamedTuple):
 
 GAMES: dict[str, Game] = {
     # D = sigmoid(logit):  -log D(real) - log(1 - D(fake));  log(1 - D(fake))
-    # Goodfellow et al. 2014, eq. 1. The generator's slope -D(fake) vanishes where the discriminator is sure of a fake.
+    # Goodfellow et al. 2014, eq. 1. The generator's slope -D(fake) vanishes where D(fake) does.
     "saturating": Game(
         d_loss=lambda real, fake: softplus(-real) + softplus(fake),
         d_slopes=lambda real, fake: (-sigmoid(-real), sigmoid(fake)),
@@ -66,7 +66,7 @@ GAMES: dict[str, Game] = {
         g_slope=lambda real, fake: fake - 1,
     ),
     # -D(real) + D(fake);  -D(fake)
-    # Arjovsky, Chintala, Bottou 2017, eqs. 2 and 3: for Lipschitz D, which is the penalty's to ensure.
+    # Arjovsky, Chintala, Bottou 2017, eqs. 2 and 3: for Lipschitz D, which a gradient penalty enforces.
     "wasserstein": Game(
         d_loss=lambda real, fake: fake - real,
         d_slopes=lambda real, fake: (-ones_like(real), ones_like(fake)),

@@ -1,9 +1,9 @@
-"""Adversarial training of many seeds at once, with the score matching regularity coupled or decoupled.
+"""Adversarial training of many seeds at once, with the score matching regularity summed or decoupled.
 
 One generator step of an arm, for samples x = G(z) and the discriminator's logit D:
 
     g_adv   = d/dx mean_b loss(D(x_b))                          the adversarial gradient at the samples
-    g_score = d/dx lambda k mean_b ||eps*(x_t) - eps||^2        the score term's, at every k-th step (see term.py)
+    g_score = d/dx lambda k mean_b ||eps*(x_t) - eps||^2        the score term's, at every k-th step (see score_term.py)
     gan:                 J^T g_adv moves theta,  J = dx/dtheta
     summed:              J^T (g_adv + g_score) does
     decoupled, bounded:  J^T g_adv does, and J^T g_score beside it (see update.py)
@@ -28,7 +28,7 @@ from toy.config import Config
 from toy.metrics import Reference, evaluate
 from toy.models.networks import Network
 from toy.training.classes import Classes
-from toy.training.discriminator import Adversary
+from toy.training.discriminator import Discriminator
 from toy.training.draws import AHEAD, AHEAD_EXTRA, EVALUATE, INIT, TRAIN, TRAIN_EXTRA, Extras, Noise
 from toy.training.score_term import ScoreTerm
 from toy.training.update import Update
@@ -37,7 +37,7 @@ Record = dict[str, Float[Tensor, " seed"]]  # metric -> a value a seed
 
 
 class Trains(Protocol):
-    """What a worker asks of whatever trains one arm on a stack of seeds."""
+    """The trainer of one arm on a stack of seeds, as a worker uses it."""
 
     config: Config
     law: Law
@@ -67,7 +67,7 @@ class Trainer:
         self.term = ScoreTerm(config, self.law, self.seeds, self.options, self.classes)
         self.g = Network([config.latent + labels, *[config.width] * config.layers, self.law.dim], len(seeds))
         d_lr = self.options.lr if config.d_lr is None else config.d_lr
-        self.adversary = Adversary(config, self.law.dim, labels, len(seeds), d_lr, self.must_be_finite)
+        self.discriminator = Discriminator(config, self.law.dim, labels, len(seeds), d_lr, self.must_be_finite)
         self.initialise()
         self.average = Network(self.g.widths, len(seeds), self.g.theta.clone())
         self.update = Update(
@@ -79,7 +79,7 @@ class Trainer:
         self.at = 0
 
     def views(self, flat: Float[Tensor, " p"]) -> list[Tensor]:
-        """What is laid out as the generator's parameters, as views [seed, ...]."""
+        """A flat tensor laid out as the generator's parameters, as views [seed, ...]."""
         weights, biases = self.g.views(flat)
         return weights + biases
 
@@ -95,7 +95,7 @@ class Trainer:
         """Both networks from each seed's own numbers; the generator's mean is moved by `start`."""
         generators = [generator(seed, INIT) for seed in self.seeds]
         self.g.initialise(generators)
-        self.adversary.initialise(generators)
+        self.discriminator.initialise(generators)
         for bias, g in zip(self.g.biases[-1], generators, strict=True):
             direction = torch.randn(self.law.dim, generator=g)
             bias[0] = self.config.start * direction / direction.norm()
@@ -121,7 +121,7 @@ class Trainer:
         for step in range(self.config.d_ahead):
             draws = noise(step)
             real, fake = self.labelled(draws.real[0]), self.labelled(self.generate(draws.latent[0]))
-            self.adversary.step(real, fake, extras(step)[0], 1.0)
+            self.discriminator.step(real, fake, extras(step)[0], 1.0)
 
     def step(self) -> None:
         """One generator step and the discriminator steps before it.
@@ -131,12 +131,12 @@ class Trainer:
         """
         decay, draws, extras = self.decay, self.noise(self.at), self.extras(self.at)
         for real, latent, extra in zip(draws.real, draws.latent, extras, strict=False):
-            self.adversary.step(self.labelled(real), self.labelled(self.generate(latent)), extra, decay)
+            self.discriminator.step(self.labelled(real), self.labelled(self.generate(latent)), extra, decay)
 
         hidden = self.g.forward(self.labelled(draws.latent[-1]))
         x = hidden[-1]
         real = self.labelled(draws.real[-1])
-        gradient = self.adversary.gradient(self.labelled(x), real, extras[-1].noise, decay) / self.config.batch
+        gradient = self.discriminator.gradient(self.labelled(x), real, extras[-1].noise, decay) / self.config.batch
         self.term.train_along(x, draws.u, draws.eps)
         score: Tensor | None = None
         if self.term.acts(self.at):
@@ -155,7 +155,7 @@ class Trainer:
         """d loss(D(x)) / dx of each sample, as it would be without instance noise."""
         real = self.noise(self.at).real[-1]
         rows = real[:, torch.arange(x.shape[1]) % real.shape[1]]
-        return self.adversary.gradient(self.labelled(x, label), self.labelled(rows, label), None, 0.0)
+        return self.discriminator.gradient(self.labelled(x, label), self.labelled(rows, label), None, 0.0)
 
     def score_term_gradient(
         self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"], label: int | None = None
@@ -220,7 +220,7 @@ class Trainer:
             "g": self.g.theta.clone(),
             "average": self.average.theta.clone(),
             "update": self.update.state(),
-            "adversary": self.adversary.state(),
+            "discriminator": self.discriminator.state(),
             "term": self.term.state(),
         }
 
@@ -229,7 +229,7 @@ class Trainer:
         self.at = state["at"]
         self.g.theta.copy_(state["g"])
         self.average.theta.copy_(state["average"])
-        for name in ("update", "adversary", "term"):
+        for name in ("update", "discriminator", "term"):
             getattr(self, name).load(state[name])
 
 

@@ -3,7 +3,7 @@
 One step of an arm, for the loss L of one batch (negative ELBO or log likelihood) and samples x = g(z), z ~ N(0, I):
 
     g_main  = dL/dtheta
-    g_score = J^T d/dx lambda k mean_b ||eps*(x_t) - eps||^2,  J = dx/dtheta, at every k-th step (see term.py)
+    g_score = J^T d/dx lambda k mean_b ||eps*(x_t) - eps||^2,  J = dx/dtheta, at every k-th step (see score_term.py)
     gan:                 g_main moves theta: the plain VAE or flow, the arm without the term
     summed:              g_main + g_score does
     decoupled, bounded:  g_main does, and g_score beside it (see update.py)
@@ -67,7 +67,7 @@ class LikelihoodTrainer:
         self.at = 0
 
     def train_ahead(self) -> None:
-        """Nothing: there is no discriminator to be ahead."""
+        """Nothing: there is no discriminator."""
 
     def step(self) -> None:
         """One step of every seed.

@@ -1,13 +1,14 @@
-"""The generator's own score, trained along with it: what distribution matching subtracts.
+"""The generator's own score, trained along with it: the score that distribution matching subtracts.
 
-Score distillation moves samples by eps_real(x_t) - eps; its potential keeps the mutual information I_Q(X; X_t) of claim
-P4, which diversity pays for, and collapses modes. With the score of the generated law in the place of eps,
+Score distillation moves samples by eps_real(x_t) - eps. Its potential contains the mutual information I_Q(X; X_t) of
+claim P4, which penalises diversity, and modes collapse. With the score of the generated distribution in the place of
+eps,
 
     E grad = 2 (alpha / sigma) (eps_real(x_t) - eps_own(x_t)),
 
-it is the gradient of a reverse KL of the noised laws, which is at rest where they agree (claim P5). eps_own is learned
-by denoising score matching on what the generator makes now. Sources: Wang et al. 2023 (variational score
-distillation), Yin et al. 2024 (distribution matching distillation).
+it is the gradient of a reverse KL divergence of the noised distributions, which is 0 where they agree (claim P5).
+eps_own is learned by denoising score matching on the samples of the generator now. Sources: Wang et al. 2023
+(variational score distillation), Yin et al. 2024 (distribution matching distillation).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from toy.models.networks import Network
 from toy.training.denoiser import Preconditioning
 from toy.training.draws import INIT
 
-LR = 5e-3  # constant: it follows a generator that moves
-SIGMA_DATA = 1.0  # of the catalogue's order; the generated law's own is not known ahead, and changes
+LR = 5e-3  # constant: the generated distribution changes until the end
+SIGMA_DATA = 1.0  # the order of the catalogue's; that of the generated distribution changes
 
 
 class OwnScore:
-    """One small score model a seed, of the law's dimension and the other networks' widths, in EDM preconditioning."""
+    """One small score model a seed, as wide as the other networks, in EDM preconditioning."""
 
     def __init__(self, dim: int, seeds: Sequence[int], config: Config):
         self.precondition = Preconditioning(SIGMA_DATA)

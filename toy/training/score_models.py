@@ -1,6 +1,6 @@
-"""Whose score regularises: score models eps_theta(x_t, level), exact, learned, or wrong by a known amount.
+"""Score models eps_theta(x_t, level): exact, learned, or with an error of known size.
 
-How wrong a model is near the data and off it is measured by `score_error`.
+`score_error` measures the error of a model near the data and off them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from toy.training.denoiser import cached_denoiser
 
 WAVES = 64  # of the random field
 LENGTH = 0.5  # its correlation length, in units of x: half the radius of the ring
-FIELD_SEED = 0  # one field for every seed of a run, as one pretrained model would serve them all
+FIELD_SEED = 0  # one field for every seed of a run, as there would be one pretrained model
 DRAWS = 4096
 
 
@@ -96,7 +96,7 @@ def score_error(
     """E||eps_theta - eps*||^2 / E||eps*||^2, which is 0 for the exact score and 1 for a model that is 0.
 
     The mean is over `noised` samples of the law that were moved by `away` (in units of x) in a random direction: 0 is
-    where a score model is trained, and a generator that starts off the manifold asks it elsewhere.
+    where a score model is trained; a generator that starts off the manifold evaluates it elsewhere.
     """
     x_t, level = noised(law, interval, torch.Generator().manual_seed(seed), away, n)
     exact = eps_model_of(law)(x_t, level)
