@@ -47,6 +47,4 @@ def filled(lines: Sequence[str], width: int) -> list[str]:
     margin = " " * (len(lines[0]) - len(lines[0].lstrip())) if lines else ""
     hang = ITEM.match(text)
     indent = margin + " " * (len(hang[0]) if hang else 2 if margin else 0)
-    return textwrap.wrap(
-        text, width, initial_indent=margin, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return textwrap.wrap(text, width, initial_indent=margin, subsequent_indent=indent, break_on_hyphens=False)
