@@ -71,7 +71,7 @@ def train(settings: list[list]) -> pd.DataFrame:
     arms = {entry.name: entry for entry in entries(EXPERIMENTS["lambda"], quick=False)}
     rows = []
     for loss, lam, lr in settings:
-        job = arms[f"lambda: {loss}: smart, {lam:g}"].comparison(Setting(lr, lam), SEEDS)[0].job
+        job = arms[f"lambda: {loss}: summed, weight {lam:g}"].comparison(Setting(lr, lam), SEEDS)[0].job
         trainer = Trainer(job.config, job.arm, job.seeds)
         trainer.train_ahead()
         while trainer.at < job.config.steps:
