@@ -1,3 +1,3 @@
-"""Small generators trained on the laws of `theory`."""
+"""Small generators trained on the distributions of `theory`."""
 
 from theory import __version__ as __version__
