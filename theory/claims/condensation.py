@@ -127,6 +127,7 @@ def atoms(axes: Axes) -> None:
     axes.set(
         xlabel=r"$\lambda$",
         ylabel="Q(|x| < 0.05) at rest",
+        ylim=(-0.02, 1.6),
         title=r"$N(0, I_k)$ at nsr 1: from $k = 3$ on an atom forms",
     )
 

@@ -333,7 +333,7 @@ def check_thick(
 
 
 def thick(axes: Axes) -> None:
-    """S6: both pushes off a thick segment."""
+    """S6: both gradients off a thick segment."""
     distance = torch.linspace(0.02, 0.9, 12, dtype=torch.float64)
     _, law, _ = thick_cases()[0]
     x = torch.stack([distance, torch.zeros_like(distance)], -1)
@@ -341,7 +341,7 @@ def thick(axes: Axes) -> None:
         distance, adversarial_push(law, x), "o-", color=COLOURS[0], label=r"adversarial: $|\nabla\log(1 - D^*)|$"
     )
     axes.semilogy(distance, score_push(law, x), "s-", color=COLOURS[1], label=r"score: $|\nabla\ell|$")
-    axes.set(xlabel=r"distance to the core ($\tau = 0.1$)", ylabel="push", title="Off a thick segment")
+    axes.set(xlabel=r"distance to the core ($\tau = 0.1$)", ylabel="gradient length", title="Off a thick segment")
 
 
 S6 = Claim(
@@ -425,7 +425,11 @@ def non_saturating(axes: Axes) -> None:
         axes.semilogy(radius, gradient.norm(dim=-1), ls=STYLES[number], color=COLOURS[number], label=name)
     difference = generated.score(x, 1.0, nsr) - real.score(x, 1.0, nsr)
     axes.semilogy(radius[20:], difference.norm(dim=-1)[20:].detach(), "k:", label=r"$|\nabla\log q - \nabla\log p|$")
-    axes.set(xlabel="$|x|$; P on the unit circle, Q at 1.8", ylabel="push", title="Noised laws that overlap a little")
+    axes.set(
+        xlabel="$|x|$; P on the unit circle, Q at 1.8",
+        ylabel="gradient length",
+        title="Noised laws that overlap a little",
+    )
 
 
 S7 = Claim(
