@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from matplotlib.axes import Axes
 
 from theory.claims.drawing import COLOURS, STYLES
-from theory.claims.noise import CENTRED, WIDE, WIDTH, critical_by_integral, gradient_sizes
 from theory.claims.squared_distance import FACES, OFF, ON, points_around, push, score_without_alpha
 from theory.manifolds import Sphere, make
 from theory.regularity import pointwise_loss
@@ -72,56 +70,9 @@ def persistent_push(axes: Axes) -> None:
     axes.set(xlabel="$|x|$", ylabel=r"nsr$^2$/2 $\cdot$ push outwards", title="The score term pushes to the circle")
 
 
-def large_noise(axes: Axes) -> None:
-    """I1: where the push points, from the nearest point at small noise to the mean at large noise."""
-    levels = torch.logspace(-1.3, 1.3, 27).tolist()
-    for number, (name, law, place, mean, _) in enumerate(WIDE[1:]):
-        x = torch.tensor([place], dtype=torch.float64)
-        target = [float((x + s**2 / 2 * push(law, x, s))[0, 0]) for s in levels]
-        axes.semilogx(levels, target, ls=STYLES[number], color=COLOURS[number], label=f"{name}, x = {place[0]}")
-        axes.semilogx(levels[-1], mean[0], "o", color=COLOURS[number])
-        axes.semilogx(levels[0], law.project(x)[0], "s", color=COLOURS[number])
-    axes.plot([], [], "ks", label="Proj(x)")
-    axes.plot([], [], "ko", label="E[X]")
-    axes.set(xlabel="nsr", ylabel=r"x - nsr$^2$/2 $\nabla\ell(x)$", title="From the nearest point to the mean")
-
-
-def critical(axes: Axes) -> None:
-    """I2: nsr^2 ell along a radius of the circle, below, at and above the critical noise."""
-    radius = torch.linspace(0, 1.4, 22, dtype=torch.float64)
-    x = torch.stack([radius, torch.zeros_like(radius)], -1)
-    at = critical_by_integral(2)
-    for number, nsr in enumerate((0.4, 0.6, at, 0.9)):
-        loss = nsr**2 * pointwise_loss(Sphere(2), x, 1.0, nsr)
-        label = f"nsr {nsr:.3f}" + (", critical" if nsr == at else "")
-        axes.plot(radius, loss, ls=STYLES[number], color=COLOURS[number], label=label)
-        axes.plot(radius[loss.argmin()], loss.min(), "o", color=COLOURS[number])
-    axes.set(xlabel="$|x|$", ylabel=r"nsr$^2\,\ell$", title="The minimum leaves the circle for its centre")
-
-
-def tails(axes: Axes) -> None:
-    """I3: how often the gradient of one draw is longer than u, over x ~ Q around the centre of the circle."""
-    _, circle = CENTRED[1]
-    density = 1 / (2 * math.pi * WIDTH**2)
-    u = torch.logspace(1, 9, 81, dtype=torch.float64)
-    for number, nsr in enumerate((0.1, 0.03, 0.01)):
-        for detach, style in ((False, "-"), (True, ":")):
-            size, weights = gradient_sizes(circle, nsr, detach, 0.02, 7)
-            share = torch.stack([weights[size > at].sum() for at in u])
-            label = f"nsr {nsr}" + (", detached" if detach else ", full")
-            axes.loglog(u[share > 0], share[share > 0], style, color=COLOURS[number], label=label)
-    axes.loglog(u, math.pi * density / u, "k--", lw=1, label=r"$q\,\pi/u$")
-    axes.set(
-        xlabel="u", ylabel=r"$P(|\nabla| > u)$", ylim=(1e-9, 2), title="A power law between nsr$^{-2}$ and nsr$^{-4}$"
-    )
-
-
 PICTURES: dict[str, Callable[[Axes], None]] = {
     "P1": tweedie,
     "P2": pythagoras,
     "P2b": faces,
     "P3": persistent_push,
-    "I1": large_noise,
-    "I2": critical,
-    "I3": tails,
 }

@@ -11,7 +11,7 @@ import torch
 from scipy.special import roots_genlaguerre
 
 from theory import curvature
-from theory.claims.noise import mean_resultant
+from theory.critical_noise import mean_resultant
 from theory.curvature import curvature_term
 from theory.manifolds import (
     AffineGaussian,
