@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from tests.commands import TINY, Command, contents, python
+from toy.run import options_of
 
 OPTIONS = {
     "--manifold rng": "unknown manifold 'rng': choose from points, .*; did you mean 'ring'",
@@ -113,6 +115,45 @@ def test_where_only_ascii_can_be_printed() -> None:
     ended = python("-m", "toy.run", "--steppes", "3", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     wanted = "error: Unrecognized options: --steppes, 3; did you mean --steps? (see python -m toy.run --help)\n"
     assert ended == (2, "", wanted)
+
+
+ROOM = """
+import sys
+from theory.common.commandline import run
+from toy.__main__ import main
+status = run(main, sys.argv[1:])
+assert not {"torch", "numpy"} & set(sys.modules)
+sys.exit(status)
+"""
+
+
+def test_the_room_lists_its_commands() -> None:
+    """One line each, within 80 columns, at once; a command that there is not names the nearest."""
+    ended = python("-c", ROOM)
+    assert (ended.status, ended.err) == (0, "")
+    assert re.findall(r"^  (\w+) +\w", ended.out, re.MULTILINE) == ["run", "sweep", "explore", "bench"]
+    assert max(map(len, ended.out.splitlines())) <= 80
+    ended = python("-c", ROOM, "rnu")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(
+        "error: unknown command 'rnu': choose from run, sweep, explore, bench; did you mean 'run'?"
+    )
+    assert python("-m", "toy", "Run", "--steps", "0").err.startswith(
+        "error: steps must be a whole number of at least 1"
+    )
+
+
+@pytest.mark.parametrize("options", ["--manifold Ring --arms GAN Summed --preset Healthy --loss Hinge"])
+def test_names_in_any_case(options: str) -> None:
+    found = options_of(options.split())
+    assert (found.manifold, found.arms, found.preset, found.loss) == ("ring", ("gan", "summed"), "healthy", "hinge")
+    assert found.regulariser == "r1"
+
+
+def test_an_extra_that_is_not_installed() -> None:
+    code = "import sys; sys.modules['bokeh'] = None; import runpy; runpy.run_module('toy.explore', run_name='__main__')"
+    ended = python("-c", code, "--port", "0")
+    assert ended == (1, "", "error: bokeh is not installed: pip install 'smart-verified[explore]'\n")
 
 
 @pytest.mark.parametrize("options", ["--width 1000000000000000", "--dim 1000000000000000"])

@@ -7,10 +7,10 @@ import sys
 from theory.common.commandline import dispatch, run
 
 COMMANDS = {
-    "run": ("toy.run", "train a GAN with and without the score term on a known distribution, compare, draw and store"),
-    "sweep": ("toy.sweep.__main__", "the experiments: every arm of every cell tuned, then compared over seeds"),
-    "explore": ("toy.explore.__main__", "a page with the gradients on one generated sample, to be changed by sliders"),
-    "bench": ("toy.bench", "what a run costs and what it reaches, as JSON"),
+    "run": ("toy.run", "train a GAN with and without the score term, compare, draw and store"),
+    "sweep": ("toy.sweep.__main__", "the experiments: tune every arm of every cell, compare over seeds"),
+    "explore": ("toy.explore.__main__", "a page with both gradients at a generated sample, under sliders"),
+    "bench": ("toy.bench", "cost and results of a run, as JSON"),
 }
 
 

@@ -63,9 +63,9 @@ def progress(board: Board, jobs: Sequence[Job]) -> Iterator[None]:
             rows = board.read()
             found = {arm: latest(rows[slots[arm]]) for arm in arms}
             if console.is_terminal:
-                for arm, task in tasks.items():
-                    live = "" if found[arm] is None else "off {:.3f}  dist {:.3f}".format(*found[arm])
-                    bars.update(task, completed=rows[slots[arm], 0].sum(), live=live)
+                for arm, values in found.items():
+                    live = "" if values is None else f"off {values[0]:.3f}  dist {values[1]:.3f}"
+                    bars.update(tasks[arm], completed=rows[slots[arm], 0].sum(), live=live)
             else:
                 known = ", ".join(f"{arm} {values[0]:.3f}" for arm, values in found.items() if values is not None)
                 share = rows[:, 0].sum() / sum(steps.values())
