@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -53,8 +53,7 @@ SLOW = (  # to import
 )
 NOT_JUDGED = ("bench.py",)
 CLAIMS = "theory/claims/"
-JUDGED_BY = "theory/tests/test_claims.py"
-JUDGES = (f"{JUDGED_BY}::test_claim[", f"{JUDGED_BY}::test_control_is_rejected[")
+JUDGES = ("theory/tests/test_claims.py::test_claim", "theory/tests/test_claims.py::test_control_is_rejected")
 EQUIVALENT = Path("tests", "mutation", "equivalent.csv")
 
 Outcome: TypeAlias = Literal["killed", "survived"]
@@ -106,9 +105,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         dice = random.Random(options.seed)
         chosen = draw(found, len(found) if options.all else options.sample, dice)
         minutes = math.inf if options.all else options.minutes
-        record = recorded(base, modules(tree), JUDGED_BY if options.claims else "theory")
-        if options.claims:
-            record = record.of(JUDGES)
+        record = recorded(base, modules(tree), JUDGES if options.claims else ("theory",))
         outcomes = outcomes_of(base, chosen, record, equivalent, options.processes, minutes)
     print(
         f"seed {options.seed}; {'what the claims state, judged by the claims alone' if options.claims else 'all tests'}"
@@ -158,12 +155,6 @@ class Record:
             module.update(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
         return [*sorted(run, key=self.seconds.__getitem__), *sorted(module - run, key=self.seconds.__getitem__)]
 
-    def of(self, names: tuple[str, ...]) -> Record:
-        """The record of those tests alone whose names begin so."""
-        kept = {test for test in self.seconds if test.startswith(names)}
-        tests = {place: run & kept for place, run in self.tests.items()}
-        return Record({test: self.seconds[test] for test in kept}, tests, self.imported)
-
     def cost(self, mutant: Mutant) -> float:
         """The seconds of its relevant tests: of a survivor, all of them."""
         return sum(self.seconds[test] for test in self.relevant(mutant))
@@ -199,8 +190,8 @@ def statements() -> set[tuple[str, int]]:
     return sys.__dict__.setdefault("statements", set())
 
 
-def recorded(base: Path, paths: list[str], tests: str) -> Record:
-    """The record of the tree with the tests of a folder or file, from an earlier run if nothing has changed since.
+def recorded(base: Path, paths: list[str], tests: Sequence[str]) -> Record:
+    """The record of the tree with these tests (folders, files or names), of an earlier run if nothing changed since.
 
     Raises:
         RuntimeError: a test of the unchanged tree fails.
@@ -208,14 +199,14 @@ def recorded(base: Path, paths: list[str], tests: str) -> Record:
     theory = base / "tree" / "theory"
     sources = sorted([*theory.glob("**/*.py"), *theory.glob("results/*")])
     content = hashlib.sha256(b"".join(source.name.encode() + source.read_bytes() for source in sources)).hexdigest()
-    cache = Path(tempfile.gettempdir()) / f"{tests.replace('/', '-')}-{content[:16]}.json"
+    cache = Path(tempfile.gettempdir()) / f"theory-{'tests' if tests == ('theory',) else 'claims'}-{content[:16]}.json"
     if not cache.exists():
         print("recording which test runs which statement", flush=True)
         probed = base / "probed"
         shutil.copytree(base / "tree", probed, ignore=shutil.ignore_patterns("__pycache__"))
         for path in paths:
             (probed / path).write_text(with_probes(path, (probed / path).read_bytes()))
-        demand_green(in_child(probed, [tests], Recorder()), probed)
+        demand_green(in_child(probed, tests, Recorder()), probed)
         shutil.copy(probed / "record.json", f"{cache}.{os.getpid()}")
         os.replace(f"{cache}.{os.getpid()}", cache)
     return read_record(cache)
@@ -268,8 +259,8 @@ def limit(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, 60 * seconds)
 
 
-def in_child(tree: Path, files: list[str], plugin: object) -> int:
-    """Run pytest on the files of a tree in a child process; its id."""
+def in_child(tree: Path, files: Sequence[str], plugin: object) -> int:
+    """Run pytest on files of a tree, or on tests named, in a child process; its id."""
     child = os.fork()
     if child:
         return child
