@@ -143,6 +143,8 @@ class Record:
     """The tests that run a statement."""
     imported: set[tuple[str, int]]
     """The statements that run before any test does."""
+    named: Sequence[str] = ("theory",)
+    """The tests that may judge: folders, files or names."""
 
     def relevant(self, mutant: Mutant) -> list[str]:
         """The tests that run the statement, fastest first. Where it ran as the tests were imported, or in none of them,
@@ -209,7 +211,7 @@ def recorded(base: Path, paths: list[str], tests: Sequence[str]) -> Record:
         demand_green(in_child(probed, tests, Recorder()), probed)
         shutil.copy(probed / "record.json", f"{cache}.{os.getpid()}")
         os.replace(f"{cache}.{os.getpid()}", cache)
-    return read_record(cache)
+    return dataclasses.replace(read_record(cache), named=tests)
 
 
 def demand_green(child: int, tree: Path) -> None:
@@ -299,7 +301,8 @@ def begin(base: Path, mutant: Mutant, record: Record) -> tuple[int, Path]:
         compiled.unlink()
     tests = record.relevant(mutant)
     files = sorted({test.partition("::")[0] for test in tests})
-    return in_child(tree, files or ["theory"], Selection(tests, record.seconds)), tree
+    named = files if files and tuple(record.named) == ("theory",) else record.named
+    return in_child(tree, named, Selection(tests, record.seconds)), tree
 
 
 def verdict(status: int, log: Path) -> Outcome:
