@@ -1,8 +1,7 @@
-"""Finished jobs on disk, one small file each, under a hash of everything that decides them.
+"""Finished jobs on disk: one file each, named by a hash of everything that decides the result.
 
-Their numbers are those of the last step. Only the process that was started by the user writes here: workers need no
-shared disk, one that is killed leaves nothing half done, and what was done twice is stored once. A job that diverges
-is finished too, and stored; one that crashes is not.
+It holds the numbers of the last step. Only the process that the user started writes here: workers need no shared disk,
+and one that is killed leaves no partial file. A job that diverged is finished and stored; one that crashed is not.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from toy.config import ARMS, as_dict
 from toy.sweep.design import Task
 
 VERSION = 1
-"""Of the training: raise it when the same configuration comes to train to other numbers, and no stored job of before
-is used again. Not a hash of the source, which would forget hours of work for a renamed variable; that it is not
-forgotten is the matter of test_cells.py, which trains every option for a few steps and compares with stored numbers."""
+"""Of the training: raise it when a configuration comes to train to other numbers; jobs stored before are then not used.
+A hash of the source would discard hours of work for a renamed variable. test_cells.py fails if the training changes and
+VERSION does not: it trains every option for a few steps and compares with stored numbers."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: the last value of each metric for each seed, or why there is none."""
+    """The result of a task: the last value of each metric for each seed, or why there is none."""
 
     values: dict[str, list[float]]
     seconds: float
     """Processor time, evaluation included."""
     failure: str | None = None
     crashed: bool = False
-    """It failed in another way than by diverging: that is a defect, not a result."""
+    """It failed in another way than by diverging: a defect, not a result."""
 
 
 def description(task: Task) -> dict[str, Any]:
-    """Everything that decides the outcome, and nothing that does not: of the arms' options only those of this one."""
+    """Everything that decides the outcome, and nothing else: of the arms' options only those of this one."""
     job = task.job
     config = as_dict(job.config)
     options = {arm: config.pop(arm) for arm in ARMS}
@@ -67,7 +66,7 @@ def digest(value: Any) -> str:
 
 @lru_cache
 def source(measure: str) -> str:
-    """The hash of a function's code ("module:function"), without importing it; comments and spaces do not count.
+    """The hash of the code of a function ("module:function"), which is not imported; comments and spaces do not count.
 
     Raises:
         ValueError: there is no such function.
@@ -88,7 +87,7 @@ class Cache:
         self.directory = directory
 
     def get(self, key: str) -> Outcome | None:
-        """The outcome stored under a key; None where there is none that can be read."""
+        """The outcome stored under a key; None where there is none, or its file is damaged."""
         try:
             return Outcome(**json.loads(self._path(key).read_text())["outcome"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -107,7 +106,7 @@ class Cache:
         return self.directory / f"{key}.json"
 
     def seconds(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """The descriptions of all jobs that did not diverge, and what they took."""
+        """The descriptions of all jobs that did not diverge, and their processor time."""
         for path in sorted(self.directory.glob("*.json")):
             try:
                 content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""What a sweep will take, from what finished jobs took."""
+"""The processor time of a sweep, estimated from that of finished jobs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Timing = tuple[dict[str, Any], float]  # the description of a job, and its secon
 
 
 class Costs:
-    """Predicts processor time: the median of finished jobs of the same kind, else a + b work, fitted to all.
+    """Estimates processor time: the median of finished jobs of the same kind, else a + b work, fitted to all.
 
-    Without timings it counts work itself, which is enough to order jobs.
+    Without timings the estimate is the work itself, by which jobs can be ordered.
     """
 
     def __init__(self, timings: Iterable[Timing]):
@@ -36,12 +36,12 @@ class Costs:
 
 
 def kind(task: dict[str, Any]) -> str:
-    """Jobs of one kind differ in their numbers only: which seeds, learning rate, lambda."""
+    """What jobs of one kind have in common: they differ in seeds, learning rate, lambda and bound only."""
     return digest([task["arm"], len(task["seeds"]), task["measure"], task["config"]])
 
 
 def work(task: dict[str, Any]) -> float:
-    """How many steps of a network of a seed there are in a job."""
+    """The number of steps of one network of one seed in a job."""
     config = task["config"]
     return len(task["seeds"]) * (config["steps"] * (config["d_steps"] + 1) + config["d_ahead"])
 

@@ -1,10 +1,11 @@
-"""What the sweeps ask: each experiment a question, and the cells that answer it.
+"""The experiments: each a question, and the cells that answer it.
 
-Four small regimes recur. PLANE: the ring in the plane, the minimax loss, a discriminator trained ahead, the generator
-started off the manifold. SATURATED: the same with a discriminator four times as fast, where the paper's theory lives.
-SPACE: the ring in R^16, non-saturating, R1: a healthy game.
-MODES: eight narrow modes, non-saturating, R1. Networks are half as wide as those of `toy.run`, so that every arm can
-be tuned in every cell.
+Four regimes recur. Networks are half as wide as those of `toy.run`, so that every arm can be tuned in every cell.
+
+    PLANE       the ring in the plane, minimax; the discriminator trained ahead, the generator started off the manifold
+    SATURATED   the same with a discriminator that learns four times as fast: the game saturates
+    SPACE       the ring in R^16, non-saturating, R1: a healthy game
+    MODES       eight narrow modes, non-saturating, R1
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def scored(**overrides: Any) -> list[Arm]:
 
 
 def short(quick: bool, cells: Sequence[Cell], kept: int = 2) -> list[Cell]:
-    """The cells; of a quick sweep the first few, in few steps, with one setting an arm."""
+    """The cells; of a quick sweep the first `kept`, with few steps and one setting an arm."""
     if not quick:
         return list(cells)
     small = {"steps": 60, "d_ahead": 50, "samples": 256, "score_steps": 50}
@@ -55,7 +56,7 @@ def short(quick: bool, cells: Sequence[Cell], kept: int = 2) -> list[Cell]:
 
 
 def shortened(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a quick sweep: a warm-up and a training of scores that fit its steps."""
+    """The options with a tenth of the steps of a warm-up and of a score's training, for a quick sweep."""
     return {name: max(1, v // 10) if name in ("warm_up", "score_steps") else v for name, v in overrides.items()}
 
 
@@ -112,7 +113,7 @@ GAMMA = {"instance-noise": 0.2}
 def regularizers(quick: bool) -> list[Cell]:
     arms = []
     for regulariser in REGULARISERS:
-        options = {"regulariser": regulariser, "gamma": GAMMA.get(regulariser, 1.0)}
+        options: dict[str, Any] = {"regulariser": regulariser, "gamma": GAMMA.get(regulariser, 1.0)}
         arms += [arm("gan", **options), *scored(**options)]
     return short(quick, [Cell("saturated", {"regime": "saturated"}, SATURATED, arms)])
 
@@ -208,7 +209,7 @@ EXPERIMENTS = {
         Experiment("beyond-gan", "Does it help VAEs and normalizing flows? (OQ3)", beyond_gan),
         Experiment(
             "lambda",
-            "What does it cost? The law at rest against the predicted one (E2, E3)",
+            "What does it cost? Measured bias against the predicted one (E2, E3)",
             lambda_,
             {"mean_distance": "lower", "bias": "lower", "total_variation": "lower"},
             measure="toy.sweep.predicted:shares",

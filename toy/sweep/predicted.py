@@ -1,6 +1,6 @@
-"""What a trained generator's law is against what claims E2 and E3 say that it is, on a mixture.
+"""The bias of a trained generator against the one that claims E2 and E3 predict, on a mixture.
 
-The rest point of the regularised game is known in closed form; of a mixture it says what share each part gets, which is
+The equilibrium of the regularised game is known in closed form. On a mixture it gives the share of each part, which is
 counted in the samples. `ell` is averaged over draws of eps that are the same for all points.
 """
 
@@ -19,17 +19,18 @@ from theory.regularity import eps_model_of, score_matching_loss
 from toy.config import Config
 from toy.training.classes import Classes
 
-POINTS, DRAWS = 64, 1024  # of the real law; of eps and the noise level
+POINTS, DRAWS = 64, 1024  # of the real distribution; of eps and the noise level
 
 
 def shares(config: Config, samples: Float[Tensor, "s n d"]) -> dict[str, list[float]]:
-    """Of each seed, in total variation over the parts of the mixture:
+    """Of each seed, total variations over the parts of the mixture, and share_1, share_2, ... of the samples.
 
-    bias: of the samples' shares from the real law's weights; predicted_bias: of the rest point's shares from them;
-    prediction_error: of the samples' shares from the rest point's. And share_1, share_2, ... of the samples.
+        bias                the samples' shares from the weights of the mixture
+        predicted_bias      the equilibrium's shares from the weights
+        prediction_error    the samples' shares from the equilibrium's
 
     Raises:
-        ValueError: the law is no mixture; a loss whose rest point is not known.
+        ValueError: the law is no mixture; a loss whose equilibrium is not known.
     """
     classes = Classes(make(config.manifold, dim=config.dim, thickness=config.thickness))
     own = torch.as_tensor(samples).double()
@@ -37,7 +38,7 @@ def shares(config: Config, samples: Float[Tensor, "s n d"]) -> dict[str, list[fl
     found = torch.stack([(nearest == c).double().mean(1) for c in range(len(classes))], 1)  # [s, C]
     weight = max(config.arm(name).weight for name in config.arms)
     if config.loss not in ("saturating", "non-saturating"):
-        raise ValueError(f"the rest point is known for saturating and non-saturating; given loss {config.loss}")
+        raise ValueError(f"the equilibrium is known for saturating and non-saturating; given loss {config.loss}")
     p, ell = points_of(config.manifold, config.dim, config.thickness, config.low, config.high)
     wanted = equilibrium(p, ell, weight, config.loss).view(len(classes), POINTS).sum(1)  # type: ignore[arg-type]
     real = classes.weights.double()

@@ -53,7 +53,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for read in (findings.facts, findings.verdicts, findings.runs):
         read.cache_clear()
     names = {"cell": "a", "arm": "summed", "baseline": "gan", "metric": "off_manifold"}
-    row = {"mean": 0.0214, "baseline_mean": 0.8, "difference": -0.7786, "difference_low": -0.8}
+    row: dict[str, float | str] = {"mean": 0.0214, "baseline_mean": 0.8, "difference": -0.7786, "difference_low": -0.8}
     row |= {"difference_high": -0.75, "ratio": 0.02675, "p": 0.01, "p_holm": 0.02, "verdict": "helps"}
     table = pd.DataFrame([names | row, names | row | {"cell": "b", "verdict": "hurts"}])
     table.to_csv(tmp_path / "modes.verdicts.csv", index=False)

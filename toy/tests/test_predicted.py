@@ -1,4 +1,4 @@
-"""Measured shares of a mixture's parts against the rest point of the game."""
+"""Measured shares of a mixture's parts against the equilibrium of the game."""
 
 from __future__ import annotations
 
