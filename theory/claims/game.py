@@ -247,7 +247,7 @@ def check_equilibrium(
             q = equilibrium(found.p, found.ell, strength * lam, named)[row]
             start = (found.p[row] > 0).double() if loss == "non-saturating" else torch.ones(26, dtype=torch.float64)
             p, ell = found.p[row].numpy(), found.ell[row].numpy()
-            moved = flow(p, ell, lam, loss, (start / start.sum()).numpy(), 1 / 12, 14.0)
+            moved = flow(p, ell, lam, loss, (start / start.sum()).numpy(), 1 / 12, 9.0)
             yield compare(f"{found.name}, {loss}, lambda {lam}: samples that move", torch.from_numpy(moved), q)
 
 
@@ -289,7 +289,7 @@ E2 = Claim(
     tolerance=1e-9,
     why=(
         "The dynamics is linear near rest: 1000 steps of the replicator leave 1e-14 where no cell is close to being "
-        "dropped, 10000 of the moving samples 1e-12. The conditions are met to rounding of numbers below 100."
+        "dropped, 6500 of the moving samples 1e-10. The conditions are met to rounding of numbers below 100."
     ),
     check=check_equilibrium,
     controls=(

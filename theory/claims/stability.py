@@ -56,7 +56,7 @@ def growth(states: list[list[float]]) -> float:
 
 @lru_cache
 def played_rate(
-    lam_snr: float, gamma: float = 0.0, step: float = 0.1, alternating: bool = False, every: int = 1, cycles: int = 24
+    lam_snr: float, gamma: float = 0.0, step: float = 0.1, alternating: bool = False, every: int = 1, cycles: int = 12
 ) -> float:
     """The rate a step of gradient descent of both players, from so near the rest point that the game is linear."""
     lam = lam_snr * NSR**2
