@@ -191,9 +191,11 @@ class Recipe:
     """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom: the source
     of the other defaults."""
     resolution: int = 8
+    """Pixels a side."""
     channels: int = 1
+    """Of an image: 1 is grey, 3 is RGB."""
     classes: int = 10
-    """0: unconditional."""
+    """Classes of the images; 0: unconditional."""
     generator: str = "small"
     """small (for 8x8 on a CPU), r3gan or stylegan2; the discriminator is of the same family. Not built yet: BigGAN,
     Aurora."""
@@ -214,7 +216,7 @@ class Recipe:
     images: int = 96_000
     """Length of training, in real images."""
     batch: int = 64
-    """Over all processes together."""
+    """Real images of a step, over all processes together."""
     loss: str = "relativistic"
     """relativistic: softplus(D(fake) - D(real)) of pairs; non-saturating: each image for itself."""
     penalty: str = "r1+r2"
@@ -224,12 +226,15 @@ class Recipe:
     gamma: tuple[float, float] = (0.2, 0.2)
     """Strength of the penalties: gamma / 2 times the squared norm."""
     lr: tuple[float, float] = (1e-3, 0.0)
+    """Learning rate of both Adams."""
     rates: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Factors of lr in the arms gan, summed and decoupled."""
     beta1: float = 0.0
+    """Adam's decay of the first moment."""
     beta2: tuple[float, float] = (0.99, 0.99)
+    """Adam's decay of the second moment."""
     burn_in: int = 96_000
-    """Images until lr, gamma and beta2 are at the second of their values."""
+    """Images until lr, gamma, beta2 and augment are at the second of their values."""
     ema: int = 3_000
     """Half-life of the averaged generator, in images; at most a twentieth of those seen."""
     mirror: bool = False

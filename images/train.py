@@ -30,8 +30,8 @@ class Options(Recipe):
 
     digits (scikit-learn's, 8x8) and digits-vanilla (without penalties) compare three couplings within minutes on a CPU.
     photos runs the code of cifar10 briefly, on 32x32 crops of scikit-learn's photographs. cifar10, cifar10-stylegan2,
-    imagenet64, imagenet128 and lsun-bedroom have the paper's lambda, interval and frequency; they need --data, --score
-    and, to end in days, CUDA. Not built yet: BigGAN, Aurora.
+    imagenet64, imagenet128 and lsun-bedroom have the paper's lambda, interval and frequency; they need --data,
+    --score and a GPU. Not built yet: BigGAN, Aurora.
     """
 
     reading: str = "recipe"
@@ -42,7 +42,7 @@ class Options(Recipe):
     data: Path | None = None
     """Archive of images (python -m images.data makes one)."""
     score: Path | None = None
-    """Diffusion checkpoint for the score term (python -m images.scores says what one is)."""
+    """Diffusion checkpoint for the score term (python -m images.scores describes one)."""
     device: str = "cpu"
     """cpu or cuda; under torchrun each process takes the CUDA device of its number."""
     out: Path | None = None

@@ -358,7 +358,7 @@ def test_command_says_what_a_file_is(song_bytes: bytes, tmp_path: Path, capsys: 
         (["FILE", "--device", "gpu"], "device must be cpu or cuda"),
         (["FILE", "--batch", "0"], "batch must be a whole number of at least 1; given 0"),
         (["FILE", "--nsr", "-1"], "nsr must be positive and finite; given -1"),
-        (["FILE", "--nsr", "1e9"], "the interval of this score model"),
+        (["FILE", "--nsr", "1e9"], "this model's interval"),
         (["FILE", "--like", "adm"], "unknown published file 'adm'"),
         (["EVIL"], "system"),
     ],

@@ -145,7 +145,7 @@ def check_nsr(nsr: Float[Tensor, " b"], known: Interval) -> None:
     low, high = float(nsr.min()), float(nsr.max())
     if not (known.low * (1 - 1e-5) <= low and high <= known.high * (1 + 1e-5)):
         raise ValueError(
-            f"the level's sigma/alpha must lie in [{known.low:.5g}, {known.high:.5g}], the interval of this score model; "
+            f"the level's sigma/alpha must lie in [{known.low:.5g}, {known.high:.5g}], this model's interval; "
             f"given [{low:.5g}, {high:.5g}]"
         )
 
