@@ -95,7 +95,7 @@ def summary(table: pd.DataFrame) -> dict[str, dict]:
         arms.<arm>.<metric> = {mean, low, high, per_seed}                       per_seed in the order of seeds
         comparisons.<metric>.<"arm - other"> = {difference, low, high, p}       for metrics that both arms have
 
-    Pairs are written later arm minus earlier arm, in the table's order: "smart - gan". What one seed cannot give
+    Pairs are written later arm minus earlier arm, in the table's order: "summed - gan". What one seed cannot give
     (an interval) is None. All numbers are Python floats.
 
     Raises:

@@ -161,20 +161,20 @@ def test_bad_input(call, message):
 def table(seeds: int = 8) -> pd.DataFrame:
     """Value = 100 arm + seed at the last step, less before; w2 only at the last step, extra only in smart."""
     rows = []
-    for number, arm in enumerate(["gan", "smart", "smart-decoupled"]):
+    for number, arm in enumerate(["gan", "summed", "decoupled"]):
         for seed, step in itertools.product(reversed(range(seeds)), [0, 50, 100]):
             rows.append((arm, seed, step, "mean_distance", 100.0 * number + seed - (100 - step)))
         for seed in range(seeds):
             rows.append((arm, seed, 100, "w2", 1.0))
-            if arm == "smart":
+            if arm == "summed":
                 rows.append((arm, seed, 100, "extra", 2.0))
     return pd.DataFrame(rows, columns=["arm", "seed", "step", "metric", "value"])
 
 
 def test_summary_takes_the_last_step_of_each_metric():
     found = summary(table())
-    assert list(found["arms"]) == ["gan", "smart", "smart-decoupled"]
-    entry = found["arms"]["smart"]["mean_distance"]
+    assert list(found["arms"]) == ["gan", "summed", "decoupled"]
+    entry = found["arms"]["summed"]["mean_distance"]
     assert entry["per_seed"] == [100.0 + seed for seed in range(8)]
     assert (entry["mean"], entry["low"], entry["high"]) == pytest.approx(interval(np.array(entry["per_seed"])))
     assert found["arms"]["gan"]["w2"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "per_seed": [1.0] * 8}
@@ -184,8 +184,8 @@ def test_summary_compares_every_pair_of_arms():
     comparisons = summary(table())["comparisons"]
     assert list(comparisons) == ["mean_distance", "w2"]  # extra has one arm only
     pairs = comparisons["mean_distance"]
-    assert list(pairs) == ["smart - gan", "smart-decoupled - gan", "smart-decoupled - smart"]
-    assert pairs["smart-decoupled - gan"] == pytest.approx({"difference": 200, "low": 200, "high": 200, "p": 2 / 256})
+    assert list(pairs) == ["summed - gan", "decoupled - gan", "decoupled - summed"]
+    assert pairs["decoupled - gan"] == pytest.approx({"difference": 200, "low": 200, "high": 200, "p": 2 / 256})
 
 
 def test_summary_survives_json_and_shuffling():
@@ -193,13 +193,13 @@ def test_summary_survives_json_and_shuffling():
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     rows = table()
     shuffled = pd.concat([rows[:1], rows[1:].sample(frac=1, random_state=0)])
-    assert summary(shuffled)["arms"]["smart-decoupled"] == found["arms"]["smart-decoupled"]
+    assert summary(shuffled)["arms"]["decoupled"] == found["arms"]["decoupled"]
 
 
 def test_summary_of_one_seed_has_no_interval():
     found = summary(table(seeds=1))
     assert found["arms"]["gan"]["mean_distance"] == {"mean": 0.0, "low": None, "high": None, "per_seed": [0.0]}
-    assert found["comparisons"]["mean_distance"]["smart - gan"]["low"] is None
+    assert found["comparisons"]["mean_distance"]["summed - gan"]["low"] is None
     json.dumps(found, allow_nan=False)
 
 
@@ -209,8 +209,8 @@ def test_summary_of_a_bad_table():
         summary(rows.drop(columns="step"))
     with pytest.raises(ValueError, match="it has two for arm gan, seed 7, step 0, metric mean_distance"):
         summary(pd.concat([rows, rows[:1]]))
-    with pytest.raises(ValueError, match="mean_distance of smart has"):
-        summary(rows[~((rows.arm == "smart") & (rows.seed == 3) & (rows.metric == "mean_distance"))])
-    rows.loc[(rows.arm == "smart") & (rows.seed == 3) & (rows.step == 100), "value"] = math.nan
-    with pytest.raises(ValueError, match="value must be finite; it is not for arm smart, seed 3, step 100"):
+    with pytest.raises(ValueError, match="mean_distance of summed has"):
+        summary(rows[~((rows.arm == "summed") & (rows.seed == 3) & (rows.metric == "mean_distance"))])
+    rows.loc[(rows.arm == "summed") & (rows.seed == 3) & (rows.step == 100), "value"] = math.nan
+    with pytest.raises(ValueError, match="value must be finite; it is not for arm summed, seed 3, step 100"):
         summary(rows)
