@@ -145,14 +145,14 @@ def print_plan(conductor: Conductor, experiments: Sequence[Experiment], each: bo
 def print_results(results: Results) -> None:
     """A row an arm, below its cell: its setting, and each metric's ratio to the baseline with its verdict's mark."""
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
-    experiment, console = results.experiment, Console(highlight=False)
-    console.print(f"{experiment.name}: {experiment.question}", soft_wrap=True)
-    baseline = text(experiment.baseline["arm"], {k: v for k, v in experiment.baseline.items() if k != "arm"})
-    console.print(f"Ratios to {baseline}; + helps, - hurts, else undecided.", soft_wrap=True)
-    table = Table("", box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
+    from theory.common.terminal import console
+
+    experiment, shown = results.experiment, console()
+    shown.print(f"{experiment.name}: {experiment.question}", soft_wrap=True)
+    shown.print(f"Ratios to {text(experiment.baseline)}; + helps, - hurts, else undecided.", soft_wrap=True)
+    table = Table("", box=SIMPLE if shown.is_terminal else None, padding=(0, 1, 0, 0))
     for title in ("lr", "lambda", *(SHORT.get(name, name) for name in experiment.metrics)):
         table.add_column(title, no_wrap=True)
     ratios: dict[tuple[str, ...], dict[str, str]] = {}
@@ -168,7 +168,7 @@ def print_results(results: Results) -> None:
         table.add_row(
             f"  {arm}", f"{setting.lr:g}", f"{setting.weight:g}", *(found.get(name, "") for name in experiment.metrics)
         )
-    console.print(table)
+    shown.print(table)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ OF_SETTING = tuple(option.name for option in dataclasses.fields(Setting))
 OF_CONFIG = tuple(option.name for option in dataclasses.fields(Config) if option.name not in ARMS)
 
 
-def text(coupling: str, options: Mapping[str, Any]) -> str:
-    """An arm in words: "summed, every 8"."""
-    return ", ".join([coupling, *(f"{name} {said(value)}" for name, value in options.items())])
+def text(columns: Mapping[str, Any]) -> str:
+    """An arm in words, "summed, every 8", from the column arm and those of options."""
+    return ", ".join(said(value) if name == "arm" else f"{name} {said(value)}" for name, value in columns.items())
 
 
 def said(value: object) -> str:
@@ -74,7 +74,7 @@ class Arm:
 
     @property
     def text(self) -> str:
-        return text(self.coupling, self.overrides)
+        return text({"arm": self.coupling, **self.overrides})
 
     def settings(self) -> list[Setting]:
         """The grid, the learning rates in turn."""
@@ -215,6 +215,5 @@ def entries(experiment: Experiment, quick: bool) -> list[Entry]:
     for name in names:
         rows = [entry.columns.items() for entry in found if entry.cell.name == name]
         if sum(experiment.baseline.items() <= row for row in rows) != 1:
-            baseline = ", ".join(f"{column} {said(value)}" for column, value in experiment.baseline.items())
-            raise ValueError(f"{experiment.name}: cell {name} needs one arm to compare with: {baseline}")
+            raise ValueError(f"{experiment.name}: cell {name} needs one arm {text(experiment.baseline)}, the baseline")
     return found

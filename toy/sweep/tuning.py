@@ -10,10 +10,10 @@ import dataclasses
 
 import pandas as pd
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from theory.common.errors import Diverged, Stopped
+from theory.common.terminal import console
 from toy.config import Arm, Config
 from toy.jobs.job import Job
 from toy.jobs.local import run_jobs
@@ -72,13 +72,13 @@ def tune(preset: str, config: Config, processes: int) -> None:
     if not rows:
         raise Diverged(f"all {len(cells)} settings diverged")
     table = pd.DataFrame(rows)
-    console = Console(highlight=False)
+    terminal = console()
     titles = ["arm", "lr", "lambda", *(SHORT.get(name, name) for name in METRICS), ""]
-    shown = Table(*titles, box=SIMPLE if console.is_terminal else None, padding=(0, 1, 0, 0))
+    shown = Table(*titles, box=SIMPLE if terminal.is_terminal else None, padding=(0, 1, 0, 0))
     for arm, part in table.groupby("arm", sort=False):
         winner = best(part).name
         for index, row in part.iterrows():
             numbers = [f"{row[name]:.4f}" for name in METRICS]
             shown.add_row(str(arm), f"{row.lr:g}", f"{row.weight:g}", *numbers, "best" if index == winner else "")
-    console.print(shown)
-    console.print(f"means over seeds {SEEDS[0]} to {SEEDS[-1]}; {len(cells) - len(rows)} settings diverged")
+    terminal.print(shown)
+    terminal.print(f"means over seeds {SEEDS[0]} to {SEEDS[-1]}; {len(cells) - len(rows)} settings diverged")

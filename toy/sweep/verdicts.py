@@ -40,8 +40,7 @@ def verdicts(
     Raises:
         ValueError: an arm and its baseline have different seeds, or a value is NaN or infinite.
     """
-    said = text(baseline["arm"], {name: value for name, value in baseline.items() if name != "arm"})
-    names, rows = ["cell", "arm", *options], []
+    said, names, rows = text(baseline), ["cell", "arm", *options], []
     plain = np.logical_and.reduce([table[name] == value for name, value in baseline.items()])
     references = dict(list(table[plain].groupby("cell")))
     for _, own in table[~plain].groupby(names, sort=False, dropna=False):
