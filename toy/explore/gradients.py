@@ -126,7 +126,7 @@ def adversarial(law: Law, y: Float[Tensor, "m 2"], x: Float[Tensor, " 2"], sprea
 
         -grad log(1 - D*) = (grad p - p grad log q) / (p + q)
 
-    p is the density of the real law in the plane. Points and curves have none: off them both are exactly 0 (claim
+    p is the density of the real distribution in the plane. Points and curves have none: off them both are exactly 0 (claim
     S2). On them D* is 1 and there is no gradient; Q has no mass there, and y must not lie there.
     """
     generated = Gaussians([x.tolist()], spread)
@@ -138,7 +138,7 @@ def adversarial(law: Law, y: Float[Tensor, "m 2"], x: Float[Tensor, " 2"], sprea
 
 
 class Cells(NamedTuple):
-    """The real law as masses [n] at places [n, 2]."""
+    """The real distribution as masses [n] at places [n, 2]."""
 
     places: Float[Tensor, "n 2"]
     masses: Float[Tensor, " n"]

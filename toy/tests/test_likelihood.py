@@ -61,7 +61,7 @@ def score_loss(trainer: LikelihoodTrainer, x: Tensor, u: Tensor, eps: Tensor) ->
 
 @BOTH
 @pytest.mark.parametrize("every", [1, 3])
-def test_plain_and_coupled_steps_by_autograd(generator: str, every: int) -> None:
+def test_plain_and_summed_steps_by_autograd(generator: str, every: int) -> None:
     """Of L + lambda k L_score as one function of theta, by torch.optim.Adam."""
     for arm in ("gan", "summed"):
         config = small(generator=generator, every=every)

@@ -199,7 +199,7 @@ def displacement(arm: str, weight: float, clip: float = 10.0) -> tuple[Tensor, T
 
 
 def test_decoupled_leaves_the_adversarial_step_alone() -> None:
-    """Adam's moments are the GAN's, and what is added is linear in lambda (law L3); coupled, neither holds."""
+    """Adam's moments are the GAN's, and what is added is linear in lambda (claim L3); summed, neither holds."""
     gan = trained(small(), "gan", 1).state()["update"]["optimizer"]
     (once, trainer), (twice, _) = displacement("decoupled", 1e-6), displacement("decoupled", 2e-6)
     assert all(torch.equal(trainer.state()["update"]["optimizer"][name], gan[name]) for name in gan)
@@ -238,27 +238,27 @@ def mean_step(arm: str, strength: float, k: int = 8) -> float:
     return ((before - trainer.g.biases[-1]) / (10 * k * 1e-6)).mean().item()
 
 
-def coupled_law(a: float, k: int) -> float:
-    """Law L2, adversarial and score part together, at g = 1."""
+def summed_step(a: float, k: int) -> float:
+    """Claim L2, adversarial and score part together, at g = 1."""
     return (1 + a / k) / math.sqrt((k - 1 + (1 + a) ** 2) / k)
 
 
 @pytest.mark.parametrize("a", [1.0, 100.0])
-def test_lazy_and_coupled_is_law_l2(a: float) -> None:
+def test_lazy_and_summed_is_claim_l2(a: float) -> None:
     """2 %: what the second moment's ripple within a period of k steps may change at beta2 = 0.99."""
     found, k = mean_step("summed", a), 8
-    assert found == pytest.approx(coupled_law(a, k), rel=0.02)
+    assert found == pytest.approx(summed_step(a, k), rel=0.02)
     assert found != pytest.approx((1 + a / k) / math.sqrt(k - 1 + (1 + a) ** 2), rel=0.1)  # without 1/k in the root
 
 
-def test_lazy_and_coupled_forgets_lambda() -> None:
+def test_lazy_and_summed_does_not_depend_on_lambda() -> None:
     """A score term a hundred times as strong takes the same step, 1/sqrt(k)."""
     assert mean_step("summed", 1e5) == pytest.approx(mean_step("summed", 1e3), rel=0.01)
     assert mean_step("summed", 1e5) == pytest.approx(1 / math.sqrt(8), rel=0.02)
 
 
 @pytest.mark.parametrize("a", [0.5, 8.0])
-def test_lazy_and_decoupled_is_law_l3(a: float) -> None:
+def test_lazy_and_decoupled_is_claim_l3(a: float) -> None:
     assert mean_step("decoupled", a) == pytest.approx(1 + a / 8, rel=1e-6)
 
 

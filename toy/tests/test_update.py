@@ -1,4 +1,4 @@
-"""How parameters move: lengths, clipping and SGD; Adam's coupled and decoupled steps are in test_trainer."""
+"""How parameters move: lengths, clipping and SGD; Adam's summed and decoupled steps are in test_trainer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_sgd() -> None:
 
 
 def test_lazy_sgd_is_weight_over_k() -> None:
-    """Law L1 where gradients are steady: lambda k every k-th step is lambda every step."""
+    """Claim L1 where gradients are steady: lambda k every k-th step is lambda every step."""
     theta = torch.zeros(4)
     update = Update(theta, views, dataclasses.replace(CONFIG, optimizer="sgd", every=4), 0.1)
     for at in range(8):
