@@ -13,7 +13,7 @@ from tests.commands import python
 
 ROOT = Path(__file__).parents[1]
 MEASURING = {  # nothing of them is of use without torch: they time it, or write the committed results
-    "theory.bench", "theory.claims.snapshot", "toy.bench", "images.bench", "figures.report",
+    "theory.bench", "theory.claims.snapshot", "toy.bench", "figures.report",
 }  # fmt: skip
 
 
