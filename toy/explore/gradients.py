@@ -126,8 +126,8 @@ def adversarial(law: Law, y: Float[Tensor, "m 2"], x: Float[Tensor, " 2"], sprea
 
         -grad log(1 - D*) = (grad p - p grad log q) / (p + q)
 
-    p is the density of the real distribution in the plane. Points and curves have none: off them both are exactly 0 (claim
-    S2). On them D* is 1 and there is no gradient; Q has no mass there, and y must not lie there.
+    p is the density of the real distribution in the plane. Points and curves have none: off them both are exactly 0
+    (claim S2). On them D* is 1 and there is no gradient; Q has no mass there, and y must not lie there.
     """
     generated = Gaussians([x.tolist()], spread)
     p, slope = densities(law, y)
