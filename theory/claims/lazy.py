@@ -266,7 +266,7 @@ def against_its_twin(k: int, beta2: float, coupling: Coupling) -> tuple[Float[Te
     thetas = [torch.zeros(CHAINS, dtype=torch.float64) for _ in range(2)]
     with_score = DecoupledAdam([thetas[0]], 1.0, (0.0, beta2), 1e-12, every=k, momentum=0.9, clip=1e6)
     without = torch.optim.Adam([thetas[1]], 1.0, (0.0, beta2), 1e-12)
-    score, start = torch.full((CHAINS,), 30.0, dtype=torch.float64), 0.0
+    score, start = torch.full((CHAINS,), 30.0, dtype=torch.float64), torch.zeros(())
     steps = int(2 / (1 - beta2) / k) * k
     for step in range(2 * steps):
         if step == steps:

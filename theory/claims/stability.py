@@ -81,7 +81,8 @@ def adam_rate(lam_snr: float, steps: tuple[float, float], noises: tuple[float, f
     The chains come in pairs of opposite noise, whose mean keeps the signal and loses the noise. v starts settled.
     """
     generator = torch.Generator().manual_seed(5)
-    parameters = [torch.full((64,), 5e-4, dtype=torch.float64) for _ in range(2)]
+    theta, psi = (torch.full((64,), 5e-4, dtype=torch.float64) for _ in range(2))
+    parameters = (theta, psi)
     optimisers = []
     for part, step, noise in zip(parameters, steps, noises, strict=True):
         optimisers.append(torch.optim.Adam([part], lr=step * noise, betas=(0.0, 0.9999), eps=1e-12))
@@ -90,7 +91,7 @@ def adam_rate(lam_snr: float, steps: tuple[float, float], noises: tuple[float, f
     states = []
     for _ in range(80):
         states.append([float(part.mean()) for part in parameters])
-        gradients = players(*parameters, lam_snr * NSR**2, 0.0)
+        gradients = players(theta, psi, lam_snr * NSR**2, 0.0)
         for optimiser, part, gradient, noise in zip(optimisers, parameters, gradients, noises, strict=True):
             signs = 1.0 - 2.0 * torch.randint(2, (32,), generator=generator).double()
             part.grad = gradient + noise * torch.cat([signs, -signs])
@@ -146,9 +147,8 @@ def check_dirac(rate: Rate = dirac_rate, twice: float = 2.0, tangent: float = 0.
     for factor in (0.5, 0.98, 1.02, 1.5):  # below and above h_c = 2 lambda SNR / f'^2
         h = factor * 0.1 / 0.5**2
         found, wanted = played_rate(0.05, step=h), math.log1p(0.25 * h**2 - twice * 0.05 * h) / 2
-        yield compare(
-            f"simultaneous at {factor} h_c: rate over its value without the term", found, wanted, 0.125 * h**2
-        )
+        what = f"simultaneous at {factor} h_c: rate, in units of that without the term"
+        yield compare(what, found, wanted, 0.125 * h**2)
     for every in (2, 8):
         for alternating in (False, True):
             found = played_rate(0.05, step=0.1, alternating=alternating, every=every)
@@ -163,13 +163,13 @@ def check_dirac(rate: Rate = dirac_rate, twice: float = 2.0, tangent: float = 0.
     yield compare("along the tangent", limit[1, 1], tangent)
     lam, gamma, nsr = 0.002, 0.3, 0.1
     hessian = second_derivatives(nsr)
-    found = np.linalg.eigvals(jacobian_on_circle(lam, gamma, nsr).numpy())
+    values = np.linalg.eigvals(jacobian_on_circle(lam, gamma, nsr).numpy())
     blocks = [
         dirac_eigenvalues(twice / 2 * lam * float(hessian[0, 0]), gamma=gamma),
         dirac_eigenvalues(twice / 2 * lam * tangent * float(hessian[0, 0]), slope=0.25, gamma=gamma / 2 + 0.25),
     ]
     for part, name in ((np.real, "real"), (np.imag, "imaginary")):
-        ordered = [torch.from_numpy(np.sort(part(values))) for values in (found, np.concatenate(blocks))]
+        ordered = [torch.from_numpy(np.sort(part(these))) for these in (values, np.concatenate(blocks))]
         yield compare(f"a game on the circle: {name} parts of its four eigenvalues", *ordered)
 
 
