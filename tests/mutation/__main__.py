@@ -102,6 +102,8 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         changes = of_statements if options.claims else mutants
         found = [mutant for path in paths for mutant in changes(path, (tree / path).read_bytes())]
         equivalent = read_equivalent(tree, paths)
+        if options.claims:  # the list is of all mutants: what is no mutant here is not stale
+            equivalent = {mutant.key: equivalent[mutant.key] for mutant in found if mutant.key in equivalent}
         dice = random.Random(options.seed)
         chosen = draw(found, len(found) if options.all else options.sample, dice)
         minutes = math.inf if options.all else options.minutes
