@@ -145,10 +145,3 @@ def test_extras_and_scripts_are_those_of_the_package() -> None:
     for extra in re.findall(r"pip install [^`]*\[([\w,]+)\]", README):
         assert set(extra.split(",")) <= set(project["optional-dependencies"])
     assert set(re.findall(r"`(smart-\w+)`", README)) == set(project["scripts"])
-
-
-def test_the_number_of_claims_is_that_of_the_ledger() -> None:
-    from theory.claims.ledger import ledger
-
-    [number] = re.findall(r"check (\d+) claims", README)
-    assert int(number) == len(ledger())
