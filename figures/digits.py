@@ -20,7 +20,6 @@
 # about its image results follows from it.
 
 # %%
-import re
 import zipfile
 from itertools import product
 from typing import Any, NamedTuple
@@ -69,7 +68,6 @@ METRICS = {
 }
 DISTANCES = ["frechet_held_out", "frechet_distance"]
 RESULTS = results.ROOT / "images" / "results"
-STORED = {"none": "gan", "paper": "summed"}  # how the arms were called when the results were made
 
 
 class Game(NamedTuple):
@@ -87,11 +85,9 @@ def load(name: str) -> Game:
     table = results.table(RESULTS / f"{name}.csv", ["arm", "seed", "step", "metric", "value"])
     tried = results.table(RESULTS / f"{name}-tuning.csv", ["arm", "rate", "weight", "seed", "metric", "value"])
     facts = results.record(RESULTS / f"{name}.json")
-    table, tried = (found.replace({"arm": STORED}) for found in (table, tried))
     try:
         with np.load(RESULTS / f"{name}-samples.npz") as stored:
-            every = {re.sub(r"none|paper", lambda old: STORED[old[0]], key): stored[key] for key in stored}
-        samples = {key: every[key] for key in ["real", *ARMS, *(f"interpolation-{arm}" for arm in ARMS)]}
+            samples = {key: stored[key] for key in ["real", *ARMS, *(f"interpolation-{arm}" for arm in ARMS)]}
         per_seed = {
             (arm, metric): table[(table.arm == arm) & (table.metric == metric)].pivot(
                 index="step", columns="seed", values="value"

@@ -90,7 +90,7 @@ for k, marker, line in zip((2, 4, 8), "os^", (":", "--", "-"), strict=True):
     first_order = rows["mean"].iloc[-1] * rows.x / rows.x.iloc[-1]
     gap_panel.loglog(rows.x, first_order, line, color=style.NOTE, lw=0.9)
     gap_panel.loglog(rows.x, rows["mean"], marker, color=style.NOTE, label=f"k = {k}")
-gap_panel.set(xlabel="step size", ylabel="distance of parameters")
+gap_panel.set(xlabel="step size", ylabel="distance of parameters", ylim=(1e-4, 1e-2))
 gap_panel.set_yticks([2e-4, 5e-4, 1e-3, 2e-3, 4e-3], ["0.0002", "0.0005", "0.001", "0.002", "0.004"])
 gap_panel.set_title("SGD: nearly the same")
 gap_panel.legend(loc="upper left", handlelength=1, borderpad=0)
