@@ -56,6 +56,11 @@ def test_what_the_presets_store_is_on_the_grid(preset: str) -> None:
 SMALL = "--tune --processes 1 --width 8 --layers 1 --steps 4 --batch 8 --samples 16 --d-ahead 2 --arms gan summed"
 
 
+def complaints(err: str) -> list[str]:
+    """The lines of standard error that are no progress, which a slow machine prints."""
+    return [line for line in err.splitlines() if "% done" not in line]
+
+
 @pytest.fixture
 def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "RATES", (1e-3, 1e-2))
@@ -66,7 +71,7 @@ def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(main, SMALL.split()) == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert complaints(err) == []
     lines = [line.split() for line in out.splitlines()]
     assert lines[0] == ["arm", "lr", "lambda", *(SHORT.get(name, name) for name in METRICS)]
     assert max(map(len, out.splitlines())) <= 80
@@ -90,4 +95,4 @@ def test_settings_that_diverge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "1 settings diverged" in capsys.readouterr().out
     monkeypatch.setattr(tune, "RATES", (1e30, math.nextafter(1e30, 0)))
     assert run(main, [*SMALL.split(), "--arms", "gan"]) == 1
-    assert capsys.readouterr().err == "error: all 2 settings diverged\n"
+    assert complaints(capsys.readouterr().err) == ["error: all 2 settings diverged"]
