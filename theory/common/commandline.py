@@ -130,8 +130,9 @@ def noted(text: str, *kinds: type[BaseException]) -> Iterator[None]:
     """
     try:
         yield
-    except kinds or BaseException as error:
-        error.add_note(text)
+    except BaseException as error:
+        if isinstance(error, kinds or BaseException):
+            error.add_note(text)
         raise
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from theory.common.checks import at_least, choose, flag, positive, real, share, suggestion, whole
+from theory.common.checks import at_least, choose, existing, flag, positive, real, share, suggestion, whole
 
 NAMES = ("ring", "8-ring", "two-moons")
 
@@ -88,3 +89,9 @@ def test_plain_numbers_come_back() -> None:
     for check in (real, positive, share, lambda n, v: at_least(n, v, 0)):
         assert type(check("x", np.float32(0.5))) is float
     assert type(real("x", 1)) is float
+
+
+def test_a_path_exists_or_is_named(tmp_path: Path) -> None:
+    assert existing("--images", tmp_path) == tmp_path
+    with pytest.raises(ValueError, match=r"^--images: .*nowhere does not exist$"):
+        existing("--images", tmp_path / "nowhere")

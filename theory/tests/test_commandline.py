@@ -193,6 +193,17 @@ def test_what_was_kept_is_told_behind_the_reason(
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
+def test_what_was_kept_is_told_of_the_errors_that_are_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, line in ((Diverged("nan"), "nan; kept"), (Lost("nan"), "nan; kept"), (Stopped("nan"), "nan")):
+
+        def main(arguments: list[str], error: Exception = error) -> int:
+            with noted("kept", Diverged, Lost):
+                raise error
+
+        assert run(main, []) == 1
+        assert capsys.readouterr().err == f"error: {line}\n"
+
+
 def test_a_block_that_ends_well_notes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     def main(arguments: list[str]) -> int:
         with noted("kept: --resume continues"):
@@ -214,6 +225,8 @@ class Options:
     """How many."""
     arms: tuple[str, ...] = ("gan",)
     """Which."""
+    limit: float | None = None
+    """At most."""
 
 
 def test_options_are_parsed() -> None:
@@ -228,6 +241,7 @@ def test_options_are_parsed() -> None:
         (["--seed", "2"], ("--seed", "did you mean --seeds?", "(see toy --help)")),
         (["--seeds", "two"], ("--seeds", "two", "(see toy --help)")),
         (["--seeds"], ("--seeds", "(see toy --help)")),
+        (["--limit", "x"], ("--limit: expected None or FLOAT, given 'x' (see toy --help)",)),
         (["ring"], ("ring", "(see toy --help)")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
