@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from theory.common import checks, seeds
 from theory.cubature import nodes_of, resolve
 from theory.levels import Level, Scalars
 from theory.manifolds.law import Law, as_level, check_points
@@ -280,3 +281,71 @@ def _over_events(value: Scalars, x: Tensor, event_dims: int) -> Scalars:
         return value
     dtype = x.dtype if x.dtype.itemsize >= 4 else torch.float32
     return value.to(dtype)[(..., *[None] * event_dims)]
+
+
+STREAM = 1_204_631  # of the eps of `intrinsic_dimension`: samples drawn with a small seed must not be its eps
+
+
+class Dimension(NamedTuple):
+    """An intrinsic dimension and its standard error, [...] each."""
+
+    value: Float[Tensor, " ..."]
+    error: Float[Tensor, " ..."]
+
+
+def intrinsic_dimension(
+    eps_model: EpsModel,
+    x: Float[Tensor, "*n d"],
+    nsr: float,
+    draws: int = 4096,
+    generator: torch.Generator | None = None,
+) -> Dimension:
+    """k, the dimension of M near each x on M, and its standard error, from a score model.   [..., d] -> [...], [...]
+
+    By P2, ell(x) = k + O(nsr^2) on M: k is the mean over eps of the loss ||eps_model(x_t) - eps||^2. Its variance,
+    about 2k, is reduced by the control variate ||eps||^2 - d, of mean 0, with the best factor (about k / d):
+
+        k = mean of [loss_i - b (||eps_i||^2 - d)],   b = cov(loss, ||eps||^2) / var(||eps||^2) over the same draws,
+
+    whose variance is about 2k (1 - k/d) / draws: 2 / draws for a sphere of any dimension. The level given to the model
+    is alpha = 1 / sqrt(1 + nsr^2), sigma = nsr alpha. Computed point by point in x's dtype; sums in float64.
+
+    The error is that of the draws alone. The bias is nsr^2 r(x) (claim C1; for a unit S^n about -n^2 nsr^2), SNR dist^2
+    where x is off M, and what P6 allows where the score is not exact. So nsr must be well below 1/k of the radius of
+    curvature, and for a learned score not below what it has learned.
+
+    Args:
+        eps_model: any callable (x_t, level) -> eps, as `score_matching_loss` takes.
+        x: points on M, such as samples of the data.
+        nsr: the noise, in units of x.
+        draws: how many eps a point, at least 3.
+        generator: of eps, which must not be what x was drawn by; None is one of a seed of its own.
+
+    Raises:
+        TypeError, ValueError: x is no float32 or float64 tensor [..., d], or empty; nsr is not positive; draws < 3; the
+            model returns another shape.
+    """
+    if not isinstance(x, Tensor) or x.ndim == 0:
+        raise TypeError(f"x must be a float32 or float64 tensor [..., d]; given {type(x).__name__}")
+    dim = x.shape[-1]
+    check_points(x, dim, "x")
+    level = Level.variance_preserving(checks.positive("nsr", nsr))
+    draws = checks.whole("draws", draws, 3)
+    generator = seeds.generator(0, STREAM) if generator is None else generator
+    size = max(1, CHUNK // dim)
+    values, errors = [], []
+    for point in x.detach().reshape(-1, dim):
+        losses, squares = [], []
+        for start in range(0, draws, size):
+            count = min(size, draws - start)
+            eps = torch.randn(count, dim, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)
+            with torch.no_grad():
+                losses.append(score_matching_loss(point.expand(count, dim), eps_model, level, eps).double())
+            squares.append(eps.double().square().sum(-1) - dim)
+        loss, square = torch.cat(losses), torch.cat(squares)
+        factor = (loss - loss.mean()) @ square / (square - square.mean()).square().sum()
+        rest = loss - factor * square
+        values.append(rest.mean())
+        errors.append(rest.std() * (draws - 1) ** 0.5 / (draws * (draws - 2)) ** 0.5)
+    shape = x.shape[:-1]
+    return Dimension(torch.stack(values).reshape(shape).to(x.dtype), torch.stack(errors).reshape(shape).to(x.dtype))

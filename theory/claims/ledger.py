@@ -5,6 +5,7 @@ from __future__ import annotations
 from theory.claims import (
     condensation,
     curvature,
+    finite_samples,
     game,
     information,
     lazy,
@@ -27,6 +28,7 @@ GROUPS = (
     stability,
     lazy,
     noise,
+    finite_samples,
 )
 
 
