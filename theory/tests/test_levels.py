@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 
 from theory.levels import SCHEDULES, STEPS, Interval, Level, index_interval, index_level, schedule
 
+TEXT: Any = "5"  # where numbers belong
+NOTHING: Any = None
+FIVE: Any = 5.0
+THIRTY: Any = np.int64(30)
 noises = st.floats(1e-6, 1e6)
 shares = st.floats(0, 1, exclude_max=True)
 
@@ -116,15 +121,15 @@ def test_samples_come_from_the_generator():
             lambda spacing="log": Interval(0.1, 0.2).nsr(torch.zeros(1), spacing),
             "spacing must be 'uniform' or 'log-uniform'",
         ),
-        (lambda: Interval("0.1", 0.2), r"low must lie in \(0, inf\); given '0.1'"),
+        (lambda: Interval(TEXT, 0.2), r"low must lie in \(0, inf\); given '5'"),
         (lambda: Interval(0.1, True), r"high must lie in \(0, inf\); given True"),
-        (lambda: Level(None, 0.1), r"alpha must lie in \(0, inf\); given None"),
+        (lambda: Level(NOTHING, 0.1), r"alpha must lie in \(0, inf\); given None"),
         (lambda: Level(1.0, -0.1), r"sigma must lie in \(0, inf\); given -0.1"),
         (lambda: schedule("ddpm-linera"), "choose from ddpm-linear, ddpm-cosine, karras; did you mean 'ddpm-linear'"),
         (lambda: index_level("karras", 1000), r"t must hold whole numbers in 0..999; given 1000"),
         (lambda: index_level("karras", torch.tensor([0.5])), "t must hold whole numbers"),
-        (lambda: index_level("karras", "5"), "t must hold whole numbers in 0..999; given '5'"),
-        (lambda: index_level("karras", 5.0), "t must hold whole numbers in 0..999; given 5.0"),
+        (lambda: index_level("karras", TEXT), "t must hold whole numbers in 0..999; given '5'"),
+        (lambda: index_level("karras", FIVE), "t must hold whole numbers in 0..999; given 5.0"),
         (lambda: index_level("karras", True), "t must hold whole numbers in 0..999; given True"),
         (lambda: index_level("karras", torch.tensor([5, 1000])), "t must hold whole numbers"),
         (lambda: index_interval("karras", 35, 25), "t0 <= t1; given t0=35, t1=25"),
@@ -137,7 +142,7 @@ def test_bad_input_is_named(build, message):
 
 
 def test_schedules_ignore_case():
-    assert index_level("DDPM-Linear", np.int64(30)).nsr == index_level("ddpm-linear", 30).nsr
+    assert index_level("DDPM-Linear", THIRTY).nsr == index_level("ddpm-linear", 30).nsr
 
 
 def test_levels_that_hold_tensors_can_be_compared_and_are_keys():
