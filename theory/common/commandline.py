@@ -170,7 +170,6 @@ def parse(kind: type[Options], arguments: Sequence[str] | None, prog: str, defau
             return tyro.cli(kind, args=arguments, prog=prog, default=default)
     except SystemExit as end:
         if end.code in (0, None):
-            sys.stdout.flush()  # here, where `run` still sees that a reader went away
             raise
         raise UsageError(f"{_in_one_line(complaint.getvalue())} (see {prog} --help)") from None
 
