@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import cos, inf, isfinite, pi, sin
+from math import cos, inf, pi, sin
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common import checks
 from theory.manifolds.box import as_point
 from theory.manifolds.combinators import Mixture
 from theory.manifolds.law import JointLaw, check_points
@@ -120,9 +121,10 @@ class Arc(JointLaw):
     reach: float = field(init=False, repr=False)  # the radius, or half the gap of an arc longer than half a circle
 
     def __post_init__(self) -> None:
-        if not 0 < self.radius < inf:
-            raise ValueError(f"radius must lie in (0, inf); given {self.radius}")
-        if not (isfinite(self.start) and 0 < self.stop - self.start < 2 * pi):
+        checks.positive("radius", self.radius)
+        for name in ("start", "stop"):
+            checks.real(name, getattr(self, name))
+        if not (0 < self.stop - self.start < 2 * pi):
             raise ValueError(f"stop - start must lie in (0, 2 pi); given start {self.start} and stop {self.stop}")
         centre = as_point(self.centre, "centre")
         if len(centre) != 2:
@@ -183,10 +185,7 @@ def spiral(halves: int = 6, radius: float = 1.0) -> Mixture:
     Raises:
         ValueError: halves < 1, or radius not in (0, inf).
     """
-    if halves < 1:
-        raise ValueError(f"halves must be at least 1; given {halves}")
-    if not 0 < radius < inf:
-        raise ValueError(f"radius must lie in (0, inf); given {radius}")
+    halves, radius = checks.whole("halves", halves, 1), checks.positive("radius", radius)
     gap = radius / halves
     arcs = [Arc(gap * (k + 1), k * pi, (k + 1) * pi, (gap * (k % 2), 0.0)) for k in range(halves)]
     return Mixture(arcs, [2 * (k + 1) / (halves * (halves + 1)) for k in range(halves)], reach=gap)

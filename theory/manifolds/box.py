@@ -65,7 +65,10 @@ def moments(y: Tensor, half: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 def as_point(values: Sequence[float], name: str) -> tuple[float, ...]:
     """The coordinates as floats; ValueError if there are none or one is not finite."""
-    point = tuple(float(value) for value in values)
+    try:
+        point = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        point = ()
     if not point or not all(map(isfinite, point)):
         raise ValueError(f"{name} must hold at least one finite number and nothing else; given {values!r}")
     return point

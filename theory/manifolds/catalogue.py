@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
+from theory.common import checks
 from theory.manifolds.arc import Arc, spiral
 from theory.manifolds.box import Box, Segment
 from theory.manifolds.checkerboard import Checkerboard
@@ -162,28 +162,30 @@ def make(name: str, dim: int | None = None, thickness: float = 0.0, **options: A
         thickness: tau; where it is positive, the law is thickened by N(0, tau^2 I) in R^dim.
 
     Raises:
-        ValueError: unknown name, dim below the law's own, thickness not in [0, inf), an option out of range.
+        ValueError: unknown name (case is ignored), dim below the law's own, thickness not in [0, inf), an option out of
+            range or of the wrong type.
         TypeError: an option that the law does not take.
     """
-    if name not in CATALOGUE:
-        raise ValueError(f"name must be one of {', '.join(CATALOGUE)}; given {name!r}{_near(name, CATALOGUE)}")
+    name = checks.choose(name, CATALOGUE, "law")
     takes = inspect.signature(CATALOGUE[name]).parameters
     for option in options:
         if option not in takes:
-            raise TypeError(
-                f"options of {name} are {', '.join(takes) or 'none'}; given {option!r}{_near(option, takes)}"
-            )
-    if not 0 <= thickness < math.inf:
-        raise ValueError(f"thickness must lie in [0, inf); given {thickness}")
-    law = CATALOGUE[name](**options)
-    if dim is not None and dim < law.dim:
+            known = ", ".join(takes) or "none"
+            raise TypeError(f"options of {name} are {known}; given {option!r}{checks.suggestion(option, takes)}")
+    thickness = checks.at_least("thickness", thickness, 0)
+    law = CATALOGUE[name](**{option: _number_or_flag(name, option, value) for option, value in options.items()})
+    if dim is not None and checks.whole("dim", dim) < law.dim:
         raise ValueError(f"dim must be at least {law.dim}, the dimension of {name}; given {dim}")
     if dim is not None and dim > law.dim:
         law = Embedded(law, random_isometry(dim, law.dim, EMBEDDING_SEED).tolist())
     return Thickened(law, thickness) if thickness > 0 else law
 
 
-def _near(word: str, choices: Any) -> str:
-    """' (did you mean ...?)', or nothing when no choice is close."""
-    close = get_close_matches(word, list(choices), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def _number_or_flag(name: str, option: str, value: Any) -> Any:
+    """value, checked where the option's default is a number or a flag: `checks` names what is wrong."""
+    default = inspect.signature(CATALOGUE[name]).parameters[option].default
+    if isinstance(default, bool):
+        return checks.flag(option, value)
+    if isinstance(default, int):
+        return checks.whole(option, value)
+    return checks.real(option, value) if isinstance(default, float) else value

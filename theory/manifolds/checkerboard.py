@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf, log
+from math import log
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common import checks
 from theory.manifolds.box import moments
 from theory.manifolds.law import JointLaw, check_points
 from theory.manifolds.posterior import Anchored, differences, pick
@@ -27,7 +28,7 @@ class Checkerboard(JointLaw):
     which takes 2 cells laws on the line where the mixture of boxes would take cells^2.
 
     Raises:
-        TypeError: cells is no integer. ValueError: cells < 2; half not in (0, inf).
+        ValueError: cells is no whole number of at least 2; half is no positive finite number.
     """
 
     cells: int = 4
@@ -37,13 +38,7 @@ class Checkerboard(JointLaw):
     reach: float = field(init=False, repr=False, default=0.0)  # black squares touch at their corners
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cells, int) or isinstance(self.cells, bool):
-            raise TypeError(f"cells must be an integer; given {self.cells!r}")
-        if self.cells < 2:
-            raise ValueError(f"cells must be at least 2; given {self.cells}")
-        if not 0 < self.half < inf:
-            raise ValueError(f"half must lie in (0, inf); given {self.half}")
-        vars(self).update(half=float(self.half))
+        vars(self).update(cells=checks.whole("cells", self.cells, 2), half=checks.positive("half", self.half))
 
     def _centres(self, like: Tensor) -> Tensor:
         """The middles of the intervals, [cells]."""

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common import checks
 from theory.manifolds.gaussians import as_matrix, as_weights, draw_components
-from theory.manifolds.law import JointLaw, Law, check_points
+from theory.manifolds.law import JointLaw, Law, check_points, length
 from theory.manifolds.posterior import Anchored, differences, pick
 
 
@@ -46,6 +47,8 @@ class Mixture(JointLaw):
     _weights: Float[Tensor, " K"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.laws, Sequence) or not all(isinstance(law, Law) for law in self.laws):
+            raise ValueError(f"laws must be a sequence of laws; given {self.laws!r}")
         dims = {law.dim for law in self.laws}
         if len(dims) != 1:
             raise ValueError(f"laws must be at least one, and all of one dim; given dims {[p.dim for p in self.laws]}")
@@ -196,7 +199,7 @@ class Product(Law):
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """The root of the sum of the parts' squared distances, [...]."""
         check_points(x, self.dim, "x")
-        return torch.linalg.vector_norm(torch.stack([law.distance(part) for law, part in self._parts(x)]), dim=0)
+        return length(torch.stack([law.distance(part) for law, part in self._parts(x)], -1))
 
     def _parts(self, x: Tensor) -> Iterator[tuple[Law, Tensor]]:
         """Each law with its own coordinates of x."""
@@ -299,7 +302,7 @@ class Embedded(Law):
         """The root of dist(z, M_P)^2 + ||n||^2, [...]."""
         check_points(x, self.dim, "x")
         z, normal = self._split(x)
-        return torch.linalg.vector_norm(torch.cat([self.law.distance(z)[..., None], normal], -1), dim=-1)
+        return length(torch.cat([self.law.distance(z)[..., None], normal], -1))
 
     def _log_normal(self, normal: Tensor, nsr: Tensor) -> Tensor:
         """The log density of the noise orthogonal to the subspace, [...]."""
@@ -344,9 +347,8 @@ class Thickened(Law):
     reach: float | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.tau < math.inf:
-            raise ValueError(f"tau must lie in (0, inf); given {self.tau}")
-        vars(self).update(tau=float(self.tau), dim=self.law.dim, intrinsic_dim=self.law.dim, reach=self.law.reach)
+        tau = checks.positive("tau", self.tau)
+        vars(self).update(tau=tau, dim=self.law.dim, intrinsic_dim=self.law.dim, reach=self.law.reach)
 
     def sample(
         self,
@@ -412,10 +414,8 @@ class Scaled(Law):
     reach: float | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor < math.inf:
-            raise ValueError(f"factor must lie in (0, inf); given {self.factor}")
         vars(self).update(
-            factor=float(self.factor),
+            factor=checks.positive("factor", self.factor),
             dim=self.law.dim,
             intrinsic_dim=self.law.intrinsic_dim,
             reach=None if self.law.reach is None else self.factor * self.law.reach,

@@ -51,7 +51,10 @@ class Gaussians(JointLaw):
     def __post_init__(self) -> None:
         means = as_matrix(self.means, "means")
         count, dim = means.shape
-        std = torch.as_tensor(self.std, dtype=torch.float64)
+        try:
+            std = torch.as_tensor(self.std, dtype=torch.float64)
+        except (TypeError, ValueError):
+            std = torch.tensor(-1.0)
         if std.shape not in ((), (count,)) or not bool(((std >= 0) & std.isfinite()).all()):
             raise ValueError(f"std must be a number in [0, inf), or {count} of them, one a mean; given {self.std}")
         weights = as_weights(self.weights, count)
@@ -158,12 +161,22 @@ def as_matrix(rows: Sequence[Sequence[float]], name: str) -> Float[Tensor, "rows
 
 
 def as_weights(weights: Sequence[float] | None, count: int) -> Float[Tensor, " K"]:
-    """The weights in float64, equal when None; ValueError unless they are `count` positive numbers that sum to one."""
+    """The weights in float64, equal when None; ValueError unless they are `count` positive numbers that sum to one.
+
+    A sum within 1e-6 of one, as float32 leaves it, counts as one, and the weights are divided by it.
+    """
     if weights is None:
         return torch.full((count,), 1 / count, dtype=torch.float64)
-    if len(weights) != count or min(weights) <= 0 or not math.isclose(math.fsum(weights), 1, rel_tol=1e-12):
+    try:
+        values = [float(weight) for weight in weights]
+    except (TypeError, ValueError):
+        values = []
+    total = math.fsum(values)
+    if len(values) != count or not min(values) > 0 or not math.isclose(total, 1, rel_tol=1e-6):
         raise ValueError(f"weights must be {count} positive numbers that sum to one; given {weights}")
-    return torch.tensor(weights, dtype=torch.float64)
+    if not math.isclose(total, 1, rel_tol=1e-12):
+        values = [value / total for value in values]
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def draw_components(

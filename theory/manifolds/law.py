@@ -35,7 +35,13 @@ class Law(ABC):
 
     `alpha` and `sigma` are positive numbers or tensors that broadcast against the leading axes of `y` (and may enlarge
     them). Every method keeps y's dtype (float32 or float64) and device, differentiates twice, and returns finite values
-    for finite input.
+    for finite input, with two exceptions:
+
+    - `distance` has a kink on M. Its first and second derivatives are given as 0 where x - Proj(x) is exactly 0, and
+      the second grow like 1 / dist beside it.
+    - |y| / alpha, nsr and |y| / sigma must lie below 1e18 in float32, below 1e75 in float64, and nsr above the inverse
+      of that. Beyond, squares of them are no numbers of the dtype, and log p_t is not finite (float32, alpha = sigma =
+      1e-30).
     """
 
     dim: int
@@ -87,9 +93,9 @@ class Law(ABC):
         """
 
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
-        """dist(x, M) = ||x - Proj(x)||, [...]."""
+        """dist(x, M) = ||x - Proj(x)||, [...]. On M its derivatives are 0 (see the class)."""
         check_points(x, self.dim, "x")
-        return torch.linalg.vector_norm(x - self.project(x), dim=-1)
+        return length(x - self.project(x))
 
     def log_density(self, y: Float[Tensor, "*#n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n"]:
         """log p_t(y), normalised: the law of alpha X + sigma eps.   [..., d] -> [...]
@@ -180,6 +186,13 @@ def as_level(value: Scalars, name: str, like: Tensor) -> Tensor:
         given = value if not isinstance(value, Tensor) else f"values in [{value.min()}, {value.max()}]"
         raise ValueError(f"{name} must lie in (0, inf); given {given}")
     return level
+
+
+def length(v: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+    """||v||, with first and second derivatives 0 at v = 0, where the norm has none.   [..., d] -> [...]"""
+    zero = (v == 0).all(-1)
+    found = torch.linalg.vector_norm(torch.where(zero[..., None], torch.ones_like(v), v), dim=-1)
+    return torch.where(zero, torch.zeros_like(found), found)
 
 
 def check_points(x: Tensor, dim: int, name: str) -> None:

@@ -14,12 +14,13 @@ smaller by 1 / (2 kappa) than along the sphere, and so many digits shorter.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf, log, pi
+from math import log, pi
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common import checks
 from theory.manifolds.bessel import log_0f1, log_scaled, reduced_ratio
 from theory.manifolds.law import Law, check_points
 from theory.manifolds.posterior import Anchored
@@ -30,7 +31,7 @@ class Sphere(Law):
     """Uniform on {x in R^dim: ||x|| = radius}; Sphere(2) is the unit circle.
 
     Raises:
-        TypeError: dim is no integer. ValueError: dim < 2; radius not in (0, inf).
+        ValueError: dim is no whole number of at least 2; radius is no positive finite number.
     """
 
     dim: int
@@ -39,13 +40,8 @@ class Sphere(Law):
     reach: float = field(init=False, repr=False)  # the radius
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dim, int) or isinstance(self.dim, bool):
-            raise TypeError(f"dim must be an integer; given {self.dim!r}")
-        if self.dim < 2:
-            raise ValueError(f"dim must be at least 2; given {self.dim}")
-        if not 0 < self.radius < inf:
-            raise ValueError(f"radius must lie in (0, inf); given {self.radius}")
-        vars(self).update(radius=float(self.radius), intrinsic_dim=self.dim - 1, reach=float(self.radius))
+        dim, radius = checks.whole("dim", self.dim, 2), checks.positive("radius", self.radius)
+        vars(self).update(dim=dim, radius=radius, intrinsic_dim=dim - 1, reach=radius)
 
     def sample(
         self,

@@ -6,6 +6,8 @@ tests; Gaussian mixtures have theirs at the end of this file.
 
 import math
 import pickle
+import subprocess
+import sys
 from functools import cache
 from unittest.mock import Mock
 
@@ -388,7 +390,7 @@ def test_an_integer_tensor_is_named():
         (lambda: polyline([(0, 0), (0, 0), (1, 1)]), ValueError, "two different points"),
         (lambda: polyline([(0, 0), (0,)]), ValueError, "vertices"),
         (lambda: Checkerboard(1), ValueError, "cells"),
-        (lambda: Checkerboard(True), TypeError, "cells"),
+        (lambda: Checkerboard(True), ValueError, "cells"),
         (lambda: Checkerboard(2, 0.0), ValueError, "half"),
         (lambda: AffineGaussian((0, 0), [(1, 0), (2, 0)]), ValueError, "axes must be linearly independent"),
         (lambda: AffineGaussian((0, 0), [(1, 0), (1, 1e-13)]), ValueError, "axes must be linearly independent"),
@@ -400,8 +402,12 @@ def test_an_integer_tensor_is_named():
         (lambda: make("concentric", radii=(1, 1)), ValueError, "radii must differ"),
         (lambda: make("concentric", radii=()), ValueError, "laws"),
         (lambda: make("two-moons", radius=1), TypeError, "options of two-moons are none; given 'radius'"),
-        (lambda: make("rign"), ValueError, "points, .*, mixed; given 'rign' .*did you mean ring"),
-        (lambda: make("ring", raduis=2.0), TypeError, "options of ring are radius; given 'raduis' .*radius"),
+        (lambda: make("rign"), ValueError, "unknown law 'rign': choose from points, .*, mixed; did you mean 'ring'"),
+        (
+            lambda: make("ring", raduis=2.0),
+            TypeError,
+            "options of ring are radius; given 'raduis'; did you mean 'radius'",
+        ),
         (lambda: make("ring", dim=1), ValueError, "dim must be at least 2"),
         (lambda: make("ring", thickness=-0.1), ValueError, "thickness"),
     ],
@@ -410,6 +416,66 @@ def test_bad_construction_is_named(build, error, says):
     with pytest.raises(error, match=says) as caught:
         build()
     assert "\n" not in str(caught.value)
+
+
+def test_values_of_the_wrong_type_are_named():
+    """In a process of its own: here the shapes that tests alone check at run time would speak first."""
+    script = """
+import numpy as np, torch
+from theory.manifolds import *
+builds = {
+    "radius": lambda: make("ring", radius="1"), "dim": lambda: make("ring", dim="3"),
+    "dim ": lambda: make("ring", dim=2.5),
+    "thickness": lambda: make("ring", thickness="thin"), "points": lambda: make("star", points=2.5),
+    "closed": lambda: make("polyline", closed=1), "dim  ": lambda: Sphere("3"), "dim   ": lambda: Sphere(True),
+    "std": lambda: Gaussians([(0,)], std="wide"), "weights": lambda: Gaussians([(0,)], weights="even"),
+    "radius ": lambda: Arc("1"), "start": lambda: Segment("a", "b"), "tau": lambda: Thickened(Sphere(2), "a"),
+    "factor": lambda: Scaled(Sphere(2), None), "halves": lambda: spiral("2"), "laws": lambda: Mixture(Sphere(2)),
+    "cells": lambda: Checkerboard(4.0), "law": lambda: make(3),
+}
+for name, build in builds.items():
+    try:
+        print("accepted", name, build())
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        print("named" if text.startswith(name.strip() + " must") and "given" in text else "badly", text)
+assert Sphere(np.int64(3)) == Sphere(3) and type(Sphere(np.int64(3)).dim) is int
+assert make("Ring", dim=np.int32(4)) == make("ring", dim=4) and make("8-RING") == make("8-ring")
+assert Gaussians([(float(i),) for i in range(10)], weights=torch.full((10,), 0.1)).weights == (0.1,) * 10
+assert Gaussians([(float(i),) for i in range(10)], weights=list(np.full(10, 0.1, np.float32))).weights == (0.1,) * 10
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 18
+    assert [line for line in lines if not line.startswith("named ")] == []
+
+
+@every_law
+def test_the_distance_has_a_finite_hessian_on_m(law):
+    """It is 0 where x is its own nearest point, by what `Law` says; beside M it is that of the norm."""
+    x = law.project(draw(law, 5, seed=9))
+    for point in torch.cat([x, x + 0.1 * normal(5, law.dim)]):
+        assert torch.autograd.functional.hessian(law.distance, point).isfinite().all()
+    on = x[(x == law.project(x)).all(-1)]
+    for point in on:
+        assert torch.autograd.functional.jacobian(law.distance, point).norm() < 1 + 1e-12
+
+
+@every_law
+@pytest.mark.parametrize(("dtype", "edge"), [(torch.float32, 1e18), (torch.float64, 1e75)])
+def test_finite_values_reach_to_the_edge(law, dtype, edge):
+    """|y| / alpha, nsr and |y| / sigma up to the edge that `Law` states, and nsr down to its inverse."""
+    y = torch.nn.functional.normalize(normal(1, law.dim), dim=-1)[0].to(dtype)
+    for alpha, sigma in ((1.0, 2 / edge), (1.0, edge / 2), (2 / edge, 1.0)):
+        for value in (law.log_density(y, alpha, sigma), law.denoise(y, alpha, sigma)):
+            assert value.isfinite().all(), (alpha, sigma)
+
+
+def test_beyond_the_edge_values_are_not_finite():
+    ring, y = make("ring"), torch.ones(2)
+    assert not ring.log_density(y, 1e-30, 1e-30).isfinite()  # |y| / sigma is 1e30: its square is no float32
+    assert ring.log_density(y.double(), 1e-30, 1e-30).isfinite()
 
 
 @pytest.mark.parametrize("name", names())
