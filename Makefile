@@ -55,7 +55,7 @@ $(BASE): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is wanted; given: " + sys.version.split()[0] + " (make PYTHON=python3.11 run)")'
 	@echo "Installing what a run needs into $(VENV), once: torch, scipy, pandas, matplotlib and what they stand on."
 	@echo "With torch for CPUs it is 0.3 GB to download and 1.3 GB on disk. The torch that PyPI serves for Linux brings CUDA:"
-	@echo "3 GB to download and 6 GB on disk more. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu takes the one for CPUs."
+	@echo "3 GB to download and 6 GB on disk more; PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels takes the small one."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable .
