@@ -20,17 +20,11 @@ def draw(claim: Claim, path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    picture = claim.picture
-    if picture is None:
-        try:  # until every picture stands beside its claim
-            from theory.claims.pictures import PICTURES
-
-            picture = PICTURES[claim.id]
-        except (ImportError, KeyError):
-            raise ValueError(f"claim {claim.id} has no picture") from None
+    if claim.picture is None:
+        raise ValueError(f"claim {claim.id} has no picture")
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
-        picture(axes)
+        claim.picture(axes)
         axes.legend(frameon=False, fontsize=7)
         figure.savefig(path, dpi=150)

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from theory.claims.claim import Claim, Comparison, Control, Source, compare, compare_exactly
+from theory.claims.drawing import COLOURS, STYLES
 from theory.claims.saturation import adversarial_gradient
 from theory.levels import Level, Scalars
 from theory.manifolds import Embedded, make, names
@@ -21,6 +23,9 @@ from theory.manifolds.law import Law
 from theory.manifolds.sphere import Sphere
 from theory.quadrature import richardson
 from theory.regularity import pointwise_loss, score_matching_loss
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # P1
 
@@ -71,6 +76,27 @@ def score_without_alpha(law: Law, y: Tensor, alpha: Scalars, sigma: Scalars) -> 
     return (law.denoise(y, alpha, sigma) - y) / torch.as_tensor(sigma)[..., None].square()
 
 
+def show_tweedie(axes: Axes) -> None:
+    """P1: the loss of one noise against SNR |x - x0hat|^2, with the score and with a score without alpha."""
+    generator, alpha, sigma = torch.Generator().manual_seed(1), 0.8, 0.6
+    for number, name in enumerate(("points", "ring", "box", "two-moons")):
+        law = make(name)
+        x = points_around(law, generator)
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        y = alpha * x + sigma * noise
+        predicted = (alpha / sigma * (x - law.denoise(y, alpha, sigma))).square().sum(-1)
+        found = (-sigma * law.score(y, alpha, sigma) - noise).square().sum(-1)
+        axes.loglog(predicted, found, "os^d"[number], ms=4, color=COLOURS[number], label=name)
+        wrong = (-sigma * score_without_alpha(law, y, alpha, sigma) - noise).square().sum(-1)
+        axes.loglog(predicted, wrong, "x", ms=4, color="0.5", label="the score without alpha" if number == 0 else None)
+    axes.loglog([1e-8, 1e2], [1e-8, 1e2], color="0.6", lw=1, label="equal")
+    axes.set(
+        xlabel=r"SNR $\|x - \hat x_0(x_t)\|^2$",
+        ylabel=r"$\|\epsilon^*(x_t) - \epsilon\|^2$",
+        title="The loss is a distance",
+    )
+
+
 P1 = Claim(
     id="P1",
     title="Tweedie: the loss is SNR times the squared distance of a sample to its refinement",
@@ -91,6 +117,7 @@ P1 = Claim(
     ),
     check=check_tweedie,
     controls=(Control("the score without alpha: (x0hat - y)/sigma^2", {"score": score_without_alpha}),),
+    picture=show_tweedie,
 )
 
 # P2
@@ -154,6 +181,18 @@ def check_pythagoras(
             yield compare(f"{case.name}: order of the remainder in nsr", order, 2.0)
 
 
+def show_pythagoras(axes: Axes) -> None:
+    """P2: ell - SNR dist^2 against nsr, for laws of dimension 0, 1 and 2."""
+    levels = torch.logspace(-2, -0.5, 7, dtype=torch.float64)
+    for number, case in enumerate((OFF[0], OFF[3], ON[0], ON[3], ON[4], ON[5])):
+        x, distance = case.points()[:1], case.distance()[:1]
+        ell = pointwise_loss(case.law, x.expand(7, -1), 1.0, levels)
+        rest = ell - distance**2 / levels**2
+        label = f"{case.name}, k = {case.k}"
+        axes.semilogx(levels, rest, "os^vd*"[number] + "-", ms=4, color=COLOURS[case.k], label=label)
+    axes.set(xlabel="nsr", ylabel=r"$\ell$ - SNR dist$^2$", ylim=(-1, 4), title="The loss reads off the dimension")
+
+
 P2 = Claim(
     id="P2",
     title="ell = SNR dist^2 + k + O(nsr^2): off the manifold a squared distance, on it the dimension",
@@ -175,6 +214,7 @@ P2 = Claim(
         Control("1/nsr in the place of SNR", {"snr": lambda nsr: 1 / nsr}),
         Control("boundary: a point beyond a segment's end", {"cases": BEYOND_THE_END}),
     ),
+    picture=show_pythagoras,
 )
 
 # P2b
@@ -223,6 +263,18 @@ def check_faces(law: Callable[[int, int], int] = face_law, faces: Sequence[Face]
         yield compare(f"{face.name}: ell - SNR dist^2 as nsr -> 0", count_beyond(face), law(face.k, face.f))
 
 
+def show_faces(axes: Axes) -> None:
+    """P2b: the same beyond the edges."""
+    levels = torch.logspace(-2, -0.5, 7, dtype=torch.float64)
+    for number, face in enumerate(face for face in FACES if face.law.dim == 2):
+        x = torch.tensor(face.x[:1], dtype=torch.float64)
+        square = (x - face.law.project(x)).square().sum(-1)
+        rest = pointwise_loss(face.law, x.expand(7, -1), 1.0, levels) - square / levels**2
+        label = f"{face.name}, 2k - f = {2 * face.k - face.f}"
+        axes.semilogx(levels, rest, "os^vd"[number] + "-", ms=4, color=COLOURS[number], label=label)
+    axes.set(xlabel="nsr", ylabel=r"$\ell$ - SNR dist$^2$", title="Beyond an edge, directions count twice")
+
+
 P2B = Claim(
     id="P2b",
     title="Beyond an edge of M the dimension law reads 2k - f, f the dimension of the face projected to",
@@ -248,6 +300,7 @@ P2B = Claim(
         Control("k + 1 beyond every edge", {"law": lambda k, f: k + (f < k)}),
         Control("the codimension counted twice over: 3k - 2f", {"law": lambda k, f: 3 * k - 2 * f}),
     ),
+    picture=show_faces,
 )
 
 # P3
@@ -272,6 +325,18 @@ def check_push(cases: Sequence[Case] = OFF, nsr: float = 0.02, factor: float = 2
     yield compare_exactly("circle: the adversarial gradient at the same points", silence, 0.0)
 
 
+def show_push(axes: Axes) -> None:
+    """P3: nsr^2 / 2 times the push along a radius of the circle, towards larger radius."""
+    radius = torch.linspace(0.1, 1.9, 10, dtype=torch.float64)
+    x = torch.stack([radius, torch.zeros_like(radius)], -1)
+    axes.plot(radius, 1 - radius, color="0.6", lw=4, label="Proj(x) - x")
+    for number, nsr in enumerate((0.2, 0.4, 0.8)):
+        found = nsr**2 / 2 * push(Sphere(2), x, nsr)[:, 0]
+        axes.plot(radius, found, ls=STYLES[number], color=COLOURS[number], label=f"score, nsr {nsr}")
+    axes.plot(radius, torch.zeros_like(radius), ":", color=COLOURS[3], label="adversarial: 0 (S2)")
+    axes.set(xlabel="$|x|$", ylabel=r"nsr$^2$/2 $\cdot$ push outwards", title="The score term pushes to the circle")
+
+
 P3 = Claim(
     id="P3",
     title="Off the manifold the score term pushes straight to it, where the adversarial gradient is 0",
@@ -293,6 +358,7 @@ P3 = Claim(
         Control("nsr 0.8 on the circle, above the critical noise of I2", {"cases": OFF[:1], "nsr": 0.8}),
         Control("length SNR dist", {"factor": 1.0}),
     ),
+    picture=show_push,
 )
 
 CLAIMS: tuple[Claim, ...] = (P1, P2, P2B, P3)
