@@ -314,7 +314,7 @@ P6 = Claim(
     statement=(
         "With eps_theta = eps* + delta and ell_theta the loss that it gives,\n"
         "    |ell_theta(x) - ell(x)| <= 2 sqrt(ell(x) E||delta||^2) + E||delta||^2,\n"
-        "the means taken over x_t given x. Equality above holds iff delta is a nonnegative\n"
+        "the means taken over x_t given x. Equality holds iff delta is a nonnegative\n"
         "multiple of eps* - eps given x, or ell(x) = 0."
     ),
     assumptions=(

@@ -116,7 +116,10 @@ P1 = Claim(
         "is a square, which doubles them."
     ),
     check=check_tweedie,
-    controls=(Control("the score without alpha: (x0hat - y)/sigma^2", {"score": score_without_alpha}),),
+    controls=(
+        Control("the score without alpha: (x0hat - y)/sigma^2", {"score": score_without_alpha}),
+        Control("1.1 times the score", {"score": lambda *at: 1.1 * Law.score(*at)}),
+    ),
     picture=show_tweedie,
 )
 
@@ -212,6 +215,7 @@ P2 = Claim(
     controls=(
         Control("k + 1", {"shift": 1}),
         Control("1/nsr in the place of SNR", {"snr": lambda nsr: 1 / nsr}),
+        Control("1.1 SNR in the place of SNR", {"snr": lambda nsr: 1.1 / nsr**2}),
         Control("boundary: a point beyond a segment's end", {"cases": BEYOND_THE_END}),
     ),
     picture=show_pythagoras,
@@ -357,6 +361,7 @@ P3 = Claim(
     controls=(
         Control("nsr 0.8 on the circle, above the critical noise of I2", {"cases": OFF[:1], "nsr": 0.8}),
         Control("length SNR dist", {"factor": 1.0}),
+        Control("length 2.2 SNR dist", {"factor": 2.2}),
     ),
     picture=show_push,
 )
