@@ -128,7 +128,7 @@ def test_every_claim_has_a_picture_with_curves_labels_and_a_title(name):
     picture = CLAIMS[name].picture
     assert picture is not None
     picture(axes)
-    curves = [np.asarray(line.get_ydata()) for line in axes.lines]
+    curves = [np.asarray(line.get_ydata(orig=False), dtype=np.float64) for line in axes.lines]
     assert sum(curve.size > 0 for curve in curves) >= 2
     assert all(np.isfinite(curve).all() for curve in curves)
     assert all([axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), axes.get_legend_handles_labels()[1]])
