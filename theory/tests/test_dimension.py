@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from scipy.stats import chi2
@@ -99,3 +103,26 @@ def test_what_is_refused():
         intrinsic_dimension(model, [0.0, 0.0], 0.1)
     with pytest.raises(ValueError, match="eps_model must return x's shape"):
         intrinsic_dimension(lambda y, level: y[:1], x, 0.1)
+
+
+def test_the_table_is_made_without_scikit_dimension_too(monkeypatch, tmp_path, capsys):
+    from theory.accuracy import dimension
+
+    monkeypatch.setitem(sys.modules, "skdim", None)  # an import of it fails
+    monkeypatch.setattr(dimension, "RESULTS", tmp_path)
+    monkeypatch.setattr(dimension, "LAWS", {"S^2": Sphere(3)})
+    assert dimension.main([]) == 0
+    assert capsys.readouterr().err == "scikit-dimension is not installed: its columns are left out\n"
+    header, row = (tmp_path / "dimension.csv").read_text().splitlines()
+    assert header == 'law,dim,k,score,"score, standard error"'
+    name, dim, k, score, _ = row.split(",")
+    assert (name, dim, k) == ("S^2", "3", "2")
+    assert float(score) == pytest.approx(2, abs=0.05)
+
+
+def test_the_committed_table_is_right_to_a_tenth():
+    with (Path(__file__).parents[1] / "results" / "dimension.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 12
+    for row in rows:
+        assert abs(float(row["score"]) - float(row["k"])) < 0.1
