@@ -350,7 +350,9 @@ def nodes_of(q: Gaussians) -> tuple[Float[Tensor, "m d"], Float[Tensor, " m"]]:
     if q.intrinsic_dim == 0:
         return means, weights
     eps, masses = gaussian_rule(q.dim, 24)
-    return (means[:, None] + q.std * eps).flatten(0, 1), (weights[:, None] * masses).flatten()
+    return (means[:, None] + q._variance.sqrt()[:, None, None] * eps).flatten(0, 1), (
+        weights[:, None] * masses
+    ).flatten()
 
 
 @lru_cache
