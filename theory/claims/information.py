@@ -422,7 +422,7 @@ def show_levels(axes: Axes) -> None:
     )
     axes.loglog(levels, [float(at.mmse) for at in found], "--", color=COLOURS[1], label="SNR mmse(Q)")
     axes.loglog(levels, [float(at.fisher + at.mmse) for at in found], "k-", lw=0.8, label="their sum")
-    axes.set(xlabel="nsr", ylabel="", title=name, ylim=(1e-6, None))
+    axes.set(xlabel="nsr", ylabel="at one level", title=name, ylim=(1e-6, None))
 
 
 C3 = Claim(
