@@ -174,7 +174,7 @@ def _least_std(law: Law) -> float:
     """The standard deviation of the narrowest normal distribution that the law is smoothed by; 0 if there is none."""
     match law:
         case Gaussians(std=std):
-            return min(std) if isinstance(std, tuple) else std
+            return min(std) if isinstance(std, tuple) else float(std)  # type: ignore[arg-type]
         case Thickened(tau=tau):
             return tau
         case AffineGaussian() if law.intrinsic_dim == law.dim:

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     """The table, on stdout and in theory/results/."""
     torch.set_num_threads(1)
     try:
-        from skdim import id as estimators
+        from skdim import id as estimators  # type: ignore[import-not-found]
     except ImportError:
         estimators = None
         print("scikit-dimension is not installed: its columns are left out", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ from theory.levels import Level
 from theory.manifolds import Box, Gaussians, Law, Mixture, Sphere
 from theory.quadrature import Rule, gaussian_rule, richardson
 from theory.regularity import eps_model_of, pointwise_loss, score_matching_loss
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # I1
 
@@ -450,7 +454,9 @@ def show_moments(axes: Axes) -> None:
         for power, marker in ((2, "o"), (3, "s"), (4, "^")):
             found = [gradient_sizes(Sphere(2), s, detach, 0.05, 16) for s in levels]
             values = [float(w @ (s**2 * size) ** power) for (size, w), s in zip(found, levels, strict=True)]
-            axes.loglog(levels, values, marker + STYLES[number], color=COLOURS[number], label=f"{name}, p = {power}")
+            axes.loglog(
+                levels, values, f"{marker}{STYLES[number]}", color=COLOURS[number], label=f"{name}, p = {power}"
+            )
     axes.set(xlabel="nsr", ylabel=r"$E(\mathrm{nsr}^2|\nabla|)^p$", title="Over x around the centre of the circle")
 
 
