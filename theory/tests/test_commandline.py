@@ -13,7 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 
@@ -30,6 +29,8 @@ from theory.common.commandline import (
     value_of,
 )
 from theory.common.errors import CheckpointError, Diverged, FileError, Lost, OutOfMemory, Stopped, UsageError
+
+ARRAY_MEMORY = type("_ArrayMemoryError", (MemoryError,), {})("Unable to allocate 8.00 TiB")  # as numpy raises it
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +58,7 @@ def raising(error: BaseException) -> Callable[[list[str]], int]:
         (FileNotFoundError(2, "No such file or directory", "a.csv"), 1, "a.csv: No such file or directory"),
         (BrokenPipeError(32, "Broken pipe", "worker"), 1, "worker: Broken pipe"),  # not that of standard output
         (MemoryError(), 1, "out of memory"),
-        (np._core._exceptions._ArrayMemoryError((1 << 40,), np.dtype(float)), 1, "out of memory"),
+        (ARRAY_MEMORY, 1, "out of memory"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 1, "out of memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"), 1,
          "out of memory"),

@@ -50,7 +50,7 @@ def test_sign_flip_of_seeds_that_agree_is_two_of_all_patterns():
 def test_sign_flip_agrees_with_scipy():
     d = np.random.default_rng(0).normal(0.4, 1, size=13)
     found = stats.permutation_test(
-        (d,), lambda x, axis: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=np.inf
+        (d,), lambda x, axis: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=2**13
     )
     assert sign_flip(d) == pytest.approx(float(found.pvalue), abs=1e-9)
 
@@ -73,7 +73,7 @@ def test_sign_flip_keeps_its_level_on_symmetric_nulls():
     """n = 12, so that one table takes no time; normal, and a skew-free law with heavy tails."""
     generator = np.random.default_rng(1)
     for draw in (generator.standard_normal, lambda size: generator.standard_t(2, size)):
-        p = np.array([sign_flip(draw(12)) for _ in range(TABLES)])
+        p = np.array([sign_flip(np.asarray(draw(12))) for _ in range(TABLES)])
         assert abs((p < 0.05).mean() - 0.05) < 0.015
 
 
@@ -81,8 +81,7 @@ def rates(shift: float, n: int, margin: float, tables: int = 100) -> dict[str, f
     """How often each verdict is given of n normal differences with mean `shift` and deviation 1."""
     generator = np.random.default_rng(2)
     d = generator.normal(shift, 1, (tables, n))
-    means, lows, highs = interval(d)
-    ends = zip(means, lows, highs, map(sign_flip, d), strict=True)
+    ends = zip(*map(np.asarray, interval(d)), map(sign_flip, d), strict=True)
     found = [verdict(float(mean), low, high, p, "lower", margin, 0.05) for mean, low, high, p in ends]
     return {name: found.count(name) / tables for name in ("helps", "hurts", "equal", "unknown")}
 

@@ -107,6 +107,7 @@ def test_mean_and_width():
 
 def test_support_points():
     found = support_points(Mixture([Gaussians([(0.0, 1.0)], 0.3), Gaussians([(2.0, 1.0)])]))
+    assert found is not None
     assert sorted(found.tolist()) == [[0.0, 1.0], [2.0, 1.0]]
     assert support_points(Sphere(2)) is None
 

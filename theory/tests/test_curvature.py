@@ -111,4 +111,4 @@ def test_what_is_no_law_is_refused():
         dim = 2
 
     with pytest.raises(ValueError, match="curvature_term is not known for"):
-        curvature_term(Other(), at(1.0, 0.0))
+        curvature_term(Other(), at(1.0, 0.0))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,8 @@ def test_the_examples_run():
 
 def gradients(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
-    return tuple(torch.randn(count, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    first, second = torch.randn(2, count, 5, generator=generator, dtype=torch.float64)
+    return first, second
 
 
 def test_the_average_is_bias_corrected_and_forgets_by_generator_steps():
@@ -84,7 +86,7 @@ def test_the_score_gradient_leaves_adams_moments_alone():
 
 def test_a_state_resumes_bit_for_bit():
     theta, other = torch.ones(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
-    options = {"lr": 0.01, "betas": (0.5, 0.9), "every": 3}
+    options: dict[str, Any] = {"lr": 0.01, "betas": (0.5, 0.9), "every": 3}
     whole, first = DecoupledAdam([theta], **options), DecoupledAdam([other], **options)
     played(whole, theta, every=3)
     played(first, other, every=3, last=7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +92,7 @@ def test_a_score_that_is_not_exact_is_read_as_it_is():
 
 def test_what_is_refused():
     model, x = eps_model_of(Gaussians([(0.0, 0.0)])), torch.zeros(2)
+    whole: dict[str, Any] = {"eps_model": model, "x": x, "nsr": 0.1}
     for change, says in (
         ({"nsr": 0.0}, "nsr must be positive"),
         ({"nsr": "small"}, "nsr must be a finite number"),
@@ -98,9 +100,9 @@ def test_what_is_refused():
         ({"x": x[:0]}, "x must hold at least one point"),
     ):
         with pytest.raises(ValueError, match=says):
-            intrinsic_dimension(**({"eps_model": model, "x": x, "nsr": 0.1} | change))
+            intrinsic_dimension(**whole | change)
     with pytest.raises(TypeError, match="x must be a float32 or float64 tensor"):
-        intrinsic_dimension(model, [0.0, 0.0], 0.1)
+        intrinsic_dimension(model, [0.0, 0.0], 0.1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="eps_model must return x's shape"):
         intrinsic_dimension(lambda y, level: y[:1], x, 0.1)
 

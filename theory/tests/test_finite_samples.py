@@ -39,13 +39,16 @@ def test_the_lower_end_is_where_the_error_is_the_one_allowed(name, options, dens
     law = make(name, **options)
     low = optimal_interval(law, 20_000, error=0.1).low
     k = law.intrinsic_dim
+    assert k is not None
     assert sample_score_error(k, 20_000, density, low) == pytest.approx(0.1 * k, rel=0.02)
 
 
 def test_the_upper_end_is_half_of_the_critical_noise_or_of_the_reach():
     assert optimal_interval(Sphere(2), 10_000).high == pytest.approx(critical_nsr(Sphere(2)) / 2)
     assert optimal_interval(Sphere(2), 10_000, detach=True).high == pytest.approx(critical_nsr(Sphere(2), True) / 2)
-    assert optimal_interval(make("swiss-roll"), 10_000).high == pytest.approx(make("swiss-roll").reach / 2)
+    roll = make("swiss-roll")
+    assert roll.reach is not None
+    assert optimal_interval(roll, 10_000).high == pytest.approx(roll.reach / 2)
     near = optimal_interval(Sphere(2), 10_000, distance=0.05, detach=True)
     assert near.high == pytest.approx(0.05)
 

@@ -67,9 +67,9 @@ def test_equals_autograd(name, detach):
 
 @pytest.mark.parametrize("law", [LAWS["ring in R^16"], LAWS["8-ring"], LAWS["mixed"]])
 def test_float32_is_as_near_as_autograd_is(law):
-    wide, narrow = drawn(law, torch.float64), drawn(law, torch.float32)
-    wide = tuple(part.double() for part in narrow)
-    truth, unit = score_gradient(law, *wide), size(law, *wide)
+    narrow = drawn(law, torch.float32)
+    x, nsr, eps = (part.double() for part in narrow)
+    truth, unit = score_gradient(law, x, nsr, eps), size(law, x, nsr, eps)
     ours, theirs = score_gradient(law, *narrow), by_autograd(law, *narrow, False)
     assert ours.dtype == torch.float32
     errors = [((found.double() - truth).abs() / unit).max() for found in (ours, theirs)]

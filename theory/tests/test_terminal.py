@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_progress_now_and_then(
 
 
 def test_an_error_of_the_loop_passes() -> None:
-    items = tracked(range(3), "images", 3)
+    items: Any = tracked(range(3), "images", 3)
     assert next(items) == 0
     with pytest.raises(ZeroDivisionError):
         items.throw(ZeroDivisionError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,10 @@ WRONG = [
     ({"gan": 3}, "gan must be an Arm(lr, weight, bound); given 3"),
     ({"gan": Arm(1e-3, 0.1)}, "gan is the arm without a score term, it takes no weight; given gan.weight 0.1"),
     ({"gan": Arm(1e-3, bound=2.0)}, "gan is the arm without a score term, it takes no bound; given gan.bound 2.0"),
-    ({"summed": Arm("1e-3")}, "summed.lr must be a finite number; given '1e-3'"),
+    (
+        {"summed": Arm("1e-3")},  # type: ignore[arg-type]
+        "summed.lr must be a finite number; given '1e-3'",
+    ),
     ({"summed": Arm(1e-3, NAN)}, "summed.weight must be a finite number; given nan"),
     ({"decoupled": Arm(1e-3, 0.1, 0.0)}, "decoupled.bound must be positive and finite; given 0.0"),
     ({"bounded": Arm(1e-3, 0.1)}, "bounded.bound must be a number: without a bound the arm is decoupled; given None"),
@@ -43,22 +47,23 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "says"), WRONG, ids=[str(changes) for changes, _ in WRONG])
-def test_wrong_values(changes: dict, says: str) -> None:
+def test_wrong_values(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(says)}[^\n]*$"):
         Config(**changes)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Config)])
 def test_every_option_is_checked(name: str) -> None:
+    wrong: Any = object()
     with pytest.raises(ValueError, match=f"^{name} "):
-        Config(**{name: object()})
+        Config(**{name: wrong})
 
 
 def test_one_form() -> None:
     """Names in any case, lists and numpy's numbers: the configuration is equal to the usual one, and JSON holds it."""
-    odd = Config(
-        manifold="RING", arms=["GAN", "Summed"], loss="Saturating", steps=np.int64(3), start=3, gan=Arm(np.float32(0.5))
-    )
+    arms, steps, lr = ["GAN", "Summed"], np.int64(3), np.float32(0.5)
+    given: dict[str, Any] = {"arms": arms, "steps": steps, "start": 3, "gan": Arm(lr)}  # type: ignore[arg-type]
+    odd = Config(manifold="RING", loss="Saturating", **given)
     plain = Config(arms=("gan", "summed"), steps=3, gan=Arm(0.5))
     assert odd == plain
     assert json.dumps(as_dict(odd)) == json.dumps(as_dict(plain))
@@ -78,5 +83,5 @@ def test_names() -> None:
 @pytest.mark.parametrize("option", ["manifold", *CHOICES])
 def test_case_is_ignored(option: str) -> None:
     for choice in {"manifold": MANIFOLDS, **CHOICES}[option]:
-        needs = {"generator": {"weight_rule": "fixed"}}.get(option, {})
-        assert getattr(Config(**{option: choice.upper()}, **needs), option) == choice
+        needs: dict[str, Any] = {"generator": {"weight_rule": "fixed"}}.get(option, {})
+        assert getattr(Config(**needs | {option: choice.upper()}), option) == choice

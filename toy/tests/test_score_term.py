@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -135,7 +136,7 @@ def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "toy.training.score_term.budget", budget.__wrapped__
     )  # what was found before is not asked again
-    budgeted = {"weight_rule": "budget", "manifold": "weighted", "summed": Arm(1e-3, 0.1)}
+    budgeted: dict[str, Any] = {"weight_rule": "budget", "manifold": "weighted", "summed": Arm(1e-3, 0.1)}
     assert term(weight=0.1, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == 0.3
     assert asked == [(repr(make("weighted")), Interval(CONFIG.low, CONFIG.high), 0.1, CONFIG.loss)]
     assert term(weight=0.2, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == LARGEST

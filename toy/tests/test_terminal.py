@@ -54,10 +54,11 @@ def test_options() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_tables_fit_the_terminal(width: int, tables: int, terminal: bool) -> None:
     """Four arms: no line is longer than the terminal, no cell is broken, each arm is there once."""
-    shown = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
+    written = io.StringIO()
+    shown = Console(file=written, width=width, force_terminal=terminal, color_system=None)
     cell = interval({"mean": 0.0143, "low": 0.0088, "high": 0.0206})
     print_tables(shown, list(ARMS), SHOWN + SOMETIMES, lambda *_: cell)
-    lines = shown.file.getvalue().splitlines()
+    lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= min(width, 120)
     assert [line.split() for line in lines if "gan" in line or "bounded" in line] == (
         [["gan", "summed", "decoupled"], ["bounded"]] if tables == 2 else [list(ARMS)]
