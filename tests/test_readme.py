@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import re
 import shlex
@@ -145,3 +146,24 @@ def test_extras_and_scripts_are_those_of_the_package() -> None:
     for extra in re.findall(r"pip install [^`]*\[([\w,]+)\]", README):
         assert set(extra.split(",")) <= set(project["optional-dependencies"])
     assert set(re.findall(r"`(smart-\w+)`", README)) == set(project["scripts"])
+
+
+def cells_of(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_ground_truths_of_others_are_those_recorded() -> None:
+    """The numbers are those of theory/results/others.csv, rounded."""
+    part = README.split("## Why exact scores")[1].split("\n## ")[0]
+    shown = [cells_of(line) for line in part.splitlines() if line.startswith("| ")][1:]
+    with (ROOT / "theory" / "results" / "others.csv").open(newline="") as file:
+        recorded = {tuple(rounded(row)) for row in csv.DictReader(file)}
+    assert len(shown) >= 5
+    for _, *numbers in shown:
+        assert tuple(numbers) in recorded
+    assert ("0.5", "0.3762", "0.3729 ± 0.003") not in recorded
+
+
+def rounded(row: dict[str, str]) -> list[str]:
+    theirs, ours, sampled = (f"{float(row[name] or 'nan'):.4g}" for name in ("theirs", "ours", "monte_carlo"))
+    return [theirs.replace("nan", "NaN"), ours, f"{sampled} ± {float(row['standard_error']):.1g}"]
