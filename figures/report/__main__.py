@@ -219,13 +219,15 @@ def summary(text: str) -> str:
 
 
 def claims() -> str:
-    """All claims of the ledger, with what was measured; three columns, for a phone."""
+    """All claims of the ledger, each with its proof, whose it is and what was measured; three columns, for a phone."""
     lines = ["| claim | says | error, of tolerance; near-misses |", "|---|---|---|"]
-    columns = ("claim", "title", "worst_error", "tolerance", "rejected", "controls", "verdict")
+    columns = ("claim", "title", "source", "proven", "worst_error", "tolerance", "rejected", "controls", "verdict")
     for row in ledger("claims", columns).itertuples():
         title = str(row.title).replace("|", "\\|")
         errors = f"{row.worst_error:.2g} of {row.tolerance:.2g}; {row.rejected} of {row.controls}"
-        lines.append(f"| **{row.claim}** {row.verdict} | {title} | {errors} |")
+        said = row.verdict if row.proven else f"{row.verdict} (checked, not proven)"
+        proof = f"[**{row.claim}**](theory/claims/proofs/{row.claim}.md)"
+        lines.append(f"| {proof} {said} | {title} ({row.source}) | {errors} |")
     return "\n".join(lines)
 
 
