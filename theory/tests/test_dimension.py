@@ -111,9 +111,8 @@ def test_the_table_is_made_without_scikit_dimension_too(monkeypatch, tmp_path, c
     from theory.accuracy import dimension
 
     monkeypatch.setitem(sys.modules, "skdim", None)  # an import of it fails
-    monkeypatch.setattr(dimension, "RESULTS", tmp_path)
-    monkeypatch.setattr(dimension, "LAWS", {"S^2": Sphere(3)})
-    assert dimension.main([]) == 0
+    monkeypatch.setattr(dimension, "laws", lambda: {"S^2": Sphere(3)})
+    assert dimension.main(["--csv", str(tmp_path / "dimension.csv")]) == 0
     assert capsys.readouterr().err == "scikit-dimension is not installed: its columns are left out\n"
     header, row = (tmp_path / "dimension.csv").read_text().splitlines()
     assert header == 'law,dim,k,score,"score, standard error"'
