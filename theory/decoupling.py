@@ -48,7 +48,7 @@ def score_step_(
     theta: Float[Tensor, "*p"],
     average: Float[Tensor, "*p"],
     v: Float[Tensor, "*p"] | float,
-    lr: float | Float[Tensor, "*p"],
+    lr: float,
     clip: float,
     eps: float = EPS,
 ) -> None:
@@ -56,15 +56,10 @@ def score_step_(
 
     Args:
         v: Adam's bias-corrected second moment of the main gradient alone, >= 0.
-        lr: one for all parameters, or one each.
         clip: the largest step of a parameter, in learning rates.
     """
     scale = v.sqrt().add_(eps) if isinstance(v, Tensor) else v**0.5 + eps
-    step = average.div_(scale).clamp_(-clip, clip)
-    if isinstance(lr, Tensor):
-        theta.sub_(step.mul_(lr))
-    else:
-        theta.sub_(step, alpha=lr)
+    theta.sub_(average.div_(scale).clamp_(-clip, clip), alpha=lr)
 
 
 class DecoupledAdam(torch.optim.Adam):

@@ -49,11 +49,10 @@ def title(config: Config) -> str:
 
 
 def options(config: Config, arm: Arm) -> str:
-    """'lr 0.002, weight 0.1, bound 3': what is set of them."""
+    """'lr 0.002, weight 0.1, bound 3'."""
     rule = f" ({config.weight_rule})" if arm.weight and config.weight_rule != "fixed" else ""
-    others = {"bound": arm.bound, "d_lr": arm.d_lr, "gamma": arm.gamma}
-    given = "".join(f", {name} {value:g}" for name, value in others.items() if value is not None)
-    return f"lr {arm.lr:g}, weight {arm.weight:g}{rule}{given}"
+    bound = "" if arm.bound is None else f", bound {arm.bound:g}"
+    return f"lr {arm.lr:g}, weight {arm.weight:g}{rule}{bound}"
 
 
 def print_tables(
