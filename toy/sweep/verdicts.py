@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from theory.common.comparing import holm
 from theory.common.statistics import compare
 from toy.sweep.design import text
 
@@ -69,19 +70,6 @@ def numbers(a: Float[np.ndarray, " seed"], b: Float[np.ndarray, " seed"]) -> lis
     ratio = a.mean() / b.mean() if b.mean() > 0 else np.nan
     ends = (float(found[name]) for name in ("difference", "low", "high"))
     return [a.mean(), b.mean(), *ends, ratio, float(found["p"]), np.nan]
-
-
-def holm(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """p-values corrected so that P(any p_holm <= a | no effect in these) <= a: step-down, whatever their dependence.
-
-    p_holm of the i-th smallest = max over j <= i of min(1, (m - j + 1) p_(j)). Holm, "A simple sequentially rejective
-    multiple test procedure", 1979.
-    """
-    order = np.argsort(p)
-    steps = np.minimum(1, np.arange(len(p), 0, -1) * p[order])
-    corrected = np.empty_like(steps)
-    corrected[order] = np.maximum.accumulate(steps)
-    return corrected
 
 
 def verdict(row, better: str, alpha: float) -> str:

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from theory.common.comparing import holm
 from toy import metrics
 from toy.sweep.design import JUDGED
-from toy.sweep.verdicts import COLUMNS, holm, verdicts
+from toy.sweep.verdicts import COLUMNS, verdicts
 
 SEEDS = 16
 GAN = {"arm": "gan"}
