@@ -152,9 +152,12 @@ EVERYTHING = {
     "--conditional --manifold two-moons --score learned --score-steps 3": "wrong_class",
     "--loss hinge --regulariser spectral --weighting x0 --every 2 --warm-up 2 --dim 3": "",
     "--loss least-squares --regulariser r2 --gamma 0.1 --term detached --score perturbed --score-error 0.5": "",
-    "--loss relativistic --regulariser r1-r2 --term matching --weight-rule annealed": "",
+    "--loss relativistic --regulariser r1-r2 --regulariser-every 2 --regulariser-step corrected --term matching "
+    "--weight-rule annealed": "",
+    "--loss hinge --regulariser diffusion --gamma 0.3": "",
     "--loss non-saturating --regulariser instance-noise --gamma 0.2 --weight-rule ratio --optimizer sgd": "",
-    "--loss saturating --regulariser r1 --manifold weighted --weight-rule budget --max-norm 1 --decoupled.bound 3": "",
+    "--loss saturating --regulariser r1 --regulariser-every 2 --regulariser-step own-step --manifold weighted "
+    "--weight-rule budget --max-norm 1 --decoupled.bound 3": "",
     "--regulariser none --equal-length --score learned --score-steps 3 --every 2 --no-scale-by-every "
     "--thickness 0.1": "",
 }

@@ -48,7 +48,7 @@ def score_step_(
     theta: Float[Tensor, "*p"],
     average: Float[Tensor, "*p"],
     v: Float[Tensor, "*p"] | float,
-    lr: float,
+    lr: float | Float[Tensor, "*p"],
     clip: float,
     eps: float = EPS,
 ) -> None:
@@ -56,10 +56,15 @@ def score_step_(
 
     Args:
         v: Adam's bias-corrected second moment of the main gradient alone, >= 0.
+        lr: one for all parameters, or one each.
         clip: the largest step of a parameter, in learning rates.
     """
     scale = v.sqrt().add_(eps) if isinstance(v, Tensor) else v**0.5 + eps
-    theta.sub_(average.div_(scale).clamp_(-clip, clip), alpha=lr)
+    step = average.div_(scale).clamp_(-clip, clip)
+    if isinstance(lr, Tensor):
+        theta.sub_(step.mul_(lr))
+    else:
+        theta.sub_(step, alpha=lr)
 
 
 class DecoupledAdam(torch.optim.Adam):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from theory.common.statistics import ratio
 from toy.config import LOSSES, Arm, Config
 from toy.jobs.job import Job
 from toy.jobs.worker import prepare_process, trainer_of
+from toy.training.draws import CHUNK
 from toy.training.games import GAMES
 from toy.training.gan import Trainer, Trains
 
@@ -45,6 +47,12 @@ COSTLY: dict[str, tuple[str, dict[str, Any]]] = {
     "term full, every 8th step": ("summed", {"every": 8}),
     "term full, decoupled": ("decoupled", {}),
     **{f"generator {name}": ("gan", {"generator": name}) for name in ("vae", "flow")},
+}
+ROWS, SETTINGS = 128, 16
+SEARCHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "summed": ("summed", {}),
+    "decoupled": ("decoupled", {}),
+    "summed, R1, ring in R^32": ("summed", {"dim": 32, "regulariser": "r1"}),
 }
 
 
@@ -118,6 +126,30 @@ def costs(width: int) -> dict[str, dict[str, float]]:
             if round_:
                 found[name].append(seconds / timed(steppers["plain"].step, steps))
     return {name: spread(values) for name, values in found.items()}
+
+
+def rows(width: int) -> dict[str, dict[str, Any]]:
+    """Seed-steps a second of processor time with the score term, of one stack of ROWS rows, SETTINGS on each of its
+    seeds, and over those of stacks of one setting on 256 / width seeds with the term's gradient by autograd: the way
+    before rows had settings of their own. Interleaved."""
+    found: dict[str, dict[str, Any]] = {}
+    before = os.getloadavg()[0]  # over a minute, of all cores
+    for name, (arm, changes) in SEARCHED.items():
+        config = lean(width, **changes)
+        settings = [replace(config.arm(arm), lr=1e-4 * 1.2**i, d_lr=2e-4 * 1.2**i) for i in range(SETTINGS)]
+        seeds = list(range(ROWS // SETTINGS))
+        together = Trainer(config, arm, seeds * SETTINGS, [one for one in settings for _ in seeds])
+        alone = Trainer(config, arm, range(max(1, 256 // width)))
+        alone.term.closed_form = False
+        rates: dict[str, list[float]] = {"rows": [], "before": []}
+        for round_ in range(ROUNDS + 1):
+            for key, trainer, steps in (("rows", together, CHUNK), ("before", alone, 3 * CHUNK)):
+                seconds = timed(trainer.step, steps)
+                if round_:
+                    rates[key].append(steps * len(trainer.seeds) / seconds)
+        ratios = [new / old for new, old in zip(*rates.values(), strict=True)]
+        found[name] = {"over_before": spread(ratios), **{key: spread(values) for key, values in rates.items()}}
+    return {**found, "load": {"before": before, "after": os.getloadavg()[0]}}
 
 
 def timed(function: Callable[[], Any], repeats: int) -> float:
@@ -234,6 +266,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "share_width_64": lambda: shares(64),
     "share_width_128": lambda: shares(128),
     "cost_width_64": lambda: costs(64),
+    "rows_width_32": lambda: rows(32),
     "two_processes_over_one": two_processes,
     "saturated": lambda: reached("saturated"),
     "healthy": lambda: reached("healthy"),

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
 
 from theory.common.checks import at_least, choose, flag, positive, share, whole
-from theory.common.colours import COUPLINGS
 
 # name -> what it is, in one line: the command line's help is made of these
 MANIFOLDS = {
@@ -54,8 +53,15 @@ REGULARISERS = {
     "r1-r2": "both",
     "gradient-penalty": "gamma E (||grad D|| - 1)^2 between real and fake",
     "spectral": "every weight divided by its largest singular value; gamma is not used",
+    "diffusion": "s N(0, I) added to the discriminator's input, s uniform up to gamma, and D is told s",
     "instance-noise": "N(0, gamma^2 I) added to the discriminator's input, decayed with the learning rate",
 }
+PENALTY_STEPS = {
+    "summed": "its gradient is added to the game's",
+    "own-step": "in a step of its own, of the same Adam",
+    "corrected": "own-step with StyleGAN2's correction, lr times c and betas to the power c, c = k / (k + 1)",
+}
+PENALISED = ("r1", "r2", "r1-r2", "gradient-penalty")
 TERMS = {
     "full": "the paper's: the gradient runs through the score model",
     "detached": "score distillation: it does not",
@@ -82,11 +88,14 @@ OPTIMIZERS = ("adam", "sgd")
 ARM_HELP = {
     "gan": "no score term",
     "summed": "the paper's: the score gradient is added to the adversarial one, one Adam",
+    "own-step": "as StyleGAN2's lazy terms: the score gradient has a step of its own, of the same Adam",
+    "two-adams": "the score gradient has an Adam of its own",
     "decoupled": "ours: the score gradient stays outside Adam's moments",
     "bounded": "decoupled, and the score gradient of a sample is bounded",
 }
-ARMS = tuple(ARM_HELP)  # the couplings that are built
+ARMS = tuple(ARM_HELP)
 DECOUPLED = ("decoupled", "bounded")
+OWN_STEP = ("own-step", "two-adams")  # the score gradient moves the generator in a step after the adversarial one
 BOUND = 3.0
 STACKED = 256  # seeds trained in one stack, times width: their activations then fit a core's cache
 
@@ -106,6 +115,10 @@ class Arm:
     """lambda: the weight of the score term."""
     bound: float | None = None
     """Largest score gradient of a sample, in medians of its batch; None: no limit."""
+    d_lr: float | None = None
+    """Learning rate of the discriminator; None: that of the whole run."""
+    gamma: float | None = None
+    """Strength of the regulariser; None: that of the whole run."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +150,17 @@ class Config:
     first_seed: int = 0
     """The seeds are first_seed, first_seed + 1, ..."""
 
+    game: bool = True
+    """Whether the generator has an adversarial gradient; without, it has the score gradient of the arm summed alone."""
     loss: Annotated[str, listed("Losses of the game.", LOSSES)] = "saturating"
     regulariser: Annotated[str, listed("Regulariser of the discriminator, at each of its steps.", REGULARISERS)] = (
         "none"
     )
     gamma: float = 1.0
     """Strength of the regulariser."""
+    regulariser_every: int = 1
+    """k: a penalty acts at every k-th discriminator step, at k times its strength."""
+    regulariser_step: Annotated[str, listed("How a penalty meets the discriminator's Adam.", PENALTY_STEPS)] = "summed"
     steps: int = 1500
     """Generator steps."""
     d_steps: int = 2
@@ -181,6 +199,8 @@ class Config:
     term: Annotated[str, listed("What the score term's gradient runs through.", TERMS)] = "full"
     weighting: str = "eps"
     """eps: ||eps* - eps||^2; x0: that times nsr^2, the squared distance of a sample to its denoised form."""
+    corrected: bool = False
+    """Arm own-step: StyleGAN2's correction, lr times c and betas to the power c, with c = k / (k + 1)."""
     weight_rule: Annotated[str, listed("How lambda follows from an arm's weight.", WEIGHT_RULES)] = "fixed"
     warm_up: int = 0
     """Steps over which lambda grows from 0 to its value."""
@@ -197,6 +217,10 @@ class Config:
     """The arm without a score term."""
     summed: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
     """The arm of the paper."""
+    own_step: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    """The arm that steps twice with one Adam."""
+    two_adams: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    """The arm with an Adam for each gradient."""
     decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
     """Our arm, without a bound."""
     bounded: Arm = field(default_factory=lambda: Arm(2e-3, 0.1, BOUND))
@@ -218,7 +242,7 @@ class Config:
             if value is not None or name not in OPTIONAL:
                 object.__setattr__(self, name, check(name, value))
         for name in ARMS:
-            object.__setattr__(self, name, checked_arm(name, self.arm(name)))
+            object.__setattr__(self, field_of(name), checked_arm(field_of(name), self.arm(name)))
         if self.first_seed + self.seeds > 2**62:
             raise ValueError(
                 f"first_seed + seeds must be at most 2^62; given first_seed={self.first_seed}, seeds={self.seeds}"
@@ -235,19 +259,31 @@ class Config:
             raise ValueError(f"weight_rule ratio needs an adversarial gradient; given generator {self.generator}")
         if self.conditional and self.term == "matching":
             raise ValueError("conditional needs the score of each class; term matching learns that of all samples")
+        if not self.game:
+            self.check_without_game()
         if self.weight_rule == "budget":
             self.check_budget()
             for name in self.arms:
-                if not 0 <= self.arm(name).weight < 1:
-                    raise ValueError(
-                        f"{name}.weight is a total variation in [0, 1) under budget; given {self.arm(name).weight}"
-                    )
+                given = self.arm(name).weight
+                if not 0 <= given < 1:
+                    option = f"{field_of(name)}.weight"
+                    raise ValueError(f"{option} is a total variation in [0, 1) under budget; given {given}")
+
+    def check_without_game(self) -> None:
+        """ValueError where an option needs the adversarial gradient that is not there."""
+        possible = {"generator": ("gan",), "arms": (("summed",),), "weight_rule": ("fixed", "annealed"), "every": (1,)}
+        for name, choices in possible.items():
+            given = getattr(self, name)
+            if given not in choices:
+                wanted, given = (" ".join(x) if isinstance(x, tuple) else x for x in (choices[0], given))
+                raise ValueError(f"without a game, {name} must be {wanted}; given {given}")
 
     def check_budget(self) -> None:
         """ValueError where the bias is not that of claim E3, so that no lambda follows from it."""
         predicted = {
             "generator": ("gan",),
             "conditional": (False,),
+            "game": (True,),
             "loss": ("saturating", "non-saturating"),
             "term": ("full",),
             "weighting": ("eps",),
@@ -258,16 +294,30 @@ class Config:
                 raise ValueError(f"weight_rule budget needs {name} {wanted}; given {getattr(self, name)}")
 
     def without_effect(self) -> dict[str, str]:
-        """Option -> why it decides nothing beside the others."""
+        """Option -> why it decides nothing beside the others; an arm's is written arm.option."""
         found: dict[str, str] = {}
-        if self.generator != "gan":
-            adversarial = ("loss", "regulariser", "gamma", "d_steps", "d_ahead", "d_lr", "start")
-            found |= dict.fromkeys(adversarial, f"generator {self.generator} is trained without a discriminator")
+        if self.generator != "gan" or not self.game:
+            adversarial = [
+                "loss",
+                "regulariser",
+                "gamma",
+                "regulariser_every",
+                "regulariser_step",
+                "d_steps",
+                "d_ahead",
+                "d_lr",
+            ]
+            adversarial += ["start"] if self.generator != "gan" else []
+            adversarial += [f"{field_of(name)}.{option}" for name in ARMS for option in ("d_lr", "gamma")]
+            trained = f"generator {self.generator} is trained without a discriminator"
+            found |= dict.fromkeys(adversarial, trained if self.generator != "gan" else "there is no game")
         if self.generator == "flow":
             found["latent"] = "a flow's z has the dimension of its samples"
         for name in ARMS:
             if name not in self.arms:
-                found[name] = f"{name} is not among the arms"
+                found[field_of(name)] = f"{name} is not among the arms"
+        if "own-step" not in self.arms:
+            found["corrected"] = "own-step is not among the arms"
         if not any(name in DECOUPLED for name in self.arms):
             found |= dict.fromkeys(("momentum", "clip", "equal_length"), "no arm is decoupled")
         if self.optimizer == "sgd":
@@ -275,7 +325,11 @@ class Config:
         if self.every == 1:
             found["scale_by_every"] = "the score term acts at every step"
         if self.regulariser in ("none", "spectral"):
-            found["gamma"] = f"regulariser {self.regulariser} has no strength"
+            strengths = ("gamma", *(f"{field_of(name)}.gamma" for name in ARMS))
+            found |= dict.fromkeys(strengths, f"regulariser {self.regulariser} has no strength")
+        if self.regulariser not in PENALISED:
+            lazy = ("regulariser_every", "regulariser_step")
+            found |= dict.fromkeys(lazy, f"regulariser {self.regulariser} has no penalty")
         if self.score != "learned":
             found["score_steps"] = f"score {self.score} is not trained"
         if self.score != "perturbed":
@@ -284,11 +338,26 @@ class Config:
 
     def arm(self, name: str) -> Arm:
         """The options of an arm."""
-        return getattr(self, name)
+        return getattr(self, field_of(name))
+
+    def settings(self, name: str, rows: int, given: Sequence[Arm] | None) -> tuple[Arm, ...]:
+        """The setting of each row of a stack: those given; without any, the arm's own for all.
+
+        Raises:
+            ValueError: they are not as many as the rows; or of own-step some have a score term and others none, whose
+                second step would be Adam's on a gradient of 0.
+        """
+        found = (self.arm(name),) * rows if given is None else tuple(given)
+        if len(found) != rows:
+            raise ValueError(f"settings must be one for each of {rows} rows; given {len(found)}")
+        if name in OWN_STEP and len({setting.weight > 0 for setting in found}) > 1:
+            weights = sorted({setting.weight for setting in found})
+            raise ValueError(f"weights of {name} in one stack must be all positive or all 0; given {weights}")
+        return found
 
     def with_arm(self, name: str, arm: Arm) -> Config:
         """This configuration with other options for one arm."""
-        changes: dict[str, Any] = {name: arm}
+        changes: dict[str, Any] = {field_of(name): arm}
         return dataclasses.replace(self, **changes)
 
     def seed_groups(self) -> list[tuple[int, ...]]:
@@ -297,29 +366,23 @@ class Config:
         return [tuple(seeds[i : i + size]) for i in range(0, self.seeds, size)]
 
 
+def field_of(arm: str) -> str:
+    """The name of the field of `Config` that holds an arm's options."""
+    return arm.replace("-", "_")
+
+
 def checked_arms(name: str, value: Any) -> tuple[str, ...]:
     """The arms, each by its name.
 
     Raises:
-        ValueError: there are none, one is there twice, or is unknown or not built.
+        ValueError: there are none, one is there twice, or is unknown.
     """
     if isinstance(value, str) or not isinstance(value, (tuple, list)):
         raise ValueError(f"{name} must be a tuple of names; given {value!r}")
-    arms = tuple(coupling("arm", arm) for arm in value)
+    arms = tuple(choose(arm, ARMS, "arm") for arm in value)
     if not arms or len(set(arms)) < len(arms):
         raise ValueError(f"{name} must name one or more different arms of {', '.join(ARMS)}; given {value}")
     return arms
-
-
-def coupling(name: str, value: Any) -> str:
-    """The coupling that is named.
-
-    Raises:
-        ValueError: it is unknown, or not built yet.
-    """
-    if isinstance(value, str) and value.lower() in COUPLINGS and value.lower() not in ARMS:
-        raise ValueError(f"{name} {value} is not built yet: choose from {', '.join(ARMS)}")
-    return choose(value, ARMS, name)
 
 
 def checked_arm(name: str, arm: Any) -> Arm:
@@ -332,12 +395,14 @@ def checked_arm(name: str, arm: Any) -> Arm:
         raise ValueError(f"{name} must be an Arm(lr, weight, bound); given {arm!r}")
     lr, weight = positive(f"{name}.lr", arm.lr), at_least(f"{name}.weight", arm.weight, 0)
     bound = None if arm.bound is None else positive(f"{name}.bound", arm.bound)
+    d_lr = None if arm.d_lr is None else positive(f"{name}.d_lr", arm.d_lr)
+    gamma = None if arm.gamma is None else at_least(f"{name}.gamma", arm.gamma, 0)
     if name == "gan" and (weight or bound is not None):
         option, value = ("weight", arm.weight) if weight else ("bound", arm.bound)
         raise ValueError(f"gan is the arm without a score term, it takes no {option}; given gan.{option} {value}")
     if name == "bounded" and bound is None:
         raise ValueError("bounded.bound must be a number: without a bound the arm is decoupled; given None")
-    return Arm(lr, weight, bound)
+    return Arm(lr, weight, bound, d_lr, gamma)
 
 
 def one_of(choices: Iterable[str]) -> Callable[[str, Any], str]:
@@ -355,16 +420,29 @@ CHOICES: dict[str, Iterable[str]] = {
     "score": SCORES,
     "loss": LOSSES,
     "regulariser": REGULARISERS,
+    "regulariser_step": PENALTY_STEPS,
     "optimizer": OPTIMIZERS,
     "term": TERMS,
     "weighting": WEIGHTINGS,
     "weight_rule": WEIGHT_RULES,
 }
-COUNTS = ("seeds", "steps", "d_steps", "batch", "width", "layers", "latent", "every", "eval_every", "score_steps")
+COUNTS = (
+    "seeds",
+    "steps",
+    "d_steps",
+    "batch",
+    "width",
+    "layers",
+    "latent",
+    "every",
+    "eval_every",
+    "score_steps",
+    "regulariser_every",
+)
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **{name: one_of(choices) for name, choices in [("manifold", MANIFOLDS), *CHOICES.items()]},
     "arms": checked_arms,
-    **dict.fromkeys(("conditional", "scale_by_every", "equal_length"), flag),
+    **dict.fromkeys(("conditional", "game", "scale_by_every", "corrected", "equal_length"), flag),
     **dict.fromkeys((*COUNTS, "dim"), at_least_(1, whole)),
     "samples": at_least_(2, whole),
     **dict.fromkeys(("first_seed", "d_ahead", "warm_up"), at_least_(0, whole)),
@@ -393,7 +471,8 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     return found
 
 
-# The arms' options are what `--tune` found, each arm at its own best of one grid; bounded has those of decoupled.
+# The arms' options are what `--tune` found, each arm at its own best of one grid; bounded has those of
+# decoupled, own-step and two-adams those of summed.
 PRESETS = {
     # ring in the plane, discriminator trained ahead, generator started off the manifold: the game saturates
     "saturated": Config(),
@@ -409,6 +488,8 @@ PRESETS = {
         start=0.0,
         gan=Arm(8e-3),
         summed=Arm(8e-3, 3e-4),
+        own_step=Arm(8e-3, 3e-4),
+        two_adams=Arm(8e-3, 3e-4),
         decoupled=Arm(2e-3, 3e-3),
         bounded=Arm(2e-3, 3e-3, BOUND),
     ),

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ import tyro
 from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import Diverged, OutOfMemory, Stopped, UsageError, out_of_memory
-from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences
+from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
 from toy.jobs.interrupts import held
 
 PROG = "python -m toy.run"
@@ -100,7 +101,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     except UsageError as error:
         raise UsageError(hint(str(error)) or str(error)) from None
     for name, why in options.without_effect().items():
-        for option, value in changed(name, getattr(options, name), getattr(default, name)):
+        for option, value in changed(name, *map(attrgetter(name), (options, default))):
             raise UsageError(f"{option} has no effect: {why}; given {value}")
     return options
 
@@ -120,7 +121,7 @@ def hint(refusal: str) -> str:
         refusal: the message of `parse`.
     """
     found = re.match(r"Unrecognized options: (.*?)(;| \(see)", refusal)
-    named = {"manifold": MANIFOLDS, **CHOICES, "arms": ARMS, "preset": PRESETS}
+    named = {"manifold": MANIFOLDS, "arms": ARMS, **CHOICES, "preset": PRESETS}
     for word in found[1].split(", ") if found else []:
         name = word.split("=")[0].removeprefix("--")
         if word.startswith("--") and name in {field.name for field in dataclasses.fields(Arm)}:
@@ -159,7 +160,7 @@ def defaults(arguments: Sequence[str]) -> Options:
 
 def from_dict(values: dict[str, Any], **more: Any) -> Options:
     """Options from a configuration as config.json holds it."""
-    return Options(**{**values, **{arm: Arm(**values[arm]) for arm in ARMS}, **more})
+    return Options(**{**values, **{arm: Arm(**values[arm]) for arm in map(field_of, ARMS)}, **more})
 
 
 def stored(directory: Path) -> dict[str, Any]:

@@ -70,6 +70,14 @@ class SpectralNetwork(Network):
             inner = (g * self.weights[layer]).sum((1, 2), keepdim=True)
             g.addcmul_(inner * self.v[layer].mT, self.u[layer], value=-1).div_(self.sigma[layer])
 
+    def take_from(self, other: SpectralNetwork, rows: Sequence[int]) -> None:
+        """u, v and sigma of these rows of another one, and theta by the parameters, which are there already."""
+        for name in ("u", "v", "sigma"):
+            setattr(self, name, [value[list(rows)] for value in getattr(other, name)])
+        self.theta.copy_(self.raw)
+        for w, sigma in zip(self.weights, self.sigma, strict=True):
+            w.div_(sigma)
+
     def state(self) -> dict[str, Any]:
         """Copies of everything that the next step depends on."""
         vectors = {name: [part.clone() for part in getattr(self, name)] for name in ("u", "v", "sigma")}

@@ -28,6 +28,7 @@ from scipy.spatial import cKDTree
 
 from theory.common.colours import ARM_COLOURS, ARM_LABELS
 from theory.common.statistics import interval
+from toy.config import field_of
 from toy.pictures.colours import (
     NOTE_COLOUR,
     OFF_COLOUR,
@@ -145,7 +146,11 @@ def _title(figure: Figure, config: dict, summary: dict, dim: int) -> None:
     missed = [f"{_short(config, arm)} {percent(summary['arms'][arm]['off_manifold'])}" for arm in config["arms"]]
     head = f"After {config['steps']} steps, the share of generated samples off the manifold of the real ones:"
     _say(figure, WIDTH / 2, 0.2, head, HEAD, "center", weight="bold")
-    _say(figure, WIDTH / 2, 0.46, ",  ".join(missed), HEAD - 2 if len(missed) < 4 else NOTE, "center", weight="bold")
+    size = HEAD - 2 if len(missed) < 4 else NOTE
+    lines = [missed] if len(missed) < 5 else [missed[:3], missed[3:]]
+    for number, line in enumerate(lines):
+        top = 0.46 + 0.14 * (number - (len(lines) - 1) / 2)
+        _say(figure, WIDTH / 2, top, ",  ".join(line), size, "center", weight="bold")
     distribution = f"{config['manifold']} in $\\mathbb{{R}}^{{{dim}}}$"
     distribution += f", thickened by {config['thickness']:g}" if config["thickness"] else ""
     distribution += ", class-conditional" if config["conditional"] else ""
@@ -189,7 +194,8 @@ def _samples(figure: Figure, config: dict, summary: dict, arrays: Mapping[str, n
         panel.plot(*real.T, ".", color=REAL_COLOUR, ms=5, mew=0)
         panel.plot(*points[off].T, ".", color=OFF_COLOUR, ms=2, mew=0)
         panel.plot(*points[~off].T, ".", color=ARM_COLOURS[arm], ms=3, mew=0)
-        _below(panel, f"off it: {percent(results['off_manifold'])}\ncovered: {percent(results['coverage'])}")
+        caption = f"off it: {percent(results['off_manifold'])}\ncovered: {percent(results['coverage'])}"
+        _below(panel, caption if count < 6 else caption.replace(" [", "\n["))
         unseen = len(points) - int(((points >= corner) & (points <= corner + side)).all(1).sum())
         if unseen:
             panel.text(
@@ -205,6 +211,7 @@ def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> N
     leads += " of the first class." if config["conditional"] else "."
     _say(figure, 0.3, 4.87, leads, TEXT, "left", color=NOTE_COLOUR)
     trained = f"trained {config['d_ahead']} steps ahead" if config["d_ahead"] else "not yet trained"
+    trained = trained if config["game"] else "is never trained: there is no game"
     says = {
         "discriminator": f"{LOSSES[config['loss']]}\nat step 0; $D$ {trained}",
         "score term": _score_term(config),
@@ -248,7 +255,7 @@ def _score_term(config: dict) -> str:
     weighting = r"\mathrm{nsr}^2\," if config["weighting"] == "x0" else ""
     model = r"\epsilon^*" if config["score"] == "analytic" else r"\epsilon_\theta"
     formula = TERMS[config["term"]] % (weighting, model)
-    weights = dict.fromkeys(config[arm]["weight"] for arm in config["arms"])
+    weights = dict.fromkeys(config[field_of(arm)]["weight"] for arm in config["arms"])
     used = " or ".join(f"{weight:g}" for weight in weights if weight)
     return formula + (f"\n{RULES[config['weight_rule']] % used}" if used else "")
 
@@ -305,7 +312,9 @@ def _curves(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
         if metric != "sliced_w2":
             panel.yaxis.set_major_formatter(PercentFormatter(1, 0))
     keys = [Line2D([], [], color=ARM_COLOURS[arm], lw=2.5, label=_label(config, arm)) for arm in config["arms"]]
-    figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=TEXT, frameon=False, borderaxespad=0.2)
+    columns, size = (len(keys), TEXT) if len(keys) < 5 else (3, NOTE)
+    style = {"frameon": False, "borderaxespad": 0.1, "labelspacing": 0.2}
+    figure.legend(handles=keys, loc="lower center", ncols=columns, fontsize=size, **style)
 
 
 def _curve(

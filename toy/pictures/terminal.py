@@ -49,10 +49,11 @@ def title(config: Config) -> str:
 
 
 def options(config: Config, arm: Arm) -> str:
-    """'lr 0.002, weight 0.1, bound 3'."""
+    """'lr 0.002, weight 0.1, bound 3': what is set of them."""
     rule = f" ({config.weight_rule})" if arm.weight and config.weight_rule != "fixed" else ""
-    bound = "" if arm.bound is None else f", bound {arm.bound:g}"
-    return f"lr {arm.lr:g}, weight {arm.weight:g}{rule}{bound}"
+    others = {"bound": arm.bound, "d_lr": arm.d_lr, "gamma": arm.gamma}
+    given = "".join(f", {name} {value:g}" for name, value in others.items() if value is not None)
+    return f"lr {arm.lr:g}, weight {arm.weight:g}{rule}{given}"
 
 
 def print_tables(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from theory.common import files
-from toy.config import ARMS, as_dict
+from toy.config import ARMS, as_dict, field_of
 from toy.sweep.design import Task
 
 VERSION = 1
@@ -42,7 +42,7 @@ def description(task: Task) -> dict[str, Any]:
     """Everything that decides the outcome, and nothing else: of the arms' options only those of this one."""
     job = task.job
     config = as_dict(job.config)
-    options = {arm: config.pop(arm) for arm in ARMS}
+    options = {arm: config.pop(field_of(arm)) for arm in ARMS}
     for name in ("arms", "seeds", "first_seed", "eval_every"):
         del config[name]
     return {

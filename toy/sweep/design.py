@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from theory.common.checks import choose
-from toy.config import ARMS, BOUND, Config
+from toy.config import ARMS, BOUND, Config, field_of
 from toy.config import Arm as Setting
 from toy.jobs.job import Job
 
@@ -21,7 +22,7 @@ TUNING = 10_000  # the first seed of tuning; comparisons use 0, 1, ...
 JUDGED = {"off_manifold": "lower", "mean_distance": "lower", "coverage": "higher", "total_variation": "lower"}
 SHORT = {"off_manifold": "off", "mean_distance": "distance", "total_variation": "TV", "w2": "W2"}  # headings of tables
 OF_SETTING = tuple(option.name for option in dataclasses.fields(Setting))
-OF_CONFIG = tuple(option.name for option in dataclasses.fields(Config) if option.name not in ARMS)
+OF_CONFIG = tuple(option.name for option in dataclasses.fields(Config) if option.name not in map(field_of, ARMS))
 
 
 def text(columns: Mapping[str, Any]) -> str:
@@ -38,7 +39,7 @@ def said(value: object) -> str:
 
 def default(option: str) -> Any:
     """The value of an option in a plain configuration."""
-    return getattr(Setting(1.0) if option in OF_SETTING else Config(), option)
+    return getattr(Config() if option in OF_CONFIG else Setting(1.0), option)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Arm:
     """
 
     coupling: str = "gan"
-    """gan, summed, decoupled or bounded."""
+    """One of the arms of `toy.config`."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Options that differ from the cell's. Those of a setting (lr, weight, bound) are then not tuned."""
     weights: Sequence[float] = (0.0,)
@@ -176,8 +177,8 @@ class Entry:
     def check(self) -> None:
         """ValueError where what sets the cell or the arm apart decides nothing beside their other options."""
         for name, why in self.config.without_effect().items():
-            value = getattr(self.config, name)
-            if name in self.cell.keys or value != getattr(self.cell.config, name):
+            value, usual = map(attrgetter(name), (self.config, self.cell.config))
+            if name in self.cell.keys or value != usual:
                 raise ValueError(f"{self.name}: {name} has no effect: {why}; given {value}")
 
     def grid(self, seeds: int) -> list[Task]:

@@ -112,7 +112,7 @@ GAMMA = {"instance-noise": 0.2}
 
 def regularizers(quick: bool) -> list[Cell]:
     arms = []
-    for regulariser in REGULARISERS:
+    for regulariser in (name for name in REGULARISERS if name != "diffusion"):  # which is not measured yet
         options: dict[str, Any] = {"regulariser": regulariser, "gamma": GAMMA.get(regulariser, 1.0)}
         arms += [arm("gan", **options), *scored(**options)]
     return short(quick, [Cell("saturated", {"regime": "saturated"}, SATURATED, arms)])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toy.config import ARMS, BOUND, CHOICES, Config
+from toy.config import ARMS, BOUND, CHOICES, PENALTY_STEPS, TERMS, Config, field_of
 from toy.config import Arm as Setting
 from toy.jobs.job import Job
 from toy.sweep import cache as caching
@@ -132,7 +132,7 @@ def test_what_does_not_decide_a_job(change: dict[str, Any]) -> None:
     assert key(task(dataclasses.replace(CONFIG, **change))) == key(task())
 
 
-OTHERS = {"arms", "seeds", "first_seed", "eval_every", *ARMS}
+OTHERS = {"arms", "seeds", "first_seed", "eval_every", *map(field_of, ARMS)}
 
 
 @pytest.mark.parametrize("name", sorted({field.name for field in dataclasses.fields(Config)} - OTHERS))
@@ -216,6 +216,8 @@ FAST = dataclasses.replace(
     samples=32,
     gan=Setting(3e-2),
     summed=Setting(3e-2, 0.1),
+    own_step=Setting(3e-2, 0.1),
+    two_adams=Setting(3e-2, 0.1),
     decoupled=Setting(3e-2, 0.1),
     bounded=Setting(3e-2, 0.1, BOUND),
 )
@@ -246,6 +248,17 @@ def few_steps() -> dict[str, Task]:
     for name, value in numbers.items():
         changes = {name: value}
         found[name] = task(dataclasses.replace(FAST, **changes), arm="decoupled")
+    lazy = dataclasses.replace(FAST, every=2)
+    found |= {f"every, {arm}": task(lazy, arm=arm) for arm in ("own-step", "two-adams")}
+    found["corrected"] = task(dataclasses.replace(lazy, corrected=True), arm="own-step")
+    lazy = dataclasses.replace(FAST, regulariser="r1", regulariser_every=2)
+    found |= {
+        f"lazy r1, {how}": task(dataclasses.replace(lazy, regulariser_step=how), arm="gan") for how in PENALTY_STEPS
+    }
+    found |= {
+        f"no game, {term}": task(dataclasses.replace(FAST, game=False, arms=("summed",), term=term), arm="summed")
+        for term in TERMS
+    }
     found["bound"] = task(FAST.with_arm("decoupled", Setting(3e-2, 0.1, 1e-2)), arm="decoupled")
     return found | {"conditional": task(dataclasses.replace(FAST, manifold="8-ring", conditional=True))}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from theory.common.colours import ARM_COLOURS, ARM_LABELS, COUPLINGS
-from toy.config import ARMS, CHOICES, DECOUPLED, MANIFOLDS, PRESETS, Arm, Config, as_dict
+from toy.config import ARMS, CHOICES, DECOUPLED, MANIFOLDS, OWN_STEP, PRESETS, Arm, Config, as_dict
 
 NAN = float("nan")
 WRONG = [
@@ -21,10 +21,14 @@ WRONG = [
     ({"first_seed": 2**62}, "first_seed + seeds must be at most 2^62; given first_seed=4611686018427387904, seeds=8"),
     ({"dim": 2.5}, "dim must be a whole number of at least 1; given 2.5"),
     ({"arms": "gan"}, "arms must be a tuple of names; given 'gan'"),
-    ({"arms": ("gan", 3)}, "arm must be one of gan, summed, decoupled, bounded; given 3"),
-    ({"arms": ("smart",)}, "unknown arm 'smart': choose from gan, summed, decoupled, bounded"),
-    ({"arms": ("own-step",)}, "arm own-step is not built yet: choose from gan, summed, decoupled, bounded"),
-    ({"arms": ("gan", "GAN")}, "arms must name one or more different arms of gan, summed, decoupled, bounded; given"),
+    ({"arms": ("gan", 3)}, "arm must be one of gan, summed, own-step, two-adams, decoupled, bounded; given 3"),
+    ({"arms": ("smart",)}, "unknown arm 'smart': choose from gan, summed, own-step, two-adams, decoupled, bounded"),
+    ({"corrected": 1}, "corrected must be True or False; given 1"),
+    ({"own_step": Arm(-1.0)}, "own_step.lr must be positive and finite; given -1.0"),
+    (
+        {"arms": ("gan", "GAN")},
+        "arms must name one or more different arms of gan, summed, own-step, two-adams, ",
+    ),
     ({"low": NAN}, "low must be a finite number; given nan"),
     ({"gamma": "1"}, "gamma must be a finite number; given '1'"),
     ({"ema": 1.0}, "ema must lie in [0, 1); given 1.0"),
@@ -42,6 +46,8 @@ WRONG = [
     ),
     ({"summed": Arm(1e-3, NAN)}, "summed.weight must be a finite number; given nan"),
     ({"decoupled": Arm(1e-3, 0.1, 0.0)}, "decoupled.bound must be positive and finite; given 0.0"),
+    ({"summed": Arm(1e-3, d_lr=0.0)}, "summed.d_lr must be positive and finite; given 0.0"),
+    ({"gan": Arm(1e-3, gamma=-1.0)}, "gan.gamma must be at least 0 and finite; given -1.0"),
     ({"bounded": Arm(1e-3, 0.1)}, "bounded.bound must be a number: without a bound the arm is decoupled; given None"),
 ]
 
@@ -61,22 +67,25 @@ def test_every_option_is_checked(name: str) -> None:
 
 def test_one_form() -> None:
     """Names in any case, lists and numpy's numbers: the configuration is equal to the usual one, and JSON holds it."""
-    arms, steps, lr = ["GAN", "Summed"], np.int64(3), np.float32(0.5)
-    given: dict[str, Any] = {"arms": arms, "steps": steps, "start": 3, "gan": Arm(lr)}  # type: ignore[arg-type]
+    arms, steps, lr, gamma = ["GAN", "Summed"], np.int64(3), np.float32(0.5), np.float32(2)
+    arm = Arm(lr, d_lr=1, gamma=gamma)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"arms": arms, "steps": steps, "start": 3, "gan": arm}
     odd = Config(manifold="RING", loss="Saturating", **given)
-    plain = Config(arms=("gan", "summed"), steps=3, gan=Arm(0.5))
+    plain = Config(arms=("gan", "summed"), steps=3, gan=Arm(0.5, d_lr=1.0, gamma=2.0))
     assert odd == plain
     assert json.dumps(as_dict(odd)) == json.dumps(as_dict(plain))
     assert hash(odd) == hash(plain)
 
 
 def test_names() -> None:
-    """Arms are built couplings, each with a label and a colour of its own; every preset has each arm's options."""
-    assert set(DECOUPLED) < set(ARMS) < set(COUPLINGS)
+    """Arms are the couplings, each with a label and a colour of its own; every preset has each arm's options."""
+    assert ARMS == COUPLINGS
+    assert {*DECOUPLED, *OWN_STEP} == set(ARMS) - {"gan", "summed"}
     assert list(ARM_LABELS) == list(ARM_COLOURS) == list(COUPLINGS)
     assert len(set(ARM_LABELS.values())) == len(set(ARM_COLOURS.values())) == len(COUPLINGS)
     for config in PRESETS.values():
         assert config.bounded == dataclasses.replace(config.decoupled, bound=3.0)
+        assert config.own_step.bound is config.two_adams.bound is None
         assert (config.gan.weight, config.summed.bound, config.decoupled.bound) == (0.0, None, None)
 
 

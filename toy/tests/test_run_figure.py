@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import subprocess
 import sys
 
@@ -91,10 +92,14 @@ def test_longest_text_fits():
     config, table, _, arrays = a_run(dim=32)
     config |= {"thickness": 0.05, "steps": 100_000}
     table["value"] = 1.0
-    boxes = [text.get_window_extent() for text in draw(config, table, summary(table), arrays).texts]
+    figure = draw(config, table, summary(table), arrays)
+    figure.draw_without_rendering()
+    boxes = [part.get_window_extent() for part in (*figure.texts, *figure.legends)]
     assert len(boxes) >= 3
     assert min(box.x0 for box in boxes) >= 0
     assert max(box.x1 for box in boxes) <= WIDTH * DPI
+    captions = [max(axes.texts, key=lambda text: len(text.get_text())).get_window_extent() for axes in figure.axes[1:7]]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(captions))
 
 
 @pytest.mark.parametrize(("generator", "kind"), [("vae", "VAE"), ("flow", "flow")])

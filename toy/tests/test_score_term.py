@@ -24,7 +24,8 @@ CONFIG = Config(steps=100)
 def term(weight: float = 0.5, bound: float | None = None, **changes) -> ScoreTerm:
     config = dataclasses.replace(CONFIG, **changes)
     law = make(config.manifold, dim=config.dim)
-    return ScoreTerm(config, law, SEEDS, Arm(1e-3, weight, bound), Classes(law) if config.conditional else None)
+    settings = [Arm(1e-3, weight, bound)] * len(SEEDS)
+    return ScoreTerm(config, law, SEEDS, settings, Classes(law) if config.conditional else None)
 
 
 def draws(dim: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,8 +112,12 @@ def test_acts_every_kth_step_and_never_without_weight() -> None:
 def test_lambda() -> None:
     score = torch.ones(3, BATCH, 2)
 
-    def at(step: int, **changes) -> float | Tensor:
-        return term(**changes).strength(step, 2 * score, score)
+    def at(step: int, **changes) -> float:
+        """That of all rows, which are alike."""
+        found = term(**changes).strength(step, 2 * score, score)
+        assert found.shape == (3, 1, 1)
+        assert (found == found[0]).all()
+        return found[0].item()
 
     assert at(7) == 0.5
     assert at(7, every=8) == 4
@@ -120,8 +125,7 @@ def test_lambda() -> None:
     assert [at(step, warm_up=10) for step in (0, 5, 20)] == [0, 0.25, 0.5]
     assert at(50, weight_rule="annealed") == pytest.approx(0.25)
     assert at(100, weight_rule="annealed") == 0
-    ratio = at(7, weight_rule="ratio")
-    torch.testing.assert_close(ratio, torch.ones(3, 1, 1))  # 0.5 times 2 / 1
+    assert at(7, weight_rule="ratio") == pytest.approx(1, rel=1e-6)  # 0.5 times 2 / 1
 
 
 def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +141,6 @@ def test_lambda_of_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
         "toy.training.score_term.budget", budget.__wrapped__
     )  # what was found before is not asked again
     budgeted: dict[str, Any] = {"weight_rule": "budget", "manifold": "weighted", "summed": Arm(1e-3, 0.1)}
-    assert term(weight=0.1, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == 0.3
+    assert term(weight=0.1, **budgeted, decoupled=Arm(1e-3, 0.1)).weight.tolist() == [[[pytest.approx(0.3)]]] * 3
     assert asked == [(repr(make("weighted")), Interval(CONFIG.low, CONFIG.high), 0.1, CONFIG.loss)]
-    assert term(weight=0.2, **budgeted, decoupled=Arm(1e-3, 0.1)).weight == LARGEST
+    assert term(weight=0.2, **budgeted, decoupled=Arm(1e-3, 0.1)).weight.tolist() == [[[LARGEST]]] * 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch.nn.functional import logsigmoid
 from theory.common.errors import Diverged
 from theory.common.seeds import generator
 from theory.manifolds import make
-from toy.config import ARMS, DECOUPLED, PRESETS, Arm, Config
+from toy.config import ARMS, DECOUPLED, OWN_STEP, PRESETS, Arm, Config
 from toy.metrics import Reference
 from toy.training.draws import CHUNK
 from toy.training.games import GAMES
@@ -94,17 +95,21 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
     g, d, average = module(trainer.g, seed), module(trainer.discriminator.network, seed), module(trainer.g, seed)
     betas = (config.beta1, config.beta2)
     g_adam = torch.optim.Adam(g.parameters(), options.lr, betas)
-    d_adam = torch.optim.Adam(d.parameters(), trainer.discriminator.lr, betas)
+    d_lr = options.lr if config.d_lr is None else config.d_lr
+    d_adam = torch.optim.Adam(d.parameters(), d_lr, betas)
+    if config.corrected and arm == "own-step":
+        c = config.every / (config.every + 1)
+        options = dataclasses.replace(options, lr=options.lr * c)
+        g_adam = torch.optim.Adam(g.parameters(), options.lr, (config.beta1**c, config.beta2**c))
+    own_adam = g_adam if arm == "own-step" else torch.optim.Adam(g.parameters(), options.lr, betas)
     second = [torch.zeros_like(p) for p in g.parameters()]
     scores: list[tuple[Tensor, ...]] = []
     for step in range(steps):
         decay = (1 + math.cos(math.pi * step / config.steps)) / 2
-        g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = (
-            options.lr * decay,
-            trainer.discriminator.lr * decay,
-        )
+        g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = options.lr * decay, d_lr * decay
+        own_adam.param_groups[0]["lr"] = options.lr * decay
         draws = trainer.noise(step)
-        for k in range(config.d_steps):
+        for k in range(config.d_steps if config.game else 0):
             real, fake = draws.real[k, seed].double().requires_grad_(), g(draws.latent[k, seed]).detach()
             on_real = d(real)
             loss = -logsigmoid(on_real).mean() - logsigmoid(-d(fake)).mean()
@@ -117,8 +122,9 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
         x = g(draws.latent[-1, seed])
         logit = d(x)
         adversarial = (logsigmoid(-logit) if config.loss == "saturating" else -logsigmoid(logit)).mean()
+        adversarial = adversarial * config.game
         acts = arm != "gan" and step % config.every == 0
-        strength = options.weight * config.every if acts else 0.0
+        strength = options.weight * (config.every if config.scale_by_every else 1) if acts else 0.0
         score = strength * reference_score_loss(config, x, draws.u[seed], draws.eps[seed])
         if options.bound is not None and acts:
             score = shortened(torch.autograd.grad(score, x, retain_graph=True)[0], options.bound).mul(x).sum()
@@ -129,6 +135,12 @@ def reference(config: Config, arm: str, steps: int, seed: int) -> tuple[list[Ten
         if acts and arm in DECOUPLED:
             scores.append(torch.autograd.grad(score, list(g.parameters())))
         g_adam.step()
+        if acts and arm in OWN_STEP:
+            x = g(trainer.latents(step // config.every)[seed])
+            loss = strength * reference_score_loss(config, x, draws.u[seed], draws.eps[seed])
+            own_adam.zero_grad()
+            loss.backward()
+            own_adam.step()
         with torch.no_grad():
             for v, p in zip(second, g.parameters(), strict=True):
                 v.mul_(config.beta2).add_((1 - config.beta2) * p.grad.square())  # type: ignore[union-attr]
@@ -151,6 +163,8 @@ SETTINGS = {
     ),
     "every third step": small(every=3),
     "every third step, non-saturating, R^5, detached": small(every=3, loss="non-saturating", dim=5, term="detached"),
+    "every second step, corrected": small(every=2, corrected=True),
+    "every second step, without the factor k": small(every=2, scale_by_every=False),
     "clipped, R1": dataclasses.replace(small(regulariser="r1", gamma=0.5, clip=0.01), ema=0.5),
 }
 
@@ -167,10 +181,25 @@ def test_as_by_autograd(config: Config, arm: str) -> None:
                 torch.testing.assert_close(p, q.detach(), rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.parametrize("term", ["full", "detached"])
+def test_without_a_game_by_autograd(term: str) -> None:
+    """Adam on the score gradient alone, and a discriminator that stays as it starts."""
+    config = small(arms=("summed",), game=False, term=term)
+    got, start = trained(config, "summed", 4), Trainer(config, "summed", (0, 1))
+    got.train_ahead()
+    assert torch.equal(got.discriminator.network.theta, start.discriminator.network.theta)
+    for seed in (0, 1):
+        for network, wanted in zip((got.g, got.average), reference(config, "summed", 4, seed)[::2], strict=True):
+            for p, q in zip(parameters(network, seed), wanted, strict=True):
+                torch.testing.assert_close(p, q.detach(), rtol=1e-7, atol=1e-10)
+    played = trained(dataclasses.replace(config, game=True), "summed", 4)
+    assert (played.g.theta - got.g.theta).abs().max() > 1e-6
+
+
 # What the arms are.
 
 
-@pytest.mark.parametrize("arm", ["summed", "decoupled", "bounded"])
+@pytest.mark.parametrize("arm", ARMS[1:])
 def test_without_weight_an_arm_is_the_gan(arm: str) -> None:
     config = small()
     free = dataclasses.replace(config.arm(arm), weight=0.0)
@@ -200,14 +229,14 @@ def displacement(arm: str, weight: float, clip: float = 10.0) -> tuple[Tensor, T
 
 def test_decoupled_leaves_the_adversarial_step_alone() -> None:
     """Adam's moments are the GAN's, and what is added is linear in lambda (claim L3); summed, neither holds."""
-    gan = trained(small(), "gan", 1).state()["update"]["optimizer"]
+    gan = trained(small(), "gan", 1).state()["update"]["adam"]
     (once, trainer), (twice, _) = displacement("decoupled", 1e-6), displacement("decoupled", 2e-6)
-    assert all(torch.equal(trainer.state()["update"]["optimizer"][name], gan[name]) for name in gan)
+    assert all(torch.equal(trainer.state()["update"]["adam"][name], gan[name]) for name in gan)
     torch.testing.assert_close(twice, 2 * once, rtol=1e-6, atol=1e-15)
     assert once.norm() > 1e-9
 
     (once, trainer), (twice, _) = displacement("summed", 0.1), displacement("summed", 0.2)
-    assert not torch.equal(trainer.state()["update"]["optimizer"]["exp_avg_sq"], gan["exp_avg_sq"])
+    assert not torch.equal(trainer.state()["update"]["adam"]["exp_avg_sq"], gan["exp_avg_sq"])
     assert twice.norm() < 1.1 * once.norm()
 
 
@@ -226,9 +255,18 @@ class Steady(Trainer):
         self.term.gradient = lambda x, *_: torch.ones_like(x)  # type: ignore[method-assign]
 
 
-def mean_step(arm: str, strength: float, k: int = 8) -> float:
+def mean_step(arm: str, strength: float, k: int = 8, **changes) -> float:
     """How far, in learning rates, the last biases go a step, with A = strength at every k-th step."""
-    config = dataclasses.replace(SMALL, beta1=0.0, every=k, steps=10**9, batch=2, width=2, layers=1, d_steps=1)
+    plain: dict[str, Any] = {
+        "beta1": 0.0,
+        "every": k,
+        "steps": 10**9,
+        "batch": 2,
+        "width": 2,
+        "layers": 1,
+        "d_steps": 1,
+    }
+    config = dataclasses.replace(SMALL, **plain | changes)
     trainer = Steady(config.with_arm(arm, Arm(1e-6, strength / k)), arm, (0,))
     for _ in range(800):  # eight times the memory of beta2 = 0.99
         trainer.step()
@@ -262,6 +300,26 @@ def test_lazy_and_decoupled_is_claim_l3(a: float) -> None:
     assert mean_step("decoupled", a) == pytest.approx(1 + a / 8, rel=1e-6)
 
 
+def own_step(a: float, k: int) -> float:
+    """Claim C8, adversarial and score part together, at g = 1."""
+    return (1 + a / k) / math.sqrt((k + a**2) / (k + 1))
+
+
+@pytest.mark.parametrize("a", [1.0, 100.0])
+def test_lazy_and_own_step_is_claim_c8(a: float) -> None:
+    """2 %, as for claim L2; the law of the summed update is another one."""
+    found, k = mean_step("own-step", a), 8
+    assert found == pytest.approx(own_step(a, k), rel=0.02)
+    assert found != pytest.approx(summed_step(a, k), rel=0.04)
+    assert mean_step("own-step", a, corrected=True) == pytest.approx(own_step(a, k) * k / (k + 1), rel=0.02)
+
+
+@pytest.mark.parametrize("a", [1.0, 1e3])
+def test_two_adams_step_by_one_over_k(a: float) -> None:
+    """Whatever lambda."""
+    assert mean_step("two-adams", a) == pytest.approx(1 + 1 / 8, rel=1e-6)
+
+
 def tensors(state) -> list[Tensor]:
     """All tensors of a nested state, in order."""
     if isinstance(state, dict):
@@ -273,13 +331,14 @@ def tensors(state) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("at", [5, CHUNK, CHUNK + 3])
-def test_state_continues_bit_for_bit(at: int) -> None:
+@pytest.mark.parametrize("arm", ["decoupled", "own-step", "two-adams"])
+def test_state_continues_bit_for_bit(arm: str, at: int) -> None:
     config, end = small(), CHUNK + 8
-    trainer = trained(config, "decoupled", at)
+    trainer = trained(config, arm, at)
     state = trainer.state()
     for _ in range(end - at):
         trainer.step()
-    again = Trainer(config, "decoupled", (0, 1))
+    again = Trainer(config, arm, (0, 1))
     again.load(state)
     for _ in range(end - at):
         again.step()

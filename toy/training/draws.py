@@ -18,7 +18,7 @@ from theory.manifolds.law import Law
 from toy.training.classes import Classes
 
 CHUNK = 32  # steps drawn at once
-INIT, AHEAD, TRAIN, EVALUATE, AHEAD_EXTRA, TRAIN_EXTRA = range(6)  # independent streams of a seed
+INIT, AHEAD, TRAIN, EVALUATE, AHEAD_EXTRA, TRAIN_EXTRA, OWN_STEP = range(7)  # independent streams of a seed
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Noise:
         d_steps: int,
         classes: Classes | None = None,
     ):
-        self.law, self.seeds, self.stream, self.classes = law, tuple(seeds), stream, classes
+        self.law, self.stream, self.classes = law, stream, classes
+        self.seeds, self.rows = drawn_once(seeds)
         self.batch, self.latent, self.d_steps = batch, latent, d_steps
         self.index = -1
         self.chunk: tuple[Tensor, ...] = ()
@@ -53,8 +54,10 @@ class Noise:
         index, at = divmod(step, CHUNK)
         if index != self.index:
             self.index, self.chunk = index, self._draw(index)
-        real, latent, eps, u = self.chunk
-        return Draws(real[at], latent[at], eps[at], u[at])
+        real, latent, eps, u = (part[at] for part in self.chunk)
+        if self.rows is None:
+            return Draws(real, latent, eps, u)
+        return Draws(real[:, self.rows], latent[:, self.rows], eps[self.rows], u[self.rows])
 
     def _draw(self, index: int) -> tuple[Tensor, ...]:
         b, k = self.batch, self.d_steps
@@ -79,12 +82,40 @@ class Noise:
         return self.classes.sample(batches, self.batch, g)
 
 
+class Latents:
+    """latents(number) -> [row, batch, latent], the z of the number-th step that a score gradient has for itself.
+
+    A stream of its own, so that arms with and without such steps see the same data.
+    """
+
+    def __init__(self, seeds: Sequence[int], batch: int, latent: int):
+        self.seeds, self.rows = drawn_once(seeds)
+        self.size = CHUNK, batch, latent
+        self.index = -1
+        self.chunk = torch.empty(0)
+
+    def __call__(self, number: int) -> Float[Tensor, "s b z"]:
+        index, at = divmod(number, CHUNK)
+        if index != self.index:
+            generators = [generator(seed, OWN_STEP, index) for seed in self.seeds]
+            self.index, self.chunk = index, torch.stack([torch.randn(self.size, generator=g) for g in generators], 1)
+        return self.chunk[at] if self.rows is None else self.chunk[at, self.rows]
+
+
+def drawn_once(seeds: Sequence[int]) -> tuple[tuple[int, ...], Tensor | None]:
+    """(the different seeds, the place of each row's seed among them; None where no seed stands twice)."""
+    different = tuple(dict.fromkeys(seeds))
+    if len(different) == len(seeds):
+        return different, None
+    return different, torch.tensor([different.index(seed) for seed in seeds])
+
+
 @dataclass(frozen=True)
 class Extra:
     """What a discriminator's regulariser draws in one of its steps; None where it draws nothing."""
 
-    noise: Float[Tensor, "s 2b d"] | None = None  # instance noise
-    u: Float[Tensor, "s b 1"] | None = None  # places between real and fake
+    noise: Float[Tensor, "s 2b d"] | None = None  # added to the discriminator's input
+    u: Float[Tensor, "s b 1"] | None = None  # uniform: places between real and fake; under diffusion [s, 2b, 1], levels
 
 
 class Extras:
@@ -94,7 +125,8 @@ class Extras:
     """
 
     def __init__(self, regulariser: str, seeds: Sequence[int], stream: int, batch: int, dim: int, d_steps: int):
-        self.regulariser, self.seeds, self.stream = regulariser, tuple(seeds), stream
+        self.regulariser, self.stream = regulariser, stream
+        self.seeds, self.rows = drawn_once(seeds)
         self.count, self.batch, self.dim = d_steps + 1, batch, dim
         self.index = -1
         self.chunk: list[list[Extra]] = [[Extra()] * self.count] * CHUNK
@@ -103,15 +135,20 @@ class Extras:
         index, at = divmod(step, CHUNK)
         if index != self.index:
             self.index, self.chunk = index, self._draw(index)
-        return self.chunk[at]
+        if self.rows is None:
+            return self.chunk[at]
+        return [Extra(*[None if x is None else x[self.rows] for x in (e.noise, e.u)]) for e in self.chunk[at]]
 
     def _draw(self, index: int) -> list[list[Extra]]:
         size = CHUNK, self.count
-        if self.regulariser not in ("instance-noise", "gradient-penalty"):
+        if self.regulariser not in ("instance-noise", "diffusion", "gradient-penalty"):
             return self.chunk
         generators = [generator(seed, self.stream, index) for seed in self.seeds]
-        if self.regulariser == "instance-noise":
+        if self.regulariser in ("instance-noise", "diffusion"):
             noise = torch.stack([torch.randn(*size, 2 * self.batch, self.dim, generator=g) for g in generators], 2)
-            return [[Extra(noise=part) for part in step] for step in noise]
+            if self.regulariser == "instance-noise":
+                return [[Extra(noise=part) for part in step] for step in noise]
+            levels = torch.stack([torch.rand(*size, 2 * self.batch, 1, generator=g) for g in generators], 2)
+            return [[Extra(*parts) for parts in zip(*step, strict=True)] for step in zip(noise, levels, strict=True)]
         u = torch.stack([torch.rand(*size, self.batch, 1, generator=g) for g in generators], 2)
         return [[Extra(u=part) for part in step] for step in u]

@@ -6,7 +6,9 @@ One generator step of an arm, for samples x = G(z) and the discriminator's logit
     g_score = d/dx lambda k mean_b ||eps*(x_t) - eps||^2        the score term's, at every k-th step (see score_term.py)
     gan:                 J^T g_adv moves theta,  J = dx/dtheta
     summed:              J^T (g_adv + g_score) does
+    own-step, two-adams: J^T g_adv does, then J^T g_score of fresh samples in a step of its own
     decoupled, bounded:  J^T g_adv does, and J^T g_score beside it (see update.py)
+    without a game:      g_adv is 0, and the discriminator stays as it starts
 
 Every gradient is by hand; tests compare them with autograd.
 """
@@ -18,18 +20,31 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from theory.common.errors import Diverged
 from theory.common.seeds import generator
 from theory.manifolds import Law, make
-from toy.config import Config
+from toy.config import OWN_STEP, Arm, Config
 from toy.metrics import Reference, evaluate
 from toy.models.networks import Network
+from toy.training.adam import numbers, take
 from toy.training.classes import Classes
 from toy.training.discriminator import Discriminator
-from toy.training.draws import AHEAD, AHEAD_EXTRA, EVALUATE, INIT, TRAIN, TRAIN_EXTRA, Extras, Noise
+from toy.training.draws import (
+    AHEAD,
+    AHEAD_EXTRA,
+    EVALUATE,
+    INIT,
+    TRAIN,
+    TRAIN_EXTRA,
+    Draws,
+    Extra,
+    Extras,
+    Latents,
+    Noise,
+)
+from toy.training.finite import Finite
 from toy.training.score_term import ScoreTerm
 from toy.training.update import Update
 
@@ -46,6 +61,9 @@ class Trains(Protocol):
     noise: Noise
     term: ScoreTerm
 
+    @property
+    def diverged(self) -> Bool[Tensor, " row"]: ...
+    def take(self, rows: Sequence[int]) -> Trains: ...
     def train_ahead(self) -> None: ...
     def step(self) -> None: ...
     def generate(self, latent: Float[Tensor, "s n z"]) -> Float[Tensor, "s n d"]: ...
@@ -57,24 +75,32 @@ class Trains(Protocol):
 
 
 class Trainer:
-    """One arm on a stack of seeds. `step()` is one generator step; `state()` and `load()` continue it bit for bit."""
+    """One arm on a stack of rows. `step()` is one generator step; `state()` and `load()` continue it bit for bit.
 
-    def __init__(self, config: Config, arm: str, seeds: Sequence[int]):
-        self.config, self.arm, self.seeds, self.options = config, arm, tuple(seeds), config.arm(arm)
+    Args:
+        seeds: the seed of each row; a seed may stand in several rows.
+        settings: the setting of each row; the configuration's own for all if None.
+    """
+
+    def __init__(self, config: Config, arm: str, seeds: Sequence[int], settings: Sequence[Arm] | None = None):
+        self.config, self.arm, self.seeds = config, arm, tuple(seeds)
+        self.settings = config.settings(arm, len(seeds), settings)
+        self.finite = Finite(arm, self.seeds, self.settings)
         self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
         self.classes = Classes(self.law) if config.conditional else None
         labels = 0 if self.classes is None else len(self.classes)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.options, self.classes)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes)
         self.g = Network([config.latent + labels, *[config.width] * config.layers, self.law.dim], len(seeds))
-        d_lr = self.options.lr if config.d_lr is None else config.d_lr
-        self.discriminator = Discriminator(config, self.law.dim, labels, len(seeds), d_lr, self.must_be_finite)
+        rates = [config.d_lr if s.d_lr is None else s.d_lr for s in self.settings]
+        d_lr = numbers(s.lr if rate is None else rate for rate, s in zip(rates, self.settings, strict=True))
+        gamma = numbers(config.gamma if s.gamma is None else s.gamma for s in self.settings)
+        self.discriminator = Discriminator(config, self.law.dim, labels, d_lr, gamma, self.must_be_finite)
         self.initialise()
         self.average = Network(self.g.widths, len(seeds), self.g.theta.clone())
-        self.update = Update(
-            self.g.theta, lambda flat: [part for parts in self.g.views(flat) for part in parts], config, self.options.lr
-        )
+        self.update = Update(self.g.theta, self.views, config, numbers(s.lr for s in self.settings), arm)
         self.main, self.score = self.g.views(self.update.main), self.g.views(self.update.score)
         self.noise = self.noise_of(TRAIN, config.d_steps)
+        self.latents = Latents(self.seeds, config.batch, config.latent)
         self.extras = self.extras_of(TRAIN_EXTRA, config.d_steps)
         self.at = 0
 
@@ -118,7 +144,7 @@ class Trainer:
     def train_ahead(self) -> None:
         """The discriminator's first steps, against the generator as it starts."""
         noise, extras = self.noise_of(AHEAD, 1), self.extras_of(AHEAD_EXTRA, 1)
-        for step in range(self.config.d_ahead):
+        for step in range(self.config.d_ahead if self.config.game else 0):
             draws = noise(step)
             real, fake = self.labelled(draws.real[0]), self.labelled(self.generate(draws.latent[0]))
             self.discriminator.step(real, fake, extras(step)[0], 1.0)
@@ -127,35 +153,54 @@ class Trainer:
         """One generator step and the discriminator steps before it.
 
         Raises:
-            Diverged: a loss is NaN or infinite.
+            Diverged: a loss is NaN or infinite, and all rows have one setting; of several, the row is marked.
         """
         decay, draws, extras = self.decay, self.noise(self.at), self.extras(self.at)
-        for real, latent, extra in zip(draws.real, draws.latent, extras, strict=False):
+        for real, latent, extra in zip(draws.real, draws.latent, extras, strict=False) if self.config.game else ():
             self.discriminator.step(self.labelled(real), self.labelled(self.generate(latent)), extra, decay)
 
         hidden = self.g.forward(self.labelled(draws.latent[-1]))
         x = hidden[-1]
-        real = self.labelled(draws.real[-1])
-        gradient = self.discriminator.gradient(self.labelled(x), real, extras[-1].noise, decay) / self.config.batch
+        if self.config.game:
+            real = self.labelled(draws.real[-1])
+            gradient = self.discriminator.gradient(self.labelled(x), real, extras[-1], decay) / self.config.batch
+        else:
+            gradient = torch.zeros_like(x)
         self.term.train_along(x, draws.u, draws.eps)
         score: Tensor | None = None
-        if self.term.acts(self.at):
-            score = self.term.bounded(self.score_term_gradient(x, draws.u, draws.eps)) / self.config.batch
-            score = self.term.strength(self.at, gradient, score) * score
+        acts, own = self.term.acts(self.at), self.arm in OWN_STEP
+        if acts and not own:
+            score = self.weighted(x, gradient, draws)
             if self.arm == "summed":
                 gradient, score = gradient + score, None
         self.g.parameter_gradient(hidden, self.g.deltas(hidden, gradient), self.main)
         if score is not None:  # before the step: J is of the parameters that made x
             self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score)
         self.update.step(self.at, decay, score is not None)
+        if acts and own:
+            hidden = self.g.forward(self.labelled(self.latents(self.at // self.config.every)))
+            score = self.weighted(hidden[-1], gradient, draws)
+            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score)
+            self.update.own_step(decay)
         self.average.theta.lerp_(self.g.theta, 1 - self.config.ema)
         self.at += 1
+
+    def weighted(
+        self, x: Float[Tensor, "s b d"], adversarial: Float[Tensor, "s b d"], draws: Draws
+    ) -> Float[Tensor, "s b d"]:
+        """g_score, lambda k and the bound in it.
+
+        Args:
+            adversarial: g_adv, that a lambda may follow.
+        """
+        score = self.term.bounded(self.score_term_gradient(x, draws.u, draws.eps)) / self.config.batch
+        return self.term.strength(self.at, adversarial, score) * score
 
     def adversarial_gradient(self, x: Float[Tensor, "s b d"], label: int | None = None) -> Float[Tensor, "s b d"]:
         """d loss(D(x)) / dx of each sample, as it would be without instance noise."""
         real = self.noise(self.at).real[-1]
         rows = real[:, torch.arange(x.shape[1]) % real.shape[1]]
-        return self.discriminator.gradient(self.labelled(x, label), self.labelled(rows, label), None, 0.0)
+        return self.discriminator.gradient(self.labelled(x, label), self.labelled(rows, label), Extra(), 0.0)
 
     def score_term_gradient(
         self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"], label: int | None = None
@@ -170,10 +215,27 @@ class Trainer:
         return gradient
 
     def must_be_finite(self, values: Float[Tensor, " s"], what: str = "loss") -> None:
-        """Raises Diverged at the first seed whose value is not finite."""
-        for seed, value in zip(self.seeds, values.tolist(), strict=True):  # a tenth of the time of torch.isfinite
-            if not math.isfinite(value):
-                raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
+        """As `Finite.check`."""
+        self.finite.check(values, what, self.at)
+
+    @property
+    def diverged(self) -> Bool[Tensor, " row"]:
+        """The rows of a stack of several settings that have had a number that is not finite."""
+        return self.finite.diverged
+
+    def take(self, rows: Sequence[int]) -> Trainer:
+        """A trainer of these rows alone, which goes on as they would here."""
+        seeds, settings = [self.seeds[row] for row in rows], [self.settings[row] for row in rows]
+        taken = type(self)(self.config, self.arm, seeds, settings)
+        for into, network in ((taken.g, self.g), (taken.average, self.average)):
+            take(into.theta, taken.views, network.theta, self.views, rows)
+        taken.update.take_from(self.update, rows)
+        taken.discriminator.take_from(self.discriminator, rows)
+        if taken.term.own is not None and self.term.own is not None:
+            taken.term.own.take_from(self.term.own, rows)
+        taken.finite.diverged = self.diverged[list(rows)]
+        taken.at = self.at
+        return taken
 
     def sample(self) -> Float[Tensor, "s n d"]:
         """Samples of the averaged generator, from latents that are each seed's own."""
@@ -193,17 +255,18 @@ class Trainer:
         }
         for name, values in norms.items():
             self.must_be_finite(values, name.replace("_", " "))
-        return norms
+        return self.finite.record(norms)
 
     def evaluate(self, reference: Reference) -> Record:
-        """All metrics now, the exact W2 at the end only; of a conditional generator also the share of samples that are
-        nearer to another class.
+        """All metrics now, NaN of diverged rows, the exact W2 at the end only; of a conditional generator also the
+        share of samples that are nearer to another class.
 
         Raises:
             Diverged: the samples are so far away that their squared norms are not finite.
         """
         samples = self.sample()
         self.must_be_finite(samples.square().sum((1, 2)), "squared norm of the samples")
+        samples = self.finite.measured(samples)
         # classes come in blocks, and some metrics look at the first samples only
         mixed = (
             samples
@@ -211,7 +274,8 @@ class Trainer:
             else samples[:, torch.randperm(samples.shape[1], generator=generator(0, EVALUATE))]
         )
         found = evaluate(self.law, mixed, reference, exact_w2=self.at == self.config.steps)
-        return found if self.classes is None else found | {"wrong_class": self.classes.wrong(samples)}
+        found |= {} if self.classes is None else {"wrong_class": self.classes.wrong(samples)}
+        return self.finite.record(found)
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the steps to come; random numbers are functions of (seed, step)."""
@@ -222,11 +286,12 @@ class Trainer:
             "update": self.update.state(),
             "discriminator": self.discriminator.state(),
             "term": self.term.state(),
+            "diverged": self.diverged.clone(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Continues from `state()`."""
-        self.at = state["at"]
+        self.at, self.finite.diverged = state["at"], state["diverged"].clone()
         self.g.theta.copy_(state["g"])
         self.average.theta.copy_(state["average"])
         for name in ("update", "discriminator", "term"):

@@ -6,6 +6,7 @@ One step of an arm, for the loss L of one batch (negative ELBO or log likelihood
     g_score = J^T d/dx lambda k mean_b ||eps*(x_t) - eps||^2,  J = dx/dtheta, at every k-th step (see score_term.py)
     gan:                 g_main moves theta: the plain VAE or flow, the arm without the term
     summed:              g_main + g_score does
+    own-step, two-adams: g_main does, then g_score in a step of its own (its z are no likelihood's)
     decoupled, bounded:  g_main does, and g_score beside it (see update.py)
 
 The score term is the GAN's, on the generator's own samples and not on reconstructions: the part of a VAE that it moves
@@ -20,17 +21,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from theory.common.errors import Diverged
 from theory.common.seeds import generator
 from theory.manifolds import Law, make
-from toy.config import Config
+from toy.config import OWN_STEP, Arm, Config
 from toy.metrics import Reference, evaluate
 from toy.models.flow import Flow
 from toy.models.vae import VAE
-from toy.training.draws import EVALUATE, INIT, TRAIN, Noise
+from toy.training.adam import numbers, take
+from toy.training.draws import EVALUATE, INIT, TRAIN, Draws, Noise
+from toy.training.finite import Finite
 from toy.training.score_term import ScoreTerm
 from toy.training.update import Update
 
@@ -54,14 +56,17 @@ def model_of(config: Config, dim: int, seeds: int) -> VAE | Flow:
 class LikelihoodTrainer:
     """One arm on a stack of seeds. `step()` is one step; `state()` and `load()` continue it bit for bit."""
 
-    def __init__(self, config: Config, arm: str, seeds: Sequence[int]):
-        self.config, self.arm, self.seeds, self.options = config, arm, tuple(seeds), config.arm(arm)
+    def __init__(self, config: Config, arm: str, seeds: Sequence[int], settings: Sequence[Arm] | None = None):
+        self.config, self.arm, self.seeds = config, arm, tuple(seeds)
+        self.settings = config.settings(arm, len(seeds), settings)
+        self.finite = Finite(arm, self.seeds, self.settings)
         self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.options)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings)
         self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
         for model in (self.model, self.average):
             model.initialise([generator(seed, INIT) for seed in self.seeds])
-        self.update = Update(self.model.theta, self.model.views, config, self.options.lr)
+        lr = numbers(s.lr for s in self.settings)
+        self.update = Update(self.model.theta, self.model.views, config, lr, arm)
         # a step's first latent is the noise of its likelihood, the second the z of its samples
         self.noise = Noise(self.law, self.seeds, TRAIN, config.batch, self.model.latent, 1)
         self.at = 0
@@ -79,22 +84,28 @@ class LikelihoodTrainer:
         loss = self.model.loss(draws.real[0], draws.latent[0])
         self.must_be_finite(loss, "loss")
         self.update.main.copy_(torch.autograd.grad(loss.sum(), theta)[0])
-        scored = self.term.acts(self.at)
-        if scored:
-            x = self.model.sample(draws.latent[1])
-            self.term.train_along(x.detach(), draws.u, draws.eps)
-            score = self.term.bounded(self.score_term_gradient(x.detach(), draws.u, draws.eps)) / self.config.batch
-            score = self.term.strength(self.at, None, score) * score
-            (in_theta,) = torch.autograd.grad(x, theta, score)
-            if self.arm == "summed":
-                self.update.main.add_(in_theta)
-                scored = False
-            else:
-                self.update.score.copy_(in_theta)
+        acts, beside = self.term.acts(self.at), self.arm not in ("summed", *OWN_STEP)
+        if acts and self.arm == "summed":
+            self.update.main.add_(self.in_theta(draws))
+        elif acts and beside:
+            self.update.score.copy_(self.in_theta(draws))
         with torch.no_grad():
-            self.update.step(self.at, self.decay, scored)
+            self.update.step(self.at, self.decay, acts and beside)
+        if acts and self.arm in OWN_STEP:
+            self.update.score.copy_(self.in_theta(draws))
+            with torch.no_grad():
+                self.update.own_step(self.decay)
+        with torch.no_grad():
             self.average.theta.lerp_(theta, 1 - self.config.ema)
         self.at += 1
+
+    def in_theta(self, draws: Draws) -> Float[Tensor, " p"]:
+        """g_score of the samples now, lambda k and the bound in it."""
+        x = self.model.sample(draws.latent[1])
+        self.term.train_along(x.detach(), draws.u, draws.eps)
+        score = self.term.bounded(self.score_term_gradient(x.detach(), draws.u, draws.eps)) / self.config.batch
+        score = self.term.strength(self.at, None, score) * score
+        return torch.autograd.grad(x, self.model.theta, score)[0]
 
     @property
     def decay(self) -> float:
@@ -114,10 +125,27 @@ class LikelihoodTrainer:
         return gradient
 
     def must_be_finite(self, values: Float[Tensor, " s"], what: str) -> None:
-        """Raises Diverged at the first seed whose value is not finite."""
-        for seed, value in zip(self.seeds, values.tolist(), strict=True):  # a tenth of the time of torch.isfinite
-            if not math.isfinite(value):
-                raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {self.at}")
+        """As `Finite.check`."""
+        self.finite.check(values, what, self.at)
+
+    @property
+    def diverged(self) -> Bool[Tensor, " row"]:
+        """The rows of a stack of several settings that have had a number that is not finite."""
+        return self.finite.diverged
+
+    @torch.no_grad()
+    def take(self, rows: Sequence[int]) -> LikelihoodTrainer:
+        """A trainer of these rows alone, which goes on as they would here."""
+        seeds, settings = [self.seeds[row] for row in rows], [self.settings[row] for row in rows]
+        taken = type(self)(self.config, self.arm, seeds, settings)
+        for into, model in ((taken.model, self.model), (taken.average, self.average)):
+            take(into.theta, into.views, model.theta, model.views, rows)
+        taken.update.take_from(self.update, rows)
+        if taken.term.own is not None and self.term.own is not None:
+            taken.term.own.take_from(self.term.own, rows)
+        taken.finite.diverged = self.diverged[list(rows)]
+        taken.at = self.at
+        return taken
 
     @torch.no_grad()
     def generate(self, latent: Float[Tensor, "s n k"]) -> Float[Tensor, "s n d"]:
@@ -138,7 +166,8 @@ class LikelihoodTrainer:
         likelihood has no gradient at the samples to compare with."""
         draws = self.noise(self.at)
         x = self.generate(draws.latent[1])
-        return {"score_gradient": self.score_term_gradient(x, draws.u, draws.eps).norm(dim=-1).median(1).values}
+        norms = {"score_gradient": self.score_term_gradient(x, draws.u, draws.eps).norm(dim=-1).median(1).values}
+        return self.finite.record(norms)
 
     @torch.no_grad()
     def evaluate(self, reference: Reference) -> Record:
@@ -150,11 +179,12 @@ class LikelihoodTrainer:
         """
         samples = self.sample()
         self.must_be_finite(samples.square().sum((1, 2)), "squared norm of the samples")
+        samples = self.finite.measured(samples)
         noise = self.normal(reference.sample.shape[1], 1)
         loss = self.average.loss(reference.sample, noise)
         self.must_be_finite(loss, "loss of fresh samples")
         found = evaluate(self.law, samples, reference, exact_w2=self.at == self.config.steps)
-        return found | {"negative_log_likelihood": loss}
+        return self.finite.record(found | {"negative_log_likelihood": loss})
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the steps to come; random numbers are functions of (seed, step)."""
@@ -164,12 +194,13 @@ class LikelihoodTrainer:
             "average": self.average.theta.detach().clone(),
             "update": self.update.state(),
             "term": self.term.state(),
+            "diverged": self.diverged.clone(),
         }
 
     @torch.no_grad()
     def load(self, state: dict[str, Any]) -> None:
         """Continues from `state()`."""
-        self.at = state["at"]
+        self.at, self.finite.diverged = state["at"], state["diverged"].clone()
         self.model.theta.copy_(state["theta"])
         self.average.theta.copy_(state["average"])
         self.update.load(state["update"])

@@ -23,6 +23,7 @@ from torch import Tensor
 from theory.common.seeds import generator
 from toy.config import Config
 from toy.models.networks import Network
+from toy.training.adam import Views, take
 from toy.training.denoiser import Preconditioning
 from toy.training.draws import INIT
 
@@ -59,6 +60,21 @@ class OwnScore:
     def eps(self, x_t: Float[Tensor, "s b d"], nsr: Float[Tensor, "s b"]) -> Float[Tensor, "s b d"]:
         """eps_own(x_t) at alpha = 1: -nsr times the score of the generated law, noised; no gradient runs through."""
         return self.precondition.eps(self.network(self.precondition.inputs(x_t, nsr)), x_t, nsr)
+
+    def take_from(self, other: OwnScore, rows: Sequence[int]) -> None:
+        """The state of these rows of another one."""
+
+        def views(network: Network) -> Views:
+            return lambda flat: [part for parts in network.views(flat) for part in parts]
+
+        ours, theirs = self.network, other.network
+        take(ours.theta, views(ours), theirs.theta, views(theirs), rows)
+        state = {}
+        for name, value in other.adam.state[theirs.theta].items():
+            state[name] = value.clone() if value.ndim == 0 else torch.empty_like(ours.theta)
+            if value.ndim:
+                take(state[name], views(ours), value, views(theirs), rows)
+        self.adam.state[ours.theta] = state
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the steps to come."""

@@ -22,9 +22,10 @@ from torch.nn.functional import normalize
 from toy.models.networks import SLOPE, Network, leaky_relu_backward
 
 Hidden: TypeAlias = list[Float[Tensor, "s b _"]]
+Gamma: TypeAlias = float | Float[Tensor, "s 1 1"]
 
 
-def zero_centred(d: Network, hidden: Hidden, gamma: float, event: int | None = None) -> Float[Tensor, " p"]:
+def zero_centred(d: Network, hidden: Hidden, gamma: Gamma, event: int | None = None) -> Float[Tensor, " p"]:
     """The gradient in theta of gamma/2 mean_b ||g_b||^2 over the rows of hidden = d.forward(x), as theta laid out.
 
     g_b is the gradient in the first `event` coordinates of x, all of them by default.
@@ -34,7 +35,7 @@ def zero_centred(d: Network, hidden: Hidden, gamma: float, event: int | None = N
     return along(d, hidden, deltas, g * (gamma / g.shape[1]))
 
 
-def one_centred(d: Network, hidden: Hidden, gamma: float, event: int | None = None) -> Float[Tensor, " p"]:
+def one_centred(d: Network, hidden: Hidden, gamma: Gamma, event: int | None = None) -> Float[Tensor, " p"]:
     """The gradient in theta of gamma mean_b (||g_b|| - 1)^2, as `zero_centred`; where g_b = 0 it takes none.
 
     Source: Gulrajani et al. 2017, eq. 3, at x = u real + (1 - u) fake.

@@ -34,6 +34,7 @@ from theory.equilibrium import lambda_for_bias
 from theory.levels import Interval, Level
 from theory.manifolds import Law, make
 from theory.regularity import score_matching_loss
+from theory.score_gradient import score_gradient
 from toy.config import Arm, Config
 from toy.training.classes import Classes
 from toy.training.own_score import OwnScore
@@ -43,33 +44,50 @@ LARGEST = 10.0  # of a budget's lambda, for distributions whose bias stays below
 
 
 class ScoreTerm:
-    """The term of one stack of seeds. `gradient` has no lambda and no bound in it, so that arms can be compared."""
+    """The term of a stack of rows, each of its own lambda and bound; `gradient` has neither in it, so that arms can be
+    compared."""
 
-    def __init__(self, config: Config, law: Law, seeds: Sequence[int], options: Arm, classes: Classes | None = None):
+    def __init__(
+        self,
+        config: Config,
+        law: Law,
+        seeds: Sequence[int],
+        settings: Sequence[Arm],
+        classes: Classes | None = None,
+    ):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
         laws = [law] if classes is None else classes.laws
         self.models = [eps_model(config, part) for part in laws]
         self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
-        self.weight, self.bound = options.weight, options.bound
-        if self.weight and config.weight_rule == "budget":
+        # one setting: by autograd still, so that the committed runs keep their digits until all are measured again
+        several = len(set(settings)) > 1
+        self.closed_form = several and config.score == "analytic" and config.term in ("full", "detached")
+        self.laws = laws
+        weights = [s.weight for s in settings]
+        if config.weight_rule == "budget":
             law_of, interval = (config.manifold, config.dim, config.thickness), (config.low, config.high)
-            self.weight = budget(*law_of, *interval, self.weight, config.loss)
+            found = {w: budget(*law_of, *interval, w, config.loss) if w else w for w in set(weights)}
+            weights = [found[w] for w in weights]
+        self.active = any(weights)
+        self.weight = torch.tensor(weights)[:, None, None]
+        bounds = [math.inf if s.bound is None else s.bound for s in settings]
+        self.bound = torch.tensor(bounds)[:, None, None] if min(bounds) < math.inf else None
 
     def acts(self, at: int) -> bool:
         """Whether the term acts at a generator step: every k-th."""
-        return bool(self.weight) and at % self.config.every == 0
+        return self.active and at % self.config.every == 0
 
     def strength(
         self, at: int, adversarial: Float[Tensor, "s b d"] | None, score: Float[Tensor, "s b d"]
-    ) -> float | Float[Tensor, "s 1 1"]:
+    ) -> Float[Tensor, "s 1 1"]:
         """lambda_t k; under `ratio` a value a seed, from the two gradients at the samples."""
         config = self.config
         strength = self.weight * (config.every if config.scale_by_every else 1)
         if config.warm_up:
-            strength *= min(1.0, at / config.warm_up)
+            strength = strength * min(1.0, at / config.warm_up)
         if config.weight_rule == "annealed":
-            strength *= 0.5 * (1 + math.cos(math.pi * at / config.steps))
+            strength = strength * 0.5 * (1 + math.cos(math.pi * at / config.steps))
         if config.weight_rule == "ratio" and adversarial is not None:
             long, short = (part.norm(dim=-1).mean(1)[:, None, None] for part in (adversarial, score))
             return strength * long / short.clamp(min=1e-30)
@@ -87,6 +105,11 @@ class ScoreTerm:
         nsr = self.interval.nsr(u)
         if self.own is not None:
             gradient = self._matching(x, nsr, eps, label)
+        elif self.closed_form:
+            detach = self.config.term == "detached"
+            parts = self._parts(x.shape[1], label, self.laws)
+            found = [score_gradient(law, x[:, part], nsr[:, part], eps[:, part], detach) for law, part in parts]
+            gradient = found[0] if len(found) == 1 else torch.cat(found, 1)
         else:
             x = x.detach().requires_grad_()
             losses = torch.cat(
@@ -98,7 +121,7 @@ class ScoreTerm:
                         eps[:, part],
                         detach=self.config.term == "detached",
                     )
-                    for model, part in self._parts(x.shape[1], label)
+                    for model, part in self._parts(x.shape[1], label, self.models)
                 ],
                 1,
             )
@@ -110,30 +133,30 @@ class ScoreTerm:
         if self.bound is None:
             return gradient
         lengths = gradient.norm(dim=-1, keepdim=True)
-        longest = self.bound * lengths.median(1, keepdim=True).values
-        return gradient * (longest / lengths.clamp(min=1e-30)).clamp(max=1)
+        shares = (self.bound * lengths.median(1, keepdim=True).values / lengths.clamp(min=1e-30)).clamp(max=1)
+        return gradient * torch.where(self.bound < math.inf, shares, 1)  # inf times a median of 0 is no number
 
     def _matching(self, x: Tensor, nsr: Tensor, eps: Tensor, label: int | None) -> Tensor:
         """2 (eps_theta(x_t) - eps_own(x_t)) / nsr: detached, with the generator's own score in the place of eps."""
         assert self.own is not None
         x_t = x + nsr[..., None] * eps
         with torch.no_grad():
-            parts = self._parts(x.shape[1], label)
+            parts = self._parts(x.shape[1], label, self.models)
             real = [model(x_t[:, part], Level.variance_exploding(nsr[:, part])) for model, part in parts]
         return 2 * (torch.cat(real, 1) - self.own.eps(x_t, nsr)) / nsr[..., None]
 
-    def _parts(self, count: int, label: int | None) -> list[tuple[Any, slice]]:
-        """The score models, each with the samples that are its own."""
+    def _parts(self, count: int, label: int | None, each: Sequence[Any]) -> list[tuple[Any, slice]]:
+        """What there is one of for each class, each with the samples that are its own."""
         if self.classes is None or label is not None:
-            return [(self.models[label or 0], slice(None))]
-        return list(zip(self.models, self.classes.parts(count), strict=True))
+            return [(each[label or 0], slice(None))]
+        return list(zip(each, self.classes.parts(count), strict=True))
 
     def train_along(self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]) -> None:
         """One step of the generator's own score, where there is one.
 
         It uses the noise of other samples of the batch, so that training and evaluation noise are independent.
         """
-        if self.own is not None and self.weight:
+        if self.own is not None and self.active:
             self.own.train_step(x, self.interval.nsr(u.roll(1, 1)), eps.roll(1, 1))
 
     def state(self) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""Adam for a stack of networks, each row with a learning rate of its own, in one fused pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Views = Callable[[Tensor], Sequence[Tensor]]  # a flat tensor as views [row, ...], which together are all of it
+
+
+class Adam:
+    """theta <- theta - lr decay m / (sqrt(v) + eps), m and v bias-corrected, lr a number a row.
+
+    Adam's step does not depend on the scale of its parameter. So torch's fused step is taken on a buffer of zeros with
+    learning rate `decay`, and theta moves by it times each row's lr; where all rows have one lr, on theta itself.
+
+    Attributes:
+        grad: the gradient, to be filled before `step`, laid out as theta.
+    """
+
+    def __init__(self, theta: Float[Tensor, " p"], views: Views, lr: Float[Tensor, " row"], betas: tuple[float, float]):
+        self.theta, self.views, self.betas = theta, views, betas
+        self.one = lr[0].item() if bool((lr == lr[0]).all()) else None
+        self.lr = spread(lr, theta, views)
+        self.moved = theta if self.one is not None else torch.zeros_like(theta)
+        self.optimizer = torch.optim.Adam([self.moved], 1.0, betas, fused=True)
+        self.grad = torch.zeros_like(theta)
+
+    @torch.no_grad()
+    def step(self, decay: float, betas: tuple[float, float] | None = None) -> None:
+        """One step by `grad` at lr decay; `betas` are this step's, those of the start if None."""
+        group = self.optimizer.param_groups[0]
+        group["betas"] = self.betas if betas is None else betas
+        group["lr"] = decay if self.one is None else decay * self.one
+        self.moved.grad = self.grad  # of a theta that another Adam may move too
+        self.optimizer.step()
+        if self.one is None:
+            self.theta.addcmul_(self.moved, self.lr)
+            self.moved.zero_()
+
+    def rate(self, decay: float) -> float | Tensor:
+        """lr decay: a number where all rows have the same, else laid out as theta."""
+        return self.lr * decay if self.one is None else self.one * decay
+
+    def second_moment(self) -> Float[Tensor, " p"]:
+        """v, bias-corrected."""
+        state = self.optimizer.state[self.moved]
+        return state["exp_avg_sq"] / (1 - self.betas[1] ** state["step"].item())
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of the step count and the moments."""
+        return {name: value.clone() for name, value in self.optimizer.state[self.moved].items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.optimizer.state[self.moved] = {name: value.clone() for name, value in state.items()}
+
+    def take_from(self, other: Adam, rows: Sequence[int]) -> None:
+        """The state of these rows of another one."""
+        state = {}
+        for name, value in other.optimizer.state[other.moved].items():
+            state[name] = value.clone() if value.ndim == 0 else torch.empty_like(self.theta)
+            if value.ndim:
+                take(state[name], self.views, value, other.views, rows)
+        self.optimizer.state[self.moved] = state
+
+
+def take(
+    into: Float[Tensor, " p"], views: Views, flat: Float[Tensor, " q"], its_views: Views, rows: Sequence[int]
+) -> None:
+    """Copies these rows of one flat tensor, all of them in order, into another."""
+    for part, whole in zip(views(into), its_views(flat), strict=True):
+        part.copy_(whole[list(rows)])
+
+
+def numbers(rows: Iterable[float]) -> Float[Tensor, " row"]:
+    """A number a row, with all its digits."""
+    return torch.tensor(list(rows), dtype=torch.float64)
+
+
+def spread(rows: Float[Tensor, " row"], theta: Float[Tensor, " p"], views: Views) -> Float[Tensor, " p"]:
+    """A number a row, laid out as theta."""
+    flat = torch.empty_like(theta)
+    for part in views(flat):
+        part.copy_(rows.view(-1, *[1] * (part.ndim - 1)).expand_as(part))
+    return flat
