@@ -14,8 +14,8 @@ from torch import Tensor
 from theory.common.seeds import generator
 
 BLOCK = 16  # samples that share a generator
-INIT, LATENT_D, LATENT_G, SCORE, AUGMENT_D, AUGMENT_G, DENOISER, EVALUATE = range(8)  # independent streams
-MIX_D, MIX_G, PATH, SAMPLE = range(8, 12)
+INIT, LATENT_D, LATENT_G, SCORE, AUGMENT_REAL_D, AUGMENT_REAL_G, DENOISER, EVALUATE = range(8)  # independent streams
+MIX_D, MIX_G, PATH, SAMPLE, AUGMENT_FAKE_D, AUGMENT_FAKE_G = range(8, 14)
 
 
 def draw(kind: Callable[..., Tensor], shape: tuple[int, ...], seed: int, stream: int, step: int, part: slice) -> Tensor:

@@ -161,7 +161,7 @@ def _normal(u: Tensor) -> Tensor:
 def _coloured(images: Images, gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"]) -> Images:
     """Changes along the grey axis and around it; one channel has no hue and no saturation."""
     gates, u = gates[:, :, None, None, None], u[:, :, None, None, None]
-    images = images + torch.where(gates[:, 0], 0.4 * _normal(u[:, 0]), 0)  # 0.2 of the range of 2
+    images = images + torch.where(gates[:, 0], 0.2 * _normal(u[:, 0]), 0)
     images = images * torch.where(gates[:, 1], torch.exp2(0.5 * _normal(u[:, 1])), 1)
     grey = images.mean(1, keepdim=True)
     images = images - torch.where(gates[:, 2] & (u[:, 2] < 0.5), 2 * grey, 0)

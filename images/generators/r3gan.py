@@ -25,7 +25,7 @@ from images.layers.conv import grouped_conv2d
 from images.layers.resample import Resampling, resample
 
 SLOPE = 0.2  # of the leaky ReLU
-TAPS = (1, 2, 1)  # bilinear resampling
+TAPS = (1, 3, 3, 1)  # [1, 2, 1] convolved with [1, 1]: symmetric about the middle of 2 x 2 pixels
 
 
 @dataclass(frozen=True)

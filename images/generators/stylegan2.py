@@ -249,7 +249,7 @@ class Discriminator(nn.Module):
         features = self.out(activate(self.linear(x.flatten(1))))
         if self.labels is None:
             return features[:, 0]
-        label = unit(self.labels(features.new_empty(len(x), 0), labels))
+        label = self.labels(features.new_empty(len(x), 0), labels)
         return (features * label).sum(1) / label.shape[1] ** 0.5
 
 

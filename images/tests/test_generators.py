@@ -14,14 +14,14 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from images.generators import stylegan2
+from images.generators import r3gan, stylegan2
 from images.generators.augment import AUGMENTS, GATES, adapted, make_augment
 from images.generators.families import make_discriminator, make_generator
 from images.generators.r3gan import Residual
 from images.generators.stylegan2 import Conv, Linear, modulate, modulated_conv, with_deviation
 from images.layers.conv import grouped_conv2d
 from images.layers.filters import filtered, spread
-from images.layers.resample import resample
+from images.layers.resample import Resampling, resample
 
 SMALL = {"r3gan": {"width": 8, "cardinality": 4, "latent": 6}, "stylegan2": {"width": 8, "latent": 6}}
 FAMILIES = pytest.mark.parametrize("name", SMALL)
@@ -116,6 +116,48 @@ def test_resampling_is_zero_insertion_convolution_and_decimation(taps: tuple[int
     for way in ("up", "down"):
         expected = along(along(x.numpy(), 2, way), 3, way)
         np.testing.assert_allclose(resample(x, way, taps).numpy(), expected, atol=1e-6)
+
+
+TAPS = pytest.mark.parametrize("taps", [r3gan.TAPS, stylegan2.TAPS], ids=["r3gan", "stylegan2"])
+
+
+@TAPS
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_resampling_keeps_constants_means_and_mirror_images(taps: tuple[int, ...], way: Resampling) -> None:
+    """Constants away from the border, which has zeros beyond it; the mean of an impulse, times 4 for as many pixels;
+    and left and right are alike: pixel centres stay where they are."""
+    x = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    x[..., 6, 7] = 1
+    flat = resample(torch.ones_like(x), way, taps)[..., 2:-2, 2:-2]
+    assert torch.allclose(flat, torch.ones_like(flat), atol=1e-12)
+    assert resample(x, "up", taps).sum().item() == pytest.approx(4)
+    noise = torch.randn_like(x)
+    for axis in (2, 3):
+        assert torch.allclose(resample(noise.flip(axis), way, taps), resample(noise, way, taps).flip(axis), atol=1e-12)
+
+
+@FAMILIES
+def test_networks_of_symmetric_kernels_do_not_tell_left_from_right(name: str) -> None:
+    """With all kernels and the constant mirrored onto themselves, G's images are, and D gives an image and its mirror
+    image one logit. A filter that shifts by half a pixel breaks both."""
+    g, d = (stirred(network).double().eval() for network in pair(name, 16))
+    with torch.no_grad():
+        for parameter in [*g.parameters(), *d.parameters()]:
+            if parameter.ndim >= 3:
+                parameter.copy_((parameter + parameter.flip(-1)) / 2)
+        for parameter_name, parameter in g.named_parameters():
+            if parameter_name.endswith("strength"):  # of StyleGAN2's noise, which is not symmetric
+                parameter.zero_()
+        if name == "stylegan2":  # D's last layer sees 4 x 4 pixels, flat
+            weight = d.linear.weight.unflatten(1, (-1, 4, 4))
+            weight.copy_((weight + weight.flip(-1)) / 2)
+    z, labels, x = torch.randn(2, 6).double(), torch.tensor([0, 1]), torch.randn(2, 3, 16, 16).double()
+    images = g(z, labels)
+    assert images.std() > 0.01
+    assert torch.allclose(images, images.flip(-1), atol=1e-9)
+    logits = d(x, labels)
+    assert torch.allclose(d(x.flip(-1), labels), logits, rtol=1e-9, atol=1e-9)
+    assert (d(x.flip(-2), labels) - logits).abs().max() > 1e-6  # a control: up and down are not alike
 
 
 @pytest.mark.parametrize(("stride", "pad", "side"), [(2, 1, 6), (2, 1, 7), (1, 2, 5), (2, 0, 8)])
@@ -222,6 +264,19 @@ def test_noise() -> None:
     assert not torch.equal(g(z), g(z))
     g.eval()
     assert torch.equal(g(z), g(z))
+
+
+def test_the_logit_is_linear_in_the_mapped_class() -> None:
+    """<features, mapped class> / sqrt(n): the mapping's last layer at twice its size doubles the logit, as a leaky ReLU
+    is positively homogeneous. (With the mapped class at unit norm it would not change.)"""
+    d = stirred(make_discriminator("stylegan2", 16, 3, 3, **SMALL["stylegan2"])).double()
+    x, labels = torch.randn(4, 3, 16, 16).double(), torch.tensor([0, 1, 2, 0])
+    before = d(x, labels)
+    with torch.no_grad():
+        for parameter in d.labels.layers[-1].parameters():
+            parameter.mul_(2)
+    assert torch.allclose(d(x, labels), 2 * before, rtol=1e-9)
+    assert before.abs().min() > 1e-6
 
 
 # R3GAN
@@ -379,6 +434,17 @@ def test_what_each_augmentation_does() -> None:
     assert torch.allclose(more, grey + factor * (x - grey), atol=1e-4)
     contrast = ada(x, only("contrast", _11=0.9), 0.5)
     assert torch.allclose(contrast, x * factor**0.5, atol=1e-4)
+
+
+def test_brightness_has_deviation_a_fifth() -> None:
+    """ADA adds N(0, 0.2^2) to pixels of -1 to 1. Over n images the mean is off by 0.2 / sqrt(n), the deviation by
+    0.2 / sqrt(2 n): 5 of these, one in 10^6 fails."""
+    ada, n = make_augment("ada"), 20_000
+    u = only("brightness").expand(n, -1).clone()
+    u[:, len(GATES) + 10] = torch.rand(n)
+    added = ada(torch.zeros(n, 3, 1, 1), u, 0.5)[:, 0, 0, 0].double()
+    assert abs(added.mean()) < 5 * 0.2 / math.sqrt(n)
+    assert abs(added.std() / 0.2 - 1) < 5 / math.sqrt(2 * n)
 
 
 def test_diff_augment_cuts_and_shifts() -> None:

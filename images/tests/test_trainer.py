@@ -161,6 +161,46 @@ def test_the_reference_tells_couplings_apart() -> None:
     assert min((found[i] - found[i - 1]).abs().max() for i in range(3)) > 1e-5
 
 
+class Augmentation:
+    """Twice the image; keeps the numbers that it was given."""
+
+    numbers = 1
+
+    def __init__(self) -> None:
+        self.given: list[torch.Tensor] = []
+
+    def __call__(self, images: torch.Tensor, u: torch.Tensor, p: float) -> torch.Tensor:
+        assert p == 1
+        self.given.append(u[:, 0])
+        return 2 * images
+
+
+AUGMENTED = dataclasses.replace(TINY, augment=(1.0, 1.0))
+
+
+def test_penalties_are_taken_before_augmentation() -> None:
+    """D sees 2x: the gradient in x is twice that of D at 2x, the penalty four times as large."""
+    ours = trainer("gan", AUGMENTED, augment=Augmentation())
+    d, x = copy.deepcopy(ours.d), []
+    for kind in ("real", "fake"):
+        images, labels = ours.real(slice(0, 8))
+        if kind == "fake":
+            images = ours.generated(LATENT_D, slice(0, 8), labels)[0].detach()
+        at = (2 * images).requires_grad_()
+        (slope,) = torch.autograd.grad(d(at, labels).sum(), at)
+        x.append(4 * float(slope.square().sum()) / 8)
+    ours.step()
+    assert [ours.losses["r1"], ours.losses["r2"]] == pytest.approx(x, rel=1e-9)
+
+
+def test_real_and_generated_images_are_augmented_independently() -> None:
+    """Four batches in a step, none of which shares a number with another: real and generated ones for D, and for G."""
+    augment = Augmentation()
+    trainer("gan", AUGMENTED, augment=augment).step()
+    assert len(augment.given) == 4
+    assert len(torch.cat(augment.given).unique()) == 4 * AUGMENTED.batch
+
+
 def test_mirrored_images() -> None:
     """Those that `batch_flips` names, in every part of the batch."""
     ours, plain = trainer(recipe=dataclasses.replace(TINY, mirror=True)), trainer()

@@ -23,7 +23,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from images.datasets.dataset import batch_flips, batch_indices
-from images.draws import AUGMENT_D, AUGMENT_G, INIT, LATENT_D, LATENT_G, MIX_D, MIX_G, PATH, SCORE, draw
+from images.draws import (
+    AUGMENT_FAKE_D,
+    AUGMENT_FAKE_G,
+    AUGMENT_REAL_D,
+    AUGMENT_REAL_G,
+    INIT,
+    LATENT_D,
+    LATENT_G,
+    MIX_D,
+    MIX_G,
+    PATH,
+    SCORE,
+    draw,
+)
 from images.generators.augment import ADAPT_EVERY, adapted
 from images.generators.styles import PATH_DECAY, Styles, mix
 from images.interfaces import Augment, Data, Images, Labels, Pair, Scores
@@ -135,11 +148,11 @@ class Trainer:
             real, labels = self.real(part)
             with torch.no_grad(), self.autocast():
                 fake, _ = self.generated(LATENT_D, part, labels)
-            real, fake = (self.augmented(x, AUGMENT_D, part) for x in (real, fake))
-            real.requires_grad_(penalised)
+            real.requires_grad_(penalised)  # before augmentation, where R1 and R2 are taken
             fake.requires_grad_(penalised and recipe.penalty == "r1+r2")
+            seen = self.augmented(real, AUGMENT_REAL_D, part), self.augmented(fake, AUGMENT_FAKE_D, part)
             with self.autocast():
-                d_real, d_fake = (self.d(x, labels).float() for x in (real, fake))
+                d_real, d_fake = (self.d(x, labels).float() for x in seen)
             loss = totals.add("d_loss", discriminator_loss(recipe.loss, d_real, d_fake))
             if recipe.target:
                 totals.add("real_sign", d_real.sign())
@@ -167,8 +180,8 @@ class Trainer:
                 d_real = None
                 if recipe.loss == "relativistic":
                     with torch.no_grad():
-                        d_real = self.d(self.augmented(real, AUGMENT_G, part), labels).float()
-                d_fake = self.d(self.augmented(fake, AUGMENT_G, part), labels).float()
+                        d_real = self.d(self.augmented(real, AUGMENT_REAL_G, part), labels).float()
+                d_fake = self.d(self.augmented(fake, AUGMENT_FAKE_G, part), labels).float()
             loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake)).sum() / recipe.batch
             if scored:
                 score = totals.add("score_loss", self.score_loss(fake, labels, part)).sum() / recipe.batch
@@ -251,7 +264,7 @@ class Trainer:
         return g.synthesis(styles, noise).float(), styles
 
     def augmented(self, x: Images, stream: int, part: slice) -> Images:
-        """Each augmentation with the step's probability; what shares a place in the batch is augmented alike."""
+        """Each augmentation with the step's probability, by the random numbers of this stream."""
         p = self.p if self.recipe.target else self.now(self.recipe.augment)
         if self.augment is None or not p:
             return x
