@@ -16,7 +16,7 @@ import tyro
 
 from theory.common.checks import real, whole
 from theory.common.commandline import noted, parse, run, usage
-from theory.common.errors import CheckpointError, OutOfMemory, UsageError, out_of_memory
+from theory.common.errors import FileError, OutOfMemory, UsageError, out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,19 +105,28 @@ def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
     """The averaged generator of a checkpoint, and the recipe it was trained by.
 
     Raises:
-        CheckpointError: the file holds none.
+        FileError: the file holds none, is damaged, or its tensors do not fit the recipe's network.
     """
+    import torch
+
+    from images.formats import tensors
+    from images.formats.messages import reading
     from images.generators.families import networks_of
     from images.recipes import from_dict
-    from images.training import checkpoint
+    from images.training.checkpoint import FORMAT
 
-    content = checkpoint.read(path)
-    try:
-        recipe = from_dict(content["recipe"])
+    with reading(path):
+        content = tensors.read_zip(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise FileError("it is no checkpoint of images.train")
+        recipe, state = from_dict(content["recipe"]), content["trainer"]["average"]
+        with torch.device("meta"):  # allocates nothing: a recipe may name any width
+            wanted = networks_of(recipe)[0].state_dict()
+        fits = {name: value.shape for name, value in wanted.items()} == {name: x.shape for name, x in state.items()}
+        if not fits or not all(bool(value.isfinite().all()) for value in state.values()):
+            raise FileError("its generator is not that of its recipe (another version?), or not finite")
         g, _ = networks_of(recipe)
-        g.load_state_dict(content["trainer"]["average"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is of another version: {str(error).splitlines()[0][:120]}") from None
+        g.load_state_dict(state)
     return g.to(device).eval().requires_grad_(False), recipe
 
 

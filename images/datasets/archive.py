@@ -12,8 +12,10 @@ from __future__ import annotations
 import io
 import json
 import stat
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,20 +25,21 @@ import PIL.Image
 from jaxtyping import Int64, UInt8
 
 from images.formats.limits import LARGEST
+from images.formats.messages import reading, said, shown
 from theory.common.errors import FileError
 from theory.common.files import replacing
 
 MEMBERS = 10_000_000  # LSUN Bedroom has 3 million images
 LARGEST_IMAGE = 64 << 20  # bytes; 1024x1024 RGB, stored, takes 3 MiB
-LARGEST_LABELS = 1 << 30  # bytes of dataset.json; ImageNet's takes 45 MB
+A_LABEL, SOME_LABELS = 512, 1 << 16  # bytes of dataset.json for an image, and beside; ImageNet's takes 35 an image
 RATIO = 100  # a larger member, or archive, of more than so many times its packed size is a bomb
 SMALL, SMALL_ARCHIVE = 1 << 20, 64 << 20  # bytes; below them no ratio is looked at
 CLASSES = LARGEST["classes"]
 MODES = {"L": 1, "RGB": 3}  # Pillow's names -> channels
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's first date: the bytes depend on the images alone
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError)
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 BROKEN_IMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, zlib.error, MemoryError,
+    OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, MemoryError,
     PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,
 )  # fmt: skip
 
@@ -55,7 +58,7 @@ class Archive:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
+        with reading(path):
             self.zip = zipfile.ZipFile(path)
             entries = self.zip.infolist()
             check_entries(entries, path.stat().st_size)
@@ -63,10 +66,6 @@ class Archive:
             self.labels = read_labels(self.zip, self.names)
             self.shape = decode(self.zip.read(self.names[0]), self.names[0]).shape
             check_shape(self.shape)
-        except FileError as error:
-            raise FileError(f"{path}: {error}") from None
-        except (*BROKEN_ZIP, OSError) as error:
-            raise damaged(path, error) from None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,31 +77,17 @@ class Archive:
             FileError: it is damaged, or of another size or kind than the first; names archive and image.
         """
         name = self.names[index]
-        try:
-            return decode(self.zip.read(name), name, self.shape)
-        except (*BROKEN_ZIP, OSError) as error:
-            raise FileError(f"{self.path}: {name} is damaged ({error})") from None
-        except FileError as error:
-            raise FileError(f"{self.path}: {error}") from None
-
-
-def damaged(path: Path, error: Exception) -> Exception:
-    """The error to raise for one of zipfile's; an OSError without a file's name comes of false offsets in the zip."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return error
-    return FileError(f"{path}: truncated or damaged archive ({error})")
-
-
-def printable(name: object) -> str:
-    """A name from a file for a message: one short line without control characters."""
-    text = str(name)
-    return repr(text if len(text) <= 80 else text[:77] + "...")
+        with reading(self.path):
+            try:
+                return decode(self.zip.read(name), name, self.shape)
+            except BROKEN_ZIP as error:
+                raise FileError(f"{shown(name)} is damaged ({said(error)})") from None
 
 
 def check_name(name: str) -> None:
     """FileError where a member's name would lead out of the directory it is unpacked in."""
     if name.startswith("/") or "\\" in name or ":" in name.split("/")[0] or ".." in PurePosixPath(name).parts:
-        raise FileError(f"refused: the name {printable(name)} leads out of the archive")
+        raise FileError(f"refused: the name {shown(name)} leads out of the archive")
 
 
 def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
@@ -119,20 +104,22 @@ def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
         name = entry.filename
         check_name(name)
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise FileError(f"refused: {printable(name)} is a symbolic link")
+            raise FileError(f"refused: {shown(name)} is a symbolic link")
         if entry.flag_bits & 1:
-            raise FileError(f"{printable(name)} is encrypted")
+            raise FileError(f"{shown(name)} is encrypted")
         if name in seen:
-            raise FileError(f"refused: two members are called {printable(name)}")
+            raise FileError(f"refused: two members are called {shown(name)}")
         seen.add(name)
         if not name.endswith((".png", "/")) and name != "dataset.json":
-            raise FileError(f"{printable(name)} is no part of a dataset, which has PNGs and dataset.json alone")
-        largest = LARGEST_LABELS if name == "dataset.json" else LARGEST_IMAGE
+            raise FileError(f"{shown(name)} is no part of a dataset, which has PNGs and dataset.json alone")
+        largest = SOME_LABELS + A_LABEL * len(entries) if name == "dataset.json" else LARGEST_IMAGE
         if entry.file_size > min(largest, max(SMALL, RATIO * entry.compress_size)):
-            raise FileError(f"refused: {printable(name)} unpacks from {entry.compress_size} to {entry.file_size} bytes")
+            raise FileError(f"refused: {shown(name)} unpacks from {entry.compress_size} to {entry.file_size} bytes")
     total = sum(entry.file_size for entry in entries)
     if total > max(SMALL_ARCHIVE, RATIO * size):
         raise FileError(f"refused: {size} bytes unpack to {total}")
+    if sum(entry.compress_size for entry in entries) > size:
+        raise FileError("refused: truncated, or members that share their bytes")
     if not any(name.endswith(".png") for name in seen):
         raise FileError("no PNG in it")
 
@@ -151,21 +138,22 @@ def read_labels(archive: zipfile.ZipFile, names: Sequence[str]) -> Int64[np.ndar
         pairs = content["labels"]
         found = None if pairs is None else dict(pairs)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        said = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise FileError(f'dataset.json is malformed ({said}); wanted: {{"labels": [[name, class], ...]}}') from None
+        wanted = 'wanted: {"labels": [[name, class], ...]}'
+        raise FileError(f"dataset.json is malformed ({said(error)[:80]}); {wanted}") from None
     if found is None:
         return None
+    if len(found) < len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise FileError(f"dataset.json lists {shown(twice)} twice")
     wrong = next((name for name, label in found.items() if type(label) is not int or not 0 <= label < CLASSES), None)
     if wrong is not None:
-        raise FileError(
-            f"dataset.json: the label of {printable(wrong)} is {printable(found[wrong])}, not 0..{CLASSES - 1}"
-        )
+        raise FileError(f"dataset.json: the label of {shown(wrong)} is {shown(found[wrong])}, not 0..{CLASSES - 1}")
     for missing, what in (
         (set(names) - set(found), "no label for"),
         (set(found) - set(names), "a label, but no image,"),
     ):
         if missing:
-            raise FileError(f"dataset.json: {what} {printable(min(missing, key=str))} and {len(missing) - 1} more")
+            raise FileError(f"dataset.json: {what} {shown(min(missing, key=str))} and {len(missing) - 1} more")
     return np.array([found[name] for name in names], np.int64)
 
 
@@ -176,32 +164,24 @@ def decode(data: bytes, name: str, shape: tuple[int, ...] | None = None) -> UInt
         FileError: it is none, or of another shape; names it.
     """
     try:
+        if len(data) > 24 and max(sides := struct.unpack(">II", data[16:24])) > LARGEST["resolution"]:  # of IHDR
+            raise FileError(f"{shown(name)} is {sides[1]}x{sides[0]}, more than {LARGEST['resolution']}")
         with PIL.Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             given = (MODES.get(image.mode, 0), image.height, image.width)
             if not given[0]:
-                raise FileError(f"{printable(name)} is of kind {image.mode}; wanted: L (grey) or RGB, 8 bits a channel")
-            if max(given) > LARGEST["resolution"]:
-                raise FileError(f"{printable(name)} is {given[1]}x{given[2]}, more than {LARGEST['resolution']}")
+                raise FileError(f"{shown(name)} is of kind {image.mode}; wanted: L (grey) or RGB, 8 bits a channel")
             if shape is not None and given != tuple(shape):
-                raise FileError(
-                    f"{printable(name)} is {list(given)} (channels, height, width), others are {list(shape)}"
-                )
+                raise FileError(f"{shown(name)} is {list(given)} (channels, height, width), others are {list(shape)}")
             return planes(np.asarray(image))
     except FileError:
         raise
     except BROKEN_IMAGE as error:
-        raise FileError(f"{printable(name)} is not a readable PNG ({said_of(error)})") from None
+        raise FileError(f"{shown(name)} is not a readable PNG ({said_of(error)})") from None
 
 
 def said_of(error: BaseException) -> str:
     """Pillow's message in one line, without addresses of objects."""
-    return (
-        "not recognised"
-        if isinstance(error, PIL.UnidentifiedImageError)
-        else str(error).splitlines()[0]
-        if str(error)
-        else type(error).__name__
-    )
+    return "not recognised" if isinstance(error, PIL.UnidentifiedImageError) else said(error)
 
 
 def planes(pixels: UInt8[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "_ h w"]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -18,8 +17,9 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from images.datasets.archive import check_name, printable
+from images.datasets.archive import check_name
 from images.formats import pickles
+from images.formats.messages import reading, shown
 from images.formats.pickles import Build, Global, Inert
 from theory.common.errors import FileError
 
@@ -27,6 +27,7 @@ SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 CLASSES = 10
 UNPACKED = 256 << 20  # bytes; both archives unpack to less than 190 MB
+BATCH = 40 << 20  # bytes of a batch, which takes 31 MB
 MEMBERS = 100  # they have 8
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 BATCHES = {"train": TRAIN, "test": ("test_batch",), "all": (*TRAIN, "test_batch")}
@@ -40,7 +41,7 @@ def read(path: Path, split: str) -> tuple[UInt8[np.ndarray, "n 3 32 32"], Int64[
             out, more than 256 MiB unpacked; names the archive and the file in it.
         OSError: it cannot be read.
     """
-    try:
+    with reading(path):
         files = batch_files(path, BATCHES[split])
         batches = []
         for name in BATCHES[split]:
@@ -52,10 +53,6 @@ def read(path: Path, split: str) -> tuple[UInt8[np.ndarray, "n 3 32 32"], Int64[
                 batches.append(of(files.pop(key)))
             except FileError as error:
                 raise FileError(f"{key}: {error}") from None
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise FileError(f"{path}: truncated or damaged archive ({error})") from None
-    except FileError as error:
-        raise FileError(f"{path}: {error}") from None
     return np.concatenate([pixels for pixels, _ in batches]), np.concatenate([labels for _, labels in batches])
 
 
@@ -84,10 +81,12 @@ def batch_files(path: Path, batches: tuple[str, ...]) -> dict[str, bytes]:
             if n >= MEMBERS:
                 raise FileError(f"refused: more than {MEMBERS} members")
             if not (member.isreg() or member.isdir()):
-                raise FileError(f"refused: {printable(member.name)} is a link or a device")
+                raise FileError(f"refused: {shown(member.name)} is a link or a device")
             if member.isreg() and name in wanted:
                 if name in files:
                     raise FileError(f"refused: two files are called {name}")
+                if member.size > BATCH:
+                    raise FileError(f"refused: {name} has more than {BATCH >> 20} MiB")
                 file = archive.extractfile(member)
                 files[name] = file.read() if file else b""
     return files
@@ -116,7 +115,7 @@ def checked(
         raise FileError(f"pixels {list(pixels.shape)} and {count} labels; wanted: [n, {PIXELS}] and n")
     wrong = next((i for i, label in enumerate(labels) if type(label) is not int or not 0 <= label < CLASSES), None)
     if wrong is not None:
-        raise FileError(f"the label of image {wrong} is {printable(labels[wrong])}, not 0..{CLASSES - 1}")
+        raise FileError(f"the label of image {wrong} is {shown(labels[wrong])}, not 0..{CLASSES - 1}")
     return pixels.reshape(-1, *SHAPE), np.array(labels, np.int64)
 
 
@@ -131,22 +130,22 @@ def array(value: Any) -> UInt8[np.ndarray, "n k"]:
     if not isinstance(kind, Inert) or kind.kind != "dtype" or kind.arguments[:1] not in (("u1",), ("|u1",), ("uint8",)):
         raise FileError("data is no array of uint8")
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != PIXELS or not isinstance(data, bytes):
-        raise FileError(f"data has the shape {printable(shape)}; wanted: (n, {PIXELS})")
+        raise FileError(f"data has the shape {shown(shape)}; wanted: (n, {PIXELS})")
     if type(shape[0]) is not int or len(data) != shape[0] * PIXELS:
-        raise FileError(f"truncated: an array of {printable(shape)} with {len(data)} bytes")
+        raise FileError(f"truncated: an array of {shown(shape)} with {len(data)} bytes")
     return np.frombuffer(data, np.uint8).reshape(shape, order="F" if by_columns else "C")
 
 
 def rebuild(kind: Global, *_: Any) -> Inert:
-    if str(kind) != "numpy.ndarray":
+    if str(pickles.of_type(kind, Global)) != "numpy.ndarray":
         raise FileError(f"refused: an array of the class {kind}")
     return Inert("array")
 
 
 def latin(text: str, encoding: str) -> bytes:
     """Bytes in the form that Python 3 writes into a pickle for Python 2."""
-    if encoding != "latin1":
-        raise FileError(f"refused: the encoding {printable(encoding)}")
+    if pickles.of_type(encoding, str) != "latin1":
+        raise FileError(f"refused: the encoding {shown(encoding)}")
     return text.encode("latin-1")
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.denoisers.blocks import Block, Style, channels_last, sinusoids, zeroed
-from images.formats.limits import check_unet
+from images.formats.limits import LARGEST, check_unet, check_whole
+from images.formats.messages import shown
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class ADMConfig:
     def __post_init__(self) -> None:
         check_unet(self)
         if (self.heads is None) == (self.head_channels is None):
-            raise ValueError(f"give heads or head_channels; given {self.heads} and {self.head_channels}")
+            raise ValueError(f"give heads or head_channels; given {shown(self.heads)} and {shown(self.head_channels)}")
+        check_whole("heads or head_channels", self.heads or self.head_channels, 1, LARGEST["width"])
         narrow, per_head = self.width * min(self.multipliers), self.head_channels or 1
         if narrow % per_head:
             raise ValueError(f"head_channels must divide every level's width; given {per_head} and {narrow}")

@@ -17,10 +17,11 @@ from torch import Tensor
 from images.denoisers.adm import ADMConfig
 from images.denoisers.song import SongConfig
 from images.formats import pickles, tensors
+from images.formats.messages import shown
 from images.formats.pickles import Build, Inert
 from theory.common.errors import FileError
 
-MODULES = 10_000  # EDM's largest has about 700
+MODULES = 20_000  # and tensors; EDM's largest has about 2,000
 
 
 def persistent_object(meta: dict[str, Any]) -> Inert:
@@ -33,20 +34,15 @@ def persistent_object(meta: dict[str, Any]) -> Inert:
 def scalar(dtype: Inert, data: bytes) -> float | int | bool:
     """A numpy number from its bytes."""
     formats = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i", "b1": "<?"}
-    return struct.unpack(formats[dtype.arguments[0]], data)[0]
-
-
-def easy_dict(items: Any = ()) -> dict[Any, Any]:
-    return dict(items)
+    kind = pickles.of_type(pickles.of_type(dtype, Inert).arguments[0], str)
+    return struct.unpack(formats[kind], pickles.of_type(data, bytes))[0]
 
 
 BUILDERS: dict[str, Build] = {
-    **tensors.BUILDERS,
     "torch_utils.persistence._reconstruct_persistent_obj": persistent_object,
-    "torch.storage._load_from_bytes": tensors.load_from_bytes,
     "torch.nn.modules.container.ModuleDict": lambda: Inert("ModuleDict"),
     "torch.nn.modules.container.ModuleList": lambda: Inert("ModuleList"),
-    "dnnlib.util.EasyDict": easy_dict,
+    "dnnlib.util.EasyDict": tensors.ordered,
     "builtins.set": lambda *_: set(),
     "numpy.dtype": lambda *arguments: Inert("dtype", arguments),
     "numpy.core.multiarray.scalar": scalar,
@@ -58,10 +54,13 @@ def read(path: Path) -> Inert:
     """The network under "ema", as an `Inert` of its class.
 
     Raises:
-        FileError: as `pickles.read`; no such pickle.
+        FileError: as `pickles.read`; no such pickle; storages or tensors that are larger than the file.
     """
+    size = path.stat().st_size
+    reader = tensors.Reader(size)
+    own = {"torch.storage._load_from_bytes": reader.load_from_bytes}
     with open(path, "rb") as file:
-        found = pickles.read(file, path.stat().st_size, BUILDERS)
+        found = pickles.read(file, size, reader.builders | BUILDERS | own)
     ema = found.get("ema") if isinstance(found, dict) else None
     if not isinstance(ema, Inert):
         raise FileError("a pickle without the network 'ema' that EDM's have")
@@ -72,7 +71,7 @@ def child(module: Inert, name: str) -> Inert:
     """A submodule."""
     found = module.state.get("_modules", {}).get(name) if isinstance(module.state, dict) else None
     if not isinstance(found, Inert):
-        raise FileError(f"malformed: {module.kind} has no module {name!r}")
+        raise FileError(f"malformed: {shown(module.kind)} has no module {shown(name)}")
     return found
 
 
@@ -80,7 +79,7 @@ def options(module: Inert) -> dict[str, Any]:
     """The keywords that a module was made with."""
     found = module.state.get("_init_kwargs")
     if not isinstance(found, dict) or module.state.get("_init_args") not in ((), [], None):
-        raise FileError(f"malformed: {module.kind} does not say by keywords what it was made with")
+        raise FileError(f"malformed: {shown(module.kind)} does not say by keywords what it was made with")
     return found
 
 
@@ -91,15 +90,19 @@ def state_dict(module: Inert) -> dict[str, Tensor]:
 
 def _tensors(module: Inert, prefix: str, left: list[int]) -> Iterator[tuple[str, Tensor]]:
     left[0] -= 1
-    if left[0] < 0 or prefix.count(".") > 16:
-        raise FileError(f"more than {MODULES} modules, or modules deeper than 16, are refused")
-    for kind in ("_parameters", "_buffers"):
+    for kind in ("_parameters", "_buffers", "_modules"):
         for name, value in module.state.get(kind, {}).items():
-            if value is not None:
+            left[0] -= 1
+            if left[0] < 0 or prefix.count(".") > 16 or len(pickles.of_type(name, str)) > 100:
+                raise FileError(
+                    f"refused: more than {MODULES} modules and tensors, nested deeper than 16, or names of over 100"
+                )
+            if value is None:
+                continue
+            if kind == "_modules":
+                yield from _tensors(child(module, name), f"{prefix}{name}.", left)
+            else:
                 yield f"{prefix}{name}", tensors.tensor(value)
-    for name in module.state.get("_modules", {}):
-        if module.state["_modules"][name] is not None:
-            yield from _tensors(child(module, name), f"{prefix}{name}.", left)
 
 
 def config(kind: str, given: Mapping[str, Any]) -> ADMConfig | SongConfig:
@@ -126,14 +129,15 @@ def config(kind: str, given: Mapping[str, Any]) -> ADMConfig | SongConfig:
             "model_channels": 192, "channel_mult": [1, 2, 3, 4], "num_blocks": 3, "attn_resolutions": [32, 16, 8]
         }  # fmt: skip
     else:
-        raise FileError(f"the network {kind!r} is not known here: SongUNet and DhariwalUNet are")
+        raise FileError(f"the network {shown(kind)} is not known here: SongUNet and DhariwalUNet are")
     needed = {"img_resolution", "in_channels", "out_channels"}
     unknown, lacking = set(given) - set(options) - needed, needed - set(given)
     if unknown or lacking:
-        raise FileError(f"{kind} with unknown options {sorted(unknown)}, without {sorted(lacking)}")
+        said = ", ".join([shown(name) for name in unknown] + [f"without {name}" for name in sorted(lacking)])
+        raise FileError(f"{kind} with unknown or missing options: {said}")
     options |= given
     if options["channel_mult_emb"] != 4:
-        raise FileError(f"channel_mult_emb must be 4; it is {options['channel_mult_emb']!r}")
+        raise FileError(f"channel_mult_emb must be 4; it is {shown(options['channel_mult_emb'])}")
     sides = [options["img_resolution"] >> level for level in range(len(options["channel_mult"]))]
     common: dict[str, Any] = {
         "resolution": options["img_resolution"],
@@ -149,7 +153,8 @@ def config(kind: str, given: Mapping[str, Any]) -> ADMConfig | SongConfig:
     if kind == "DhariwalUNet":
         return ADMConfig(**common, least_group=4)
     if options["decoder_type"] != "standard" or options["encoder_type"] not in ("standard", "residual"):
-        raise FileError(f"encoder {options['encoder_type']!r}, decoder {options['decoder_type']!r} are not known here")
+        given_types = f"encoder {shown(options['encoder_type'])}, decoder {shown(options['decoder_type'])}"
+        raise FileError(f"{given_types} are not known here")
     return SongConfig(
         **common,
         embedding=options["embedding_type"],

@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.blocks import Attention
 from images.denoisers.song import SongConfig, SongUNet
+from images.formats.messages import shown
 from theory.common.errors import FileError
 
+LARGEST = 1e6  # of a weight; those of the published networks are below 100
 Order: TypeAlias = Literal["new", "legacy", "edm"]
 AXES: dict[Order, tuple[str, tuple[int, ...]]] = {  # a row's axes in the file, and how they are permuted
     "new": ("qhc", (0, 1, 2)),
@@ -97,30 +99,40 @@ def edm_names(config: ADMConfig | SongConfig) -> dict[str, str]:
     return names
 
 
-def filled(network: ADM | SongUNet, state: Mapping[str, Tensor], names: Mapping[str, str], order: Order) -> None:
-    """Copies a file's tensors into the network, whose memory is allocated here if it is on the meta device.
+def fitting(
+    network: ADM | SongUNet, state: Mapping[str, Tensor], names: Mapping[str, str], order: Order
+) -> dict[str, Tensor]:
+    """A file's tensors under the names of the network, which may be on the meta device.
 
     Raises:
-        FileError: a tensor is missing, left over, or of another shape.
+        FileError: a tensor is missing, left over, of another shape, shared by two names, or holds numbers that are not
+            finite or beyond 10^6 in size, as a flipped bit makes them.
     """
-    left, found = dict(state), {}
+    left, found, seen = dict(state), {}, set()
     for ours, wanted in network.state_dict().items():
         module, _, leaf = ours.rpartition(".")
-        theirs = f"{names[module]}.{leaf}".removeprefix(".")
+        theirs = f"{names.get(module, module)}.{leaf}".removeprefix(".")
         if theirs not in left:
             raise FileError(f"lacks the tensor {theirs}")
         value = left.pop(theirs)
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise FileError(f"{theirs} must be a tensor of floating-point numbers")
         if module.endswith("attention.qkv"):
             value = reordered(value, network.get_submodule(module.removesuffix(".qkv")), order)
         elif theirs == "map_label.weight" and isinstance(network, ADM):
             value = value.T
         value = value.flatten(1) if ".attention." in ours and leaf == "weight" and value.ndim > 1 else value
-        if value.shape != wanted.shape or not value.is_floating_point():
-            raise FileError(f"{theirs} must be {tuple(wanted.shape)}; it is {tuple(value.shape)} of {value.dtype}")
+        if value.shape != wanted.shape:
+            raise FileError(f"{theirs} must be {tuple(wanted.shape)}; it is {shown(tuple(value.shape))}")
+        if value.data_ptr() in seen:
+            raise FileError(f"{theirs} shares its numbers with another tensor")
+        if not float(value.abs().amax()) <= LARGEST:  # NaN is not either
+            raise FileError(f"{theirs} holds numbers that are not finite, or of more than {LARGEST:g}: damaged")
+        seen.add(value.data_ptr())
         found[ours] = value
     if left:
-        raise FileError(f"holds tensors that this network has no place for: {', '.join(sorted(left)[:3])}")
-    network.load_state_dict(found)
+        raise FileError(f"holds tensors that this network has no place for: {shown(next(iter(left)))} ...")
+    return found
 
 
 def reordered(value: Tensor, attention: nn.Module, order: Order) -> Tensor:
@@ -152,13 +164,14 @@ def adm_shape(state: Mapping[str, Tensor]) -> dict[str, Any]:
         each = inputs // levels  # blocks + 1, the first of them a convolution or downsampling
         outs = [state[f"input_blocks.{level * each + 1}.0.in_layers.2.weight"].shape[0] for level in range(levels)]
         embedded = state["input_blocks.1.0.emb_layers.1.weight"].shape[0]
+        multipliers = tuple(out // width for out in outs)
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
         raise FileError("not an ADM U-Net whose blocks resample (resblock_updown): tensors are missing") from None
     return {
         "channels_in": channels_in,
         "channels_out": last.shape[0],
         "width": width,
-        "multipliers": tuple(out // width for out in outs),
+        "multipliers": multipliers,
         "blocks": each - 1,
         "attention": tuple(
             level for level in range(levels) if f"input_blocks.{level * each + 1}.1.qkv.weight" in state

@@ -26,6 +26,7 @@ from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
 from images.denoisers.song import SongConfig, SongUNet
 from images.formats import pickles, tensors
+from images.formats.messages import reading, shown
 from theory.common.checks import choose
 from theory.common.errors import FileError
 from theory.common.files import replacing
@@ -99,11 +100,8 @@ def load(path: str | os.PathLike[str], like: str | None = None, device: torch.de
     path = Path(path)
     if like is not None:
         choose(like, tuple(PUBLISHED), "published file")
-    try:
+    with reading(path):
         loaded = _load(path, like, torch.device(device))
-    except (FileError, TypeError, AttributeError, KeyError, ValueError) as error:
-        said = str(error) if isinstance(error, ValueError) else f"malformed ({type(error).__name__}: {error})"
-        raise FileError(f"{path}: {' '.join(said.split())}") from None
     loaded.score.requires_grad_(False).eval()
     return loaded
 
@@ -117,10 +115,7 @@ def _load(path: Path, like: str | None, device: torch.device) -> Loaded:
             return _ours(found, device)
         return _state_dict(found, path.name, like, device)
     if start == tensors.LEGACY_START:
-        with open(path, "rb") as file:
-            found = tensors.read_legacy(file, path.stat().st_size)
-        state = {key: tensors.tensor(value) for key, value in pickles.of_type(found, dict).items()}
-        return _state_dict(state, path.name, like, device)
+        return _state_dict(tensors.read_legacy(path), path.name, like, device)
     if start.startswith(b"\x80"):
         return _edm(path, device)
     raise FileError("neither a PyTorch file nor a pickle" if start else "an empty file")
@@ -139,10 +134,10 @@ def _state_dict(state: Any, name: str, like: str | None, device: torch.device) -
     if like is None:
         like = next((name for name in names if has_shape(PUBLISHED[name].config, shape)), None)
     if like is None:
-        told = ", ".join(f"{key} {value}" for key, value in shape.items())
+        told = ", ".join(f"{key} {shown(shape[key])}" for key in ("width", "multipliers", "blocks", "classes"))
         raise FileError(
-            f"an ADM U-Net of {family}, but none of the published ({told}): say which of them "
-            f"shares its heads, schedule and preconditioning (--like {'|'.join(names)})"
+            f"an ADM U-Net of {family}, none of the published ({told}): --like {'|'.join(names)} says which of them "
+            "shares its heads, schedule and preconditioning"
         )
     if like not in names:
         raise FileError(f"a file of {family}, which cannot be read like {like}: choose from {', '.join(names)}")
@@ -151,8 +146,7 @@ def _state_dict(state: Any, name: str, like: str | None, device: torch.device) -
     expected = config.channels_in * (1 if published.schedule is None else 2)
     if config.channels_out not in (config.channels_in, expected):
         raise FileError(f"gives {config.channels_out} channels for images of {config.channels_in}")
-    network = empty(config, device)
-    layouts.filled(network, state, layouts.adm_names(config), published.order)
+    network = filled(config, state, layouts.adm_names(config), published.order, device)
     if published.schedule is None:
         return Loaded(EDMScore(network, time_scale=1000.0).to(device), family, like)
     return Loaded(DDPMScore(network, published.schedule).to(device), family, like)
@@ -162,11 +156,20 @@ def has_shape(config: ADMConfig, shape: Mapping[str, object]) -> bool:
     return all(getattr(config, name) == value for name, value in shape.items())
 
 
-def empty(config: ADMConfig | SongConfig, device: torch.device) -> Network:
-    """A network on a device with uninitialised parameters."""
+def filled(
+    config: ADMConfig | SongConfig, state: Mapping[str, Tensor], names: Mapping[str, str], order: layouts.Order,
+    device: torch.device,
+) -> Network:  # fmt: skip
+    """The network of this shape with a file's tensors, on a device. Nothing is allocated before they fit.
+
+    Raises:
+        FileError: as `layouts.fitting`.
+    """
     with torch.device("meta"):
         network: Network = ADM(config) if isinstance(config, ADMConfig) else SongUNet(config)
-    return network.to_empty(device=device)
+    found = layouts.fitting(network, state, names, order)
+    network.to_empty(device=device).load_state_dict(found)
+    return network
 
 
 def _edm(path: Path, device: torch.device) -> Loaded:
@@ -181,8 +184,7 @@ def _edm(path: Path, device: torch.device) -> Loaded:
         if not name.endswith("resample_filter") and name != "map_augment.weight"  # no augmentation: it adds nothing
     }
     sigma_data = ema.state["sigma_data"]
-    network = empty(config, device)
-    layouts.filled(network, state, layouts.edm_names(config), "edm")
+    network = filled(config, state, layouts.edm_names(config), "edm", device)
     return Loaded(EDMScore(network, sigma_data).to(device), "EDM", path.stem)
 
 
@@ -213,9 +215,10 @@ def save(score: Score, path: str | os.PathLike[str]) -> None:
 
 
 def _ours(found: Mapping[str, Any], device: torch.device) -> Loaded:
-    config = {"ADM": ADMConfig, "SongUNet": SongConfig}[found["network"]](**found["config"])
-    network = empty(config, device)
-    own = {name.rpartition(".")[0]: name.rpartition(".")[0] for name in network.state_dict()}
-    layouts.filled(network, found["state"], own, "new")
-    kind = DDPMScore if "schedule" in found["preconditioning"] else EDMScore
-    return Loaded(kind(network, *found["preconditioning"].values()).to(device), "ours", found["network"])
+    name = pickles.of_type(found["network"], str)
+    config = {"ADM": ADMConfig, "SongUNet": SongConfig}[name](**found["config"])
+    state, preconditioning = pickles.of_type(found["state"], dict), pickles.of_type(found["preconditioning"], dict)
+    own = {module: module for module in (pickles.of_type(key, str).rpartition(".")[0] for key in state)}
+    network = filled(config, state, own, "new", device)
+    kind = DDPMScore if "schedule" in preconditioning else EDMScore
+    return Loaded(kind(network, *preconditioning.values()).to(device), "ours", name)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from images.denoisers.blocks import Block, Style, channels_last, sinusoids, zeroed
 from images.formats.limits import check_unet
+from images.formats.messages import shown
 from images.layers.resample import BOX, border, resample
 
 
@@ -51,11 +52,11 @@ class SongConfig:
     def __post_init__(self) -> None:
         check_unet(self)
         if self.embedding not in ("positional", "fourier"):
-            raise ValueError(f"embedding must be 'positional' or 'fourier'; given {self.embedding!r}")
+            raise ValueError(f"embedding must be 'positional' or 'fourier'; given {shown(self.embedding)}")
         if self.embedding_multiplier not in (1, 2):
-            raise ValueError(f"embedding_multiplier must be 1 or 2; given {self.embedding_multiplier!r}")
+            raise ValueError(f"embedding_multiplier must be 1 or 2; given {shown(self.embedding_multiplier)}")
         if self.taps not in (BOX, (1, 3, 3, 1)):
-            raise ValueError(f"taps must be (1, 1) or (1, 3, 3, 1); given {self.taps!r}")
+            raise ValueError(f"taps must be (1, 1) or (1, 3, 3, 1); given {shown(self.taps)}")
 
 
 class SongUNet(nn.Module):

@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 
+from images.formats.messages import said, shown
 from theory.common.errors import FileError
 
-OPERATIONS = 2_000_000  # EDM's ImageNet 64 network takes about a tenth
+OPERATIONS = 1_000_000  # EDM's ImageNet 64 network takes about a fifth
+PARTS = 2_000_000  # of an object written out: what is named twice counts twice
 DEPTH = 200  # of containers within containers; EDM's networks have about 30
+BITS = 128  # of a whole number; PyTorch's magic number has 77
 Build: TypeAlias = Callable[..., Any]
 
 
@@ -57,7 +60,11 @@ class Bounded:
 
 
 def read(
-    file: BinaryIO, size: int, builders: Mapping[str, Build], persistent: Callable[[Any], Any] | None = None
+    file: BinaryIO,
+    size: int,
+    builders: Mapping[str, Build],
+    persistent: Callable[[Any], Any] | None = None,
+    operations: int | None = None,
 ) -> Any:
     """The object of the pickle that begins at the file's position, which is then at the pickle's end.
 
@@ -65,49 +72,68 @@ def read(
         file, size: an open file and its length in bytes.
         builders: "module.name" -> what is called in its place, for those names that the pickle may use at all.
         persistent: what becomes of a persistent id; refused if not given.
+        operations: the most instructions; a million if not given.
 
     Raises:
-        FileError: the pickle is truncated, malformed, names anything else, is nested deeper than 200 containers or
-            longer than 2 million operations.
+        FileError: the pickle is truncated, malformed, names anything else, has too many operations, a number of more
+            than 128 bits, containers nested deeper than 200, within themselves, or of more than 2 million parts.
     """
-    machine = Machine(builders, persistent)
+    machine, most = Machine(builders, persistent), OPERATIONS if operations is None else operations
     try:
         for n, (operation, argument, _) in enumerate(pickletools.genops(cast(BinaryIO, Bounded(file, size)))):
-            if n >= OPERATIONS:
-                raise FileError(f"a pickle of more than {OPERATIONS} operations is refused")
+            if n >= most:
+                raise FileError(f"a pickle of more than {most} operations is refused")
             machine.step(operation.name, argument)
         result = machine.stack.pop()
-    except FileError:
+    except (FileError, MemoryError):
         raise
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileError(f"truncated or malformed pickle ({said})") from None
-    check_depth(result)
+    except Exception as error:  # whatever damage makes pickletools, the machine and the builders raise
+        raise FileError(f"truncated or malformed pickle ({said(error)})") from None
+    check_extent(result)
     return result
 
 
-def check_depth(value: Any) -> None:
-    """FileError where containers are nested deeper than DEPTH. Level by level: a file cannot exhaust the stack."""
-    seen: set[int] = set()
-    level = [value]
-    for _ in range(DEPTH):
-        inside: list[Any] = []
-        for item in level:
-            if id(item) not in seen:
-                seen.add(id(item))
-                inside.extend(contents(item))
-        if not inside:
-            return
-        level = inside
-    raise FileError(f"a pickle nested deeper than {DEPTH} containers is refused")
+def check_extent(value: Any) -> None:
+    """FileError where containers are nested deeper than DEPTH or within themselves, or have more than PARTS parts.
+
+    A part that is named twice counts twice: whoever walks, prints or hashes the object then needs no more than PARTS
+    steps. Without recursion, and each container once.
+    """
+    known: dict[int, tuple[int, int]] = {}  # id -> depth, parts
+    begun: set[int] = set()
+    stack = [value]
+    while stack:
+        item = stack[-1]
+        inside = contents(item) if id(item) not in known else []
+        if id(item) in known:
+            stack.pop()
+        elif id(item) not in begun:
+            begun.add(id(item))
+            waiting = [part for part in inside if id(part) not in known]
+            if any(id(part) in begun for part in waiting):
+                raise FileError("refused: a container within itself")
+            stack.extend(waiting)
+        else:
+            begun.discard(id(stack.pop()))
+            depths, parts = zip(*(known[id(part)] for part in inside), strict=True) if inside else ((0,), (0,))
+            known[id(item)] = depth, total = 1 + max(depths), 1 + sum(parts) + size_of(item)
+            if depth > DEPTH:
+                raise FileError(f"a pickle nested deeper than {DEPTH} containers is refused")
+            if total > PARTS:
+                raise FileError(f"a pickle of more than {PARTS} parts is refused")
+
+
+def size_of(item: Any) -> int:
+    return len(item) if isinstance(item, list | tuple | dict) else 0
 
 
 def contents(item: Any) -> list[Any]:
-    if isinstance(item, dict):
-        return list(item.values())
-    if isinstance(item, list | tuple) and not isinstance(item, Global):
-        return list(item)
-    return [item.arguments, item.state] if isinstance(item, Inert) else []
+    """The containers in a container."""
+    if isinstance(item, Inert):
+        found: Any = (item.arguments, item.state)
+    else:
+        found = item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ()
+    return [part for part in found if isinstance(part, dict | list | tuple | Inert) and not isinstance(part, Global)]
 
 
 MARK = object()
@@ -137,6 +163,8 @@ class Machine:
         """
         stack = self.stack
         if name in LITERALS:
+            if isinstance(argument, int) and argument.bit_length() > BITS:
+                raise FileError(f"refused: {shown(argument)}")
             stack.append(argument)
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name])
@@ -205,11 +233,9 @@ class Machine:
 
     def known(self, module: object, name: object) -> Global:
         """The name, if it is one of the builders'."""
-        found = Global(*(of_type(part, str).encode("ascii", "replace").decode()[:100] for part in (module, name)))
+        found = Global(of_type(module, str), of_type(name, str))
         if str(found) not in self.builders:
-            raise FileError(
-                f"refused: the file names {str(found)!r}, which no checkpoint of this kind needs; nothing was run"
-            )
+            raise FileError(f"refused: the file names {shown(str(found))}, of no use in such a file; nothing was run")
         return found
 
 

@@ -136,7 +136,7 @@ def huge_png() -> bytes:
     return GOOD[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + data
 
 
-DEEP = b'{"labels": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+DEEP = b'{"labels": ' + b"[" * 30_000 + b"]" * 30_000 + b"}"
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,7 @@ DEEP = b'{"labels": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         ({"a.png": GOOD, "dataset.json": b'{"labels": [["a.png", true]]}'}, r"label of 'a.png'"),
         ({"a.png": GOOD, "dataset.json": b'{"labels": [["a.png", -1]]}'}, r"label of 'a.png'"),
         ({"a.png": GOOD, "dataset.json": b'{"labels": []}'}, r"no label for 'a.png'"),
+        ({"a.png": GOOD, "dataset.json": b'{"labels": [["a.png", 0], ["a.png", 1]]}'}, r"lists 'a.png' twice"),
         ({"a.png": GOOD, "dataset.json": b'{"labels": [["a.png", 0], ["b.png", 0]]}'}, r"no image, 'b.png'"),
     ],
 )
@@ -501,9 +502,9 @@ class Bomb:
         (PYTHON["cifar-10-batches-py/test_batch"][:-100], "test_batch: truncated"),
         (pickle.dumps([1]), "a dictionary with data and labels is wanted"),
         (pickle.dumps({"data": np.zeros((2, 3072)), "labels": [1, 2]}, 2), "no array of uint8"),
-        (pickle.dumps({"data": np.zeros((2, 9), np.uint8), "labels": [1, 2]}, 2), r"shape '\(2, 9\)'"),
+        (pickle.dumps({"data": np.zeros((2, 9), np.uint8), "labels": [1, 2]}, 2), r"shape \(2, 9\)"),
         (python2(IMAGES[:2], [1, 2, 3]), r"pixels \[2, 3072\] and 3 labels"),
-        (python2(IMAGES[:2], [1, 11]), "label of image 1 is '11'"),
+        (python2(IMAGES[:2], [1, 11]), "label of image 1 is 11"),
         (python2(IMAGES[:2], [1, 2]).replace(b"K\x02M\x00\x0c", b"K\x03M\x00\x0c"), "truncated: an array"),
         (b"(" * 1000, "test_batch: truncated"),
     ],
@@ -524,7 +525,7 @@ def test_hostile_pickles_in_cifar10_are_refused(tmp_path: Path, data: bytes, sai
         ({"a/test_batch": b"x", "b/test_batch": b"x"}, tarfile.REGTYPE, "two files are called test_batch"),
         ({"train.bin": b""}, tarfile.REGTYPE, "not CIFAR10: no test_batch"),
         ({"test_batch.bin": bytes(3000)}, tarfile.REGTYPE, r"test_batch\.bin: 3000 bytes are no whole number"),
-        ({"test_batch.bin": b"\x0a" + bytes(3072)}, tarfile.REGTYPE, r"test_batch\.bin: the label of image 0 is '10'"),
+        ({"test_batch.bin": b"\x0a" + bytes(3072)}, tarfile.REGTYPE, r"test_batch\.bin: the label of image 0 is 10"),
         ({f"{i}": b"" for i in range(101)}, tarfile.REGTYPE, "more than 100 members"),
     ],
 )

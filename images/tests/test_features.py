@@ -186,7 +186,7 @@ def test_the_three_kinds_of_reference_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"mean": MU}, r"has mean; wanted: .*mu, sigma \(EDM\)"),
+        ({"mean": MU}, r"has 'mean'; wanted: .*mu, sigma \(EDM\)"),
         ({"mu": MU, "sigma": np.eye(4)}, r"mu \[3\] and sigma \[4, 4\]"),
         ({"mu": MU * np.nan, "sigma": SIGMA}, "not finite, or not symmetric"),
         ({"mu": MU, "sigma": np.triu(np.ones((3, 3)))}, "not finite, or not symmetric"),
@@ -210,14 +210,14 @@ def test_an_array_that_announces_more_than_it_has_is_not_made(tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as made:
         made.writestr("mu.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
         made.writestr("sigma.npy", b"")
-    with pytest.raises(FileError, match=r"mu announces \[900000, 900000\], more than it holds"):
+    with pytest.raises(FileError, match=r"mu announces \(900000, 900000\), more than it holds"):
         read_reference(tmp_path / "a.npz")
 
 
 def test_large_arrays_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "a.npz", mu=MU, sigma=np.zeros((500, 500)))
     monkeypatch.setattr(references, "LARGEST", 1 << 20)
-    with pytest.raises(FileError, match="refused: it unpacks to more than"):
+    with pytest.raises(FileError, match=r"refused: 'sigma.npy' unpacks from \d+ to 2000128 bytes"):
         read_reference(tmp_path / "a.npz")
 
 
@@ -235,7 +235,7 @@ def test_samples_come_back(tmp_path: Path) -> None:
         ({"arr_0": np.zeros((2, 8, 8, 3))}, "arr_0 holds float64"),
         ({"arr_0": np.zeros((2, 8, 6, 3), np.uint8)}, "power of two"),
         ({"arr_0": np.zeros((2, 8, 8, 3), np.uint8), "arr_1": np.zeros(3, int)}, r"arr_1 is \[3\]"),
-        ({"x": MU}, "has x; wanted: arr_0"),
+        ({"x": MU}, "has 'x'; wanted: arr_0"),
     ):
         np.savez(path, **arrays)
         with pytest.raises(FileError, match=said):

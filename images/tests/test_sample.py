@@ -85,7 +85,7 @@ def test_bad_usage_is_one_line(small: Path, tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "there.zip").touch()
     for arguments, said in (
         ([str(tmp_path / "none"), *out], "no checkpoint"),
-        ([str(damaged), *out], "is truncated, damaged or no checkpoint"),
+        ([str(damaged), *out], "truncated or damaged archive"),
         ([str(small), *out, "--truncation", "0.5"], "truncation is for stylegan2; this run's generator is small"),
         ([str(small), *out, "--truncation", "1.5"], "truncation must lie in [0, 1]; given 1.5"),
         ([str(small), *out, "--count", "0"], "count must be a whole number of at least 1; given 0"),
