@@ -2,12 +2,13 @@
 
 Samples are x_1..x_n of a generator, a batch over seeds [seed, n, d]; every metric gives one value a seed, [seed].
 What a metric needs of the real distribution (cells, threshold, a fresh sample) is computed once, by `Reference.of`.
-A real sample does not have 0 in every metric: at finite n the histogram, sliced W2 and W2 have a floor, which is that
-of a fresh sample of the law itself.
+A real sample does not have 0 in every metric: at finite n the histogram, sliced W2, W2 and the divergences have a
+floor, which is that of a fresh sample of the law itself (`floor`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,15 +17,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from theory.common.seeds import generator
 from theory.manifolds.law import Law
+from toy import noised
 
 DIRECTIONS = 64  # of the sliced distance; a multiple of d is used
 PAIRED = 1024  # samples a seed in the energy distance, whose cost is quadratic
 MATCHED = 512  # samples a seed in the exact W2, whose cost is cubic
+CONDITIONED = 256  # on-manifold samples a seed in what is given on the manifold; n / 4 of fewer samples
+TOLERANCES = (0.02, 0.1)  # of the share off the manifold, beside the reference's own
+FRESH = 101  # stream of the floor's random numbers
 APART = 1e-4  # points closer than this are one point
 
 
@@ -36,14 +43,23 @@ class Metric(NamedTuple):
 
 
 METRICS: dict[str, Metric] = {
-    "off_manifold": Metric("share of samples further from the manifold than the tolerance", "lower"),
+    "off_manifold": Metric("share of samples further from the manifold than the tolerance, 0.05", "lower"),
+    **{f"off_manifold_{t:g}": Metric(f"the same at a tolerance of {t:g}", "lower") for t in TOLERANCES},
     "mean_distance": Metric("mean distance to the manifold", "lower"),
+    "distance_median": Metric("median distance to the manifold", "lower"),
+    "distance_p90": Metric("90 % quantile of the distance to the manifold", "lower"),
+    "distance_p99": Metric("99 % quantile of the distance to the manifold", "lower"),
     "coverage": Metric("share of the manifold's cells hit by on-manifold samples", "higher"),
     "total_variation": Metric("total variation between the histograms over the manifold's cells", "lower"),
     "sliced_w2": Metric("sliced 2-Wasserstein distance to a fresh real sample", "lower"),
     "energy_distance": Metric("energy distance to a fresh real sample (unbiased, may be negative)", "lower"),
+    "coverage_on": Metric("coverage of a fixed number of on-manifold samples, minus that of real ones", "higher"),
+    "total_variation_on": Metric("total variation of as many, minus that of real ones", "lower"),
     "w2": Metric("exact 2-Wasserstein distance between samples and fresh real samples", "lower"),
+    **{name: Metric(description, "lower") for name, description in noised.NAMES.items()},
+    "kl": Metric("mean of the six divergences of the noised laws: what searches select by", "lower"),
 }
+FINAL = ("coverage_on", "total_variation_on", "w2", *noised.NAMES, "kl")  # at the end of a run only
 
 
 @dataclass(frozen=True)
@@ -92,12 +108,16 @@ class Reference:
         threshold: a sample further than this from M is off the manifold: tolerance + the 99 % quantile of dist(X, M)
             for X ~ P. That quantile is 0 for an exact manifold, but not for one thickened by noise, whose own
             samples lie off its core.
+        spread: that quantile.
+        seeds: whose samples these are.
         sample: fresh real samples, independent of one another over seeds.
         directions: unit vectors of the sliced distance.
     """
 
     cells: Cells
     threshold: float
+    spread: float
+    seeds: tuple[int, ...]
     sample: Float[Tensor, "seed n d"]
     directions: Float[Tensor, "direction d"]
 
@@ -110,10 +130,12 @@ class Reference:
         """
         if not seeds or n < 2 or tolerance < 0:
             raise ValueError(f"seeds, n >= 2, tolerance >= 0 are wanted; given {list(seeds)}, {n}, {tolerance}")
-        own = law.distance(law.sample(2**14, _seeded(3), torch.float64))
+        spread = law.distance(law.sample(2**14, _seeded(3), torch.float64)).quantile(0.99).item()
         return cls(
             cells=cells_of(law, cells),
-            threshold=tolerance + own.quantile(0.99).item(),
+            threshold=tolerance + spread,
+            spread=spread,
+            seeds=tuple(seeds),
             sample=torch.stack([law.sample(n, _seeded(1_000_000 + seed)) for seed in seeds]),
             directions=directions(law.dim),
         )
@@ -121,9 +143,12 @@ class Reference:
 
 @torch.no_grad()
 def evaluate(
-    law: Law, samples: Float[Tensor, "seed n d"], reference: Reference, exact_w2: bool = False
+    law: Law, samples: Float[Tensor, "seed n d"], reference: Reference, final: bool = False
 ) -> dict[str, Float[Tensor, " seed"]]:
-    """Every metric of METRICS, in its order; the exact W2, which costs more than all others, only if `exact_w2`.
+    """Every metric of METRICS, in its order; those of FINAL, which cost more than all others, only if `final`.
+
+    What is given on the manifold is NaN for a seed with fewer on-manifold samples than it is measured on; all else is
+    finite.
 
     Raises:
         ValueError: samples' shape is not that of reference.sample, or a value is NaN or infinite.
@@ -139,22 +164,51 @@ def evaluate(
     projected = law.project(samples)
     distance = torch.linalg.vector_norm(samples - projected, dim=-1)  # [seed, n]
     index, masses = reference.cells.index(projected), reference.cells.masses
+    on_manifold = distance <= reference.threshold
+    ordered = _sorted(distance)
     values = {
         "off_manifold": off_manifold(distance, reference.threshold),
+        **{f"off_manifold_{t:g}": off_manifold(distance, reference.spread + t) for t in TOLERANCES},
         "mean_distance": distance.mean(-1),
-        "coverage": coverage(index, distance <= reference.threshold, len(masses)),
+        "distance_median": quantile(ordered, 0.5),
+        "distance_p90": quantile(ordered, 0.9),
+        "distance_p99": quantile(ordered, 0.99),
+        "coverage": coverage(index, on_manifold, len(masses)),
         "total_variation": total_variation(index, masses),
         "sliced_w2": sliced_w2(samples, reference.sample, reference.directions),
         "energy_distance": energy_distance(samples[:, :PAIRED], reference.sample[:, :PAIRED]),
     }
-    if exact_w2:
+    if final:
+        values |= given_on_manifold(index, on_manifold, masses)
         values["w2"] = w2(samples[:, :MATCHED], reference.sample[:, :MATCHED])
+        divergences = noised.divergences(law, samples, reference.seeds)
+        divergences["kl"] = torch.stack(list(divergences.values())).mean(0)
+        values |= {name: value.to(samples.dtype) for name, value in divergences.items()}
     return values
+
+
+@lru_cache(maxsize=16)
+def floor(law: Law, n: int = 2048, seeds: int = 8) -> dict[str, Float[Tensor, " seed"]]:
+    """Every metric of real samples, against other real samples: what a perfect generator has at n samples.
+
+    The values are of `seeds` independent samples; their mean is the floor, their deviation that of a perfect seed.
+
+    Raises:
+        ValueError: n < 2 or seeds < 1.
+    """
+    samples = [law.sample(n, generator(seed, FRESH)) for seed in range(seeds)]
+    reference = Reference.of(law, range(seeds), n)
+    return evaluate(law, torch.stack(samples), reference, final=True)
 
 
 def off_manifold(distance: Float[Tensor, "seed n"], threshold: float) -> Float[Tensor, " seed"]:
     """Share of samples with dist(x, M) > threshold."""
     return (distance > threshold).to(distance.dtype).mean(-1)
+
+
+def quantile(ordered: Float[Tensor, "seed n"], share: float) -> Float[Tensor, " seed"]:
+    """The least of the sorted values that at least this share of them does not exceed."""
+    return ordered[:, max(0, math.ceil(share * ordered.shape[1]) - 1)]
 
 
 def coverage(index: Int[Tensor, "seed n"], on_manifold: Bool[Tensor, "seed n"], count: int) -> Float[Tensor, " seed"]:
@@ -172,6 +226,34 @@ def total_variation(index: Int[Tensor, "seed n"], masses: Float[Tensor, " cell"]
     """
     shares = _histogram(index, torch.ones_like(index, dtype=masses.dtype), len(masses)) / index.shape[-1]
     return (shares - masses).abs().sum(-1) / 2
+
+
+def given_on_manifold(
+    index: Int[Tensor, "seed n"], on_manifold: Bool[Tensor, "seed n"], masses: Float[Tensor, " cell"]
+) -> dict[str, Float[Tensor, " seed"]]:
+    """Coverage and total variation of the first m on-manifold samples, minus their means for m real samples.
+
+    m = CONDITIONED, or n / 4 if that is less; the same for every seed, so that neither depends on how many samples
+    are on the manifold. NaN for a seed that has fewer. For N_c ~ Bin(m, masses_c) the means are exact:
+
+        coverage          1/C sum_c 1 - (1 - masses_c)^m
+        total variation   1/2 sum_c E|N_c / m - masses_c| = sum_c k_c (1 - masses_c) P(N_c = k_c) / m,
+                          k_c = floor(m masses_c) + 1
+
+    The second is de Moivre's. Source: Diaconis and Zabell, "Closed form summation for classical distributions", 1991.
+    """
+    m = max(1, min(CONDITIONED, index.shape[1] // 4))
+    first = on_manifold & (on_manifold.cumsum(-1) <= m)  # [seed, n]
+    counts = _histogram(index, first.to(masses), len(masses))
+    enough = on_manifold.sum(-1) >= m
+    p = masses.double().cpu().numpy()
+    k = np.floor(m * p) + 1
+    covered, away = (1 - (1 - p) ** m).mean(), (k * (1 - p) * stats.binom.pmf(k, m, p)).sum() / m
+    found = {
+        "coverage_on": (counts > 0).to(masses).mean(-1) - covered,
+        "total_variation_on": (counts / m - masses).abs().sum(-1) / 2 - away,
+    }
+    return {name: value.where(enough, math.nan) for name, value in found.items()}
 
 
 def sliced_w2(

@@ -239,12 +239,13 @@ def execute(config: Config, directory: Path, options: Options) -> None:
         from theory.common.files import write, write_json
         from theory.common.statistics import summary
         from toy.jobs.local import train
+        from toy.jobs.run_directory import defined
 
         table, arrays = train(config, directory, options.processes)
         from toy.pictures.run_figure import draw, png
         from toy.pictures.terminal import print_report
 
-        found = summary(table)
+        found = summary(defined(table))
         write_json(directory / "summary.json", found)
         write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
         print_report(config, found, directory)

@@ -50,6 +50,16 @@ def table_of(results: Sequence[Result]) -> pd.DataFrame:
     return order.drop(columns="rank").reset_index(drop=True)
 
 
+def defined(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without the metrics of an arm that are NaN for one of its seeds at the end.
+
+    What is given on the manifold is NaN for a seed with too few samples there; a mean over the others would hide it.
+    """
+    last = table[table.step == table.step.max()]
+    undefined = last[last.value.isna()].set_index(["arm", "metric"]).index
+    return table[~table.set_index(["arm", "metric"]).index.isin(undefined)].reset_index(drop=True)
+
+
 def arrays_of(results: Sequence[Result]) -> dict[str, np.ndarray]:
     """What the picture draws: final samples by arm [seed, n, d], real ones, the start, and the gradient fields."""
     arrays: dict[str, np.ndarray] = {}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from theory.manifolds import Gaussians, Sphere, make, names
 from toy import metrics
-from toy.metrics import METRICS, Cells, Reference, evaluate
+from toy.metrics import FINAL, METRICS, Cells, Reference, evaluate, floor
 
 SEEDS, N = range(4), 2048
 CIRCLE = Sphere(2)
@@ -133,6 +133,33 @@ def test_the_noise_of_the_law_itself_is_not_off_the_manifold():
     assert evaluate(RING8, fresh(wider), reference)["off_manifold"].min() > 0.01
 
 
+def test_shares_off_at_three_tolerances():
+    """At distances 0.01, 0.03, 0.07 and 0.2, a quarter each."""
+    reference = Reference.of(CIRCLE, [0], 8)
+    x = torch.tensor([1.01, 1.03, 1.07, 1.2]).repeat(2)[None, :, None] * torch.tensor([0.6, 0.8])
+    values = evaluate(CIRCLE, x, reference)
+    assert [values[f"off_manifold{t}"].item() for t in ("_0.02", "", "_0.1")] == [0.75, 0.5, 0.25]
+
+
+def test_tolerances_come_on_top_of_the_noise_of_the_law_itself():
+    reference = Reference.of(RING8, SEEDS, N)
+    assert reference.spread == pytest.approx(reference.threshold - 0.05)
+    real = evaluate(RING8, fresh(RING8), reference)
+    # 0.1 chi_2 above its 99 % quantile + 0.02, with 2^14 draws' standard error of .0016
+    beyond = [math.exp(-((0.1 * math.sqrt(stats.chi2.ppf(0.99, 2)) + t) ** 2) / 0.02) for t in (0.013, 0.02, 0.027)]
+    share = real["off_manifold_0.02"].mean().item()
+    error = 4.4 * math.sqrt(beyond[0] / (N * len(SEEDS)))
+    assert beyond[2] - error < share < beyond[0] + error
+
+
+def test_quantiles_of_the_distance():
+    x = (1 + torch.arange(1, 101).flip(0) / 100)[None, :, None] * torch.tensor([0.6, 0.8])
+    values = evaluate(CIRCLE, x, Reference.of(CIRCLE, [0], 100))
+    found = [values[f"distance_{name}"].item() for name in ("median", "p90", "p99")]
+    assert found == pytest.approx([0.5, 0.9, 0.99], abs=1e-6)  # the 50th, 90th and 99th of 0.01, 0.02, ... 1
+    assert metrics.quantile(torch.tensor([[1.0, 2.0, 3.0]]), 0.5).item() == 2
+
+
 # Cells hit, and how often
 
 
@@ -184,6 +211,100 @@ def test_total_variation_by_hand():
     index = torch.tensor([[0, 0, 1, 2], [3, 3, 3, 3]])
     found = metrics.total_variation(index, torch.tensor([0.25, 0.25, 0.25, 0.25]))
     assert found.tolist() == [0.25, 0.75]
+
+
+# Given on the manifold
+
+
+def given(index: Tensor, on_manifold: Tensor | None = None, cells: int = 64) -> dict[str, Tensor]:
+    everywhere = torch.ones_like(index, dtype=torch.bool)
+    return metrics.given_on_manifold(
+        index, everywhere if on_manifold is None else on_manifold, torch.ones(cells) / cells
+    )
+
+
+@pytest.mark.parametrize("name", ["coverage_on", "total_variation_on"])
+def test_real_samples_have_0_whatever_their_share_on_the_manifold(name):
+    """The floor is exact: a mean of 4000 seeds, at all shares; without it they would be far off."""
+    index = torch.randint(64, (4000, 1024), generator=seeded(0))
+    uniform = torch.rand(index.shape, generator=seeded(1))
+    for share in (1.0, 0.5, 0.3):
+        found = given(index, uniform < share)[name]
+        assert found.isfinite().sum() > 3500
+        assert z_score(found[found.isfinite()], 0) < 4.4
+    wrong = (1 - 1 / 64) ** 244 - (1 - 1 / 64) ** 256  # near miss: the floor of coverage with 12 samples fewer
+    assert z_score(given(index)[name], wrong) > 4.4
+
+
+def test_the_floor_of_total_variation_of_uneven_cells():
+    """De Moivre's formula, against the mean of multinomial draws."""
+    masses = torch.tensor([0.6, 0.3, 0.09, 0.01])
+    index = torch.multinomial(masses, 4000 * 512, True, generator=seeded(0)).view(4000, 512)
+    found = metrics.given_on_manifold(index, torch.ones_like(index, dtype=torch.bool), masses)
+    assert z_score(found["total_variation_on"], 0) < 4.4
+    assert z_score(found["total_variation_on"], 0.005) > 4.4
+
+
+def test_half_a_ring(reference):
+    """A total variation of 1/2 less its floor and more its noise on the half that is there; half of the cells."""
+    x = fresh()
+    half = torch.cat([x[..., :1].abs(), x[..., 1:]], -1)
+    found = evaluate(CIRCLE, half, reference, final=True)
+    m, cells = metrics.CONDITIONED, 64
+    real = cells * stats.binom.pmf(m // cells + 1, m, 1 / cells) * (m // cells + 1) * (1 - 1 / cells) / m
+    # of a cell that is there, N_c ~ Bin(m, 2 / 64): E|N_c / m - 1 / 64|, 32 of them, and 1/2 of the other half
+    there = sum(abs(k / m - 1 / cells) * stats.binom.pmf(k, m, 2 / cells) for k in range(m + 1))
+    assert found["total_variation_on"].mean().item() == pytest.approx((32 * there + 0.5) / 2 - real, abs=0.02)
+    # half of the cells, of which 256 samples leave out 32 (1 - 1/32)^256 = .01, to a cut cell more
+    missed = (1 - 1 / cells) ** m
+    assert (found["coverage_on"] - (0.5 - (1 - missed))).abs().max() <= 1.6 / 64
+    off = torch.where(torch.arange(N)[:, None] % 2 == 0, half, 1.5 * half)  # every other sample is off the manifold
+    again = evaluate(CIRCLE, off, reference, final=True)
+    assert again["total_variation_on"].mean().item() == pytest.approx((32 * there + 0.5) / 2 - real, abs=0.02)
+    assert (again["off_manifold"] == 0.5).all()
+
+
+def test_too_few_samples_on_the_manifold_have_no_value():
+    index = torch.arange(1024).remainder(64)[None].repeat(2, 1)
+    on_manifold = torch.zeros(2, 1024, dtype=torch.bool)
+    on_manifold[0, -256:], on_manifold[1, -255:] = True, True
+    for value in given(index, on_manifold).values():
+        assert value.isnan().tolist() == [False, True]
+    # of 256 in turn, four in each cell; the floor stands by itself
+    floors = given(index, on_manifold)
+    assert floors["coverage_on"][0].item() == pytest.approx((1 - 1 / 64) ** 256, abs=1e-6)
+    assert floors["total_variation_on"][0].item() < -0.1
+
+
+def test_the_first_on_manifold_samples_count():
+    """By hand: m = 2 of 8; the off-manifold ones between do not count."""
+    index, on = torch.tensor([[0, 1, 0, 1, 1, 1, 1, 1]]), torch.tensor([[True, False, True] + [True] * 5])
+    found = given(index, on, cells=2)
+    # both in cell 0: coverage 1/2 less 3/4, total variation 1/2 less 1/4
+    assert found["coverage_on"].item() == pytest.approx(-0.25)
+    assert found["total_variation_on"].item() == pytest.approx(0.25)
+
+
+# The floor
+
+
+def test_the_floor_is_that_of_real_samples():
+    found = floor(CIRCLE, 1024, 8)
+    assert list(found) == list(METRICS)
+    assert found is floor(Sphere(2), 1024, 8)
+    assert found["off_manifold"].max() == 0
+    masses = torch.ones(64) / 64
+    exact = (masses * (1 - masses) / (2 * math.pi * 1024)).sqrt().sum().item()
+    assert z_score(found["total_variation"], exact) < 4.4
+    for name in ("coverage_on", "total_variation_on", "energy_distance"):
+        assert z_score(found[name], 0) < 5.4  # Student's, 7 degrees of freedom: once in 1e3
+    assert len(set(found["kl"].tolist())) == 8
+
+
+def test_kl_is_the_mean_of_the_six_divergences(reference):
+    values = evaluate(CIRCLE, 1.1 * fresh(), reference, final=True)
+    six = [values[f"kl_{way}_{nsr}"] for way in ("model_real", "real_model") for nsr in ("0.05", "0.2", "0.8")]
+    assert torch.allclose(values["kl"], torch.stack(six).mean(0), rtol=1e-5)
 
 
 # Distances between samples
@@ -279,9 +400,9 @@ def test_energy_distance_far_from_the_origin():
 
 def test_evaluate_gives_the_table_in_its_order(reference):
     x = fresh()
-    assert list(evaluate(CIRCLE, x, reference, exact_w2=True)) == list(METRICS)
-    assert list(evaluate(CIRCLE, x, reference)) == [name for name in METRICS if name != "w2"]
-    values = evaluate(CIRCLE, x + torch.tensor([30.0, 0.0]), reference, exact_w2=True)
+    assert list(evaluate(CIRCLE, x, reference, final=True)) == list(METRICS)
+    assert list(evaluate(CIRCLE, x, reference)) == [name for name in METRICS if name not in FINAL]
+    values = evaluate(CIRCLE, x + torch.tensor([30.0, 0.0]), reference, final=True)
     # seen from 30 away two circles are two points, but for a part of 1 / 30
     assert torch.allclose(values["w2"], torch.tensor(30.0), rtol=0.01)
     assert torch.allclose(values["sliced_w2"], torch.tensor(30 / 2**0.5), rtol=0.01)
@@ -329,9 +450,11 @@ def test_seeds_do_not_mix(reference):
         assert alone[name][0].item() == pytest.approx(together[name][2].item(), rel=1e-4, abs=1e-6)
 
 
-def test_a_collapsed_generator_gets_finite_values(reference):
-    for value in evaluate(CIRCLE, torch.full((4, N, 2), 0.5), reference, True).values():
-        assert value.isfinite().all()
+@pytest.mark.parametrize("place", [0.5, 1e6])
+def test_a_collapsed_generator_gets_finite_values(reference, place):
+    """But for what is given on the manifold, where it has no sample."""
+    for name, value in evaluate(CIRCLE, torch.full((4, N, 2), place), reference, True).items():
+        assert (value.isnan() if name in ("coverage_on", "total_variation_on") else value.isfinite()).all(), name
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

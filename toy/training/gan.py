@@ -273,7 +273,7 @@ class Trainer:
             if self.classes is None
             else samples[:, torch.randperm(samples.shape[1], generator=generator(0, EVALUATE))]
         )
-        found = evaluate(self.law, mixed, reference, exact_w2=self.at == self.config.steps)
+        found = evaluate(self.law, mixed, reference, final=self.at == self.config.steps)
         found |= {} if self.classes is None else {"wrong_class": self.classes.wrong(samples)}
         return self.finite.record(found)
 

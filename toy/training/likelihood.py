@@ -183,7 +183,7 @@ class LikelihoodTrainer:
         noise = self.normal(reference.sample.shape[1], 1)
         loss = self.average.loss(reference.sample, noise)
         self.must_be_finite(loss, "loss of fresh samples")
-        found = evaluate(self.law, samples, reference, exact_w2=self.at == self.config.steps)
+        found = evaluate(self.law, samples, reference, final=self.at == self.config.steps)
         return self.finite.record(found | {"negative_log_likelihood": loss})
 
     def state(self) -> dict[str, Any]:
