@@ -115,9 +115,9 @@ def costs(width: int) -> dict[str, dict[str, float]]:
     one stack of seeds."""
     plain = lean(width)
     group = plain.seed_groups()[0]
-    steppers: dict[str, Trains] = {"plain": trainer_of(Job(plain, "gan", group))}
+    steppers: dict[str, Trains] = {"plain": trainer_of(plain, "gan", group)}
     for name, (arm, changes) in COSTLY.items():
-        steppers[name] = trainer_of(Job(lean(width, **changes), arm, group))
+        steppers[name] = trainer_of(lean(width, **changes), arm, group)
     steps = 2560 // width
     found: dict[str, list[float]] = {name: [] for name in COSTLY}
     for round_ in range(ROUNDS + 1):

@@ -8,12 +8,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from theory.common.errors import Diverged, Stopped
+from toy.config import Arm, Config
 from toy.jobs.board import Board
 from toy.jobs.job import Job, Result
 from toy.metrics import Reference
@@ -37,7 +39,7 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
     """
     prepare_process()
     parent = os.getppid()
-    trainer = trainer_of(job)
+    trainer = trainer_of(job.config, job.arm, job.seeds)
     reference = Reference.of(trainer.law, job.seeds, n=job.config.samples)
     saved = checkpoint.load(path, job.config).get(job.key) if path is not None and path.exists() else None
     state: dict[str, Any] = {"records": [], "picture": {}} if saved is None else saved
@@ -73,10 +75,10 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
     return Result(job, records, None if failure else trainer.sample().numpy(), picture, failure)
 
 
-def trainer_of(job: Job) -> Trains:
-    """What trains the job's kind of generator."""
-    kind = Trainer if job.config.generator == "gan" else LikelihoodTrainer
-    return kind(job.config, job.arm, job.seeds)
+def trainer_of(config: Config, arm: str, seeds: Sequence[int], settings: Sequence[Arm] | None = None) -> Trains:
+    """What trains this kind of generator; `settings`: see `Trainer`."""
+    kind = Trainer if config.generator == "gan" else LikelihoodTrainer
+    return kind(config, arm, seeds, settings)
 
 
 def prepare_process() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import joblib
 
@@ -53,8 +54,8 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
             raise lost from None
 
 
-def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
-    """Yields (index of the task, its outcome) as they end, each once; they begin in the order given.
+def run(tasks: Sequence[Any], work: Callable[[int, Any], tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yields work(index, task), (index, outcome), as they end, each once; they begin in the order given.
 
     Raises:
         KeyboardInterrupt: at Ctrl-C, at the latest when the next task ends.
@@ -70,7 +71,7 @@ def run(tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
     try:
         with held():
             outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
-                joblib.delayed(finish)(index, task) for index, task in enumerate(tasks)
+                joblib.delayed(work)(index, task) for index, task in enumerate(tasks)
             )
         with closing(outcomes):
             for outcome in outcomes:

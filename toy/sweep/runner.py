@@ -16,7 +16,7 @@ from toy.jobs.progress import meter
 from toy.sweep.cache import Cache, Outcome, description, key
 from toy.sweep.costs import Costs
 from toy.sweep.design import Entry, Experiment, Setting, Task, entries, said
-from toy.sweep.pool import run
+from toy.sweep.pool import finish, run
 from toy.sweep.tuning import METRICS as TUNED
 from toy.sweep.tuning import best
 from toy.sweep.verdicts import verdicts
@@ -49,7 +49,7 @@ class Conductor:
         missing = sorted((task for k, task in wanted.items() if k not in found), key=cost, reverse=True)
         if missing:
             with meter(title, [cost(task) for task in missing]) as advance:
-                for index, outcome in run(missing):
+                for index, outcome in run(missing, finish):
                     if not outcome.crashed:
                         self.cache.put(missing[index], outcome)
                     found[key(missing[index])] = outcome
@@ -96,7 +96,7 @@ class Conductor:
             self.costs = Costs(timings)
             return f"from {len(timings)} finished jobs"
         short = [shortened(task, steps) for steps in TIMED]
-        ended = sorted(run(short))
+        ended = sorted(run(short, finish))
         timings = [(description(short[i]), outcome.seconds) for i, outcome in ended if outcome.failure is None]
         self.costs = Costs(timings)
         return "from a short run" if timings else f"no estimate: the run to be timed failed, {ended[0][1].failure}"

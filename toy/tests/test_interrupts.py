@@ -64,7 +64,7 @@ def test_a_ctrl_c_that_is_dropped_ends_the_work_when_the_next_task_ends(monkeypa
 
     monkeypatch.setattr(pool.joblib, "Parallel", lambda **_: outcomes)
     before = signal.getsignal(signal.SIGINT)
-    ended = pool.run([])
+    ended = pool.run([], pool.finish)
     assert next(ended) == (0, None)
     with pytest.raises(KeyboardInterrupt):
         next(ended)

@@ -10,26 +10,28 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from theory.common.errors import Diverged
-from toy.config import Arm
 
 
 class Finite:
     """Looks at a number a row.
 
     Attributes:
-        diverged: the rows that had one which is not finite, where there are several settings.
+        diverged: the rows that had one which is not finite, where it does not raise.
+
+    Args:
+        raises: whether one such row ends the run, as in a run of one setting; a search goes on with the others.
     """
 
-    def __init__(self, arm: str, seeds: Sequence[int], settings: Sequence[Arm]):
+    def __init__(self, arm: str, seeds: Sequence[int], raises: bool):
         self.arm, self.seeds = arm, tuple(seeds)
-        self.raises = len(set(settings)) == 1
+        self.raises = raises
         self.diverged: Bool[Tensor, " row"] = torch.zeros(len(self.seeds), dtype=torch.bool)
 
     def check(self, values: Float[Tensor, " row"], what: str, step: int) -> None:
         """Marks the rows whose value is not finite.
 
         Raises:
-            Diverged: there are some, and one setting in all rows.
+            Diverged: there are some, and it raises.
         """
         if all(map(math.isfinite, found := values.tolist())):  # a tenth of the time of torch.isfinite
             return

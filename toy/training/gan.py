@@ -15,6 +15,7 @@ Every gradient is by hand; tests compare them with autograd.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -85,11 +86,11 @@ class Trainer:
     def __init__(self, config: Config, arm: str, seeds: Sequence[int], settings: Sequence[Arm] | None = None):
         self.config, self.arm, self.seeds = config, arm, tuple(seeds)
         self.settings = config.settings(arm, len(seeds), settings)
-        self.finite = Finite(arm, self.seeds, self.settings)
+        self.finite = Finite(arm, self.seeds, raises=settings is None)
         self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
         self.classes = Classes(self.law) if config.conditional else None
         labels = 0 if self.classes is None else len(self.classes)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes, searched=settings is not None)
         self.g = Network([config.latent + labels, *[config.width] * config.layers, self.law.dim], len(seeds))
         rates = [config.d_lr if s.d_lr is None else s.d_lr for s in self.settings]
         d_lr = numbers(s.lr if rate is None else rate for rate, s in zip(rates, self.settings, strict=True))
@@ -142,9 +143,22 @@ class Trainer:
         return 0.5 * (1 + math.cos(math.pi * self.at / self.config.steps))
 
     def train_ahead(self) -> None:
-        """The discriminator's first steps, against the generator as it starts."""
+        """The discriminator's first steps, against the generator as it starts: at the learning rate and strength of
+        the configuration (the arm's, if that has none), so that rows of one seed share them."""
+        if not (self.config.game and self.config.d_ahead):
+            return
+        plain = dataclasses.replace(self.settings[0], d_lr=None, gamma=None)
+        seeds = tuple(dict.fromkeys(self.seeds))
+        own = any((setting.d_lr, setting.gamma) != (None, None) for setting in self.settings)
+        if self.config.d_lr is not None and (own or len(seeds) < len(self.seeds)):
+            once = type(self)(self.config, self.arm, seeds, [plain] * len(seeds))
+            once.train_ahead()
+            rows = [seeds.index(seed) for seed in self.seeds]
+            self.discriminator.take_from(once.discriminator, rows)
+            self.finite.diverged |= once.diverged[rows]
+            return
         noise, extras = self.noise_of(AHEAD, 1), self.extras_of(AHEAD_EXTRA, 1)
-        for step in range(self.config.d_ahead if self.config.game else 0):
+        for step in range(self.config.d_ahead):
             draws = noise(step)
             real, fake = self.labelled(draws.real[0]), self.labelled(self.generate(draws.latent[0]))
             self.discriminator.step(real, fake, extras(step)[0], 1.0)

@@ -59,9 +59,9 @@ class LikelihoodTrainer:
     def __init__(self, config: Config, arm: str, seeds: Sequence[int], settings: Sequence[Arm] | None = None):
         self.config, self.arm, self.seeds = config, arm, tuple(seeds)
         self.settings = config.settings(arm, len(seeds), settings)
-        self.finite = Finite(arm, self.seeds, self.settings)
+        self.finite = Finite(arm, self.seeds, raises=settings is None)
         self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.settings)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, searched=settings is not None)
         self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
         for model in (self.model, self.average):
             model.initialise([generator(seed, INIT) for seed in self.seeds])

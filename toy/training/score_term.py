@@ -54,15 +54,15 @@ class ScoreTerm:
         seeds: Sequence[int],
         settings: Sequence[Arm],
         classes: Classes | None = None,
+        searched: bool = False,
     ):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
         laws = [law] if classes is None else classes.laws
         self.models = [eps_model(config, part) for part in laws]
         self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
-        # one setting: by autograd still, so that the committed runs keep their digits until all are measured again
-        several = len(set(settings)) > 1
-        self.closed_form = several and config.score == "analytic" and config.term in ("full", "detached")
+        # runs of one setting: by autograd still, so that the committed ones keep their digits until measured again
+        self.closed_form = searched and config.score == "analytic" and config.term in ("full", "detached")
         self.laws = laws
         weights = [s.weight for s in settings]
         if config.weight_rule == "budget":

@@ -1,0 +1,146 @@
+"""python -m toy.search: every arm searches its settings equally, then the best are compared on fresh seeds.
+
+Finished work is kept under --cache, so that the same command continues a search that was stopped. Exit status: 0 done,
+2 bad usage, 1 anything else (an arm was lost, Ctrl-C, ...).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from theory.common.checks import choose, whole
+from theory.common.commandline import complain, noted, parse, run, usage
+from theory.common.provenance import origin
+from toy.search.design import Entry, entries
+from toy.search.experiments import EXPERIMENTS
+
+if TYPE_CHECKING:
+    from toy.search.runner import Conductor, Results
+
+PROG = "python -m toy.search"
+MARKS = {"helps": " +", "hurts": " -", "equal": " =", "unknown": " ?"}
+SHORT = {"off_manifold": "off", "total_variation_on": "TV on M", "w2": "W2", "kl": "KL"}
+
+
+@dataclass(frozen=True)
+class Options:
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME ...")]
+    """Experiments, or all."""
+    times: tuple[int, ...] = ()
+    """Lengths of the runs, in multiples of the shortest; all if not given."""
+    cells: tuple[str, ...] = ()
+    """Cells; all if not given."""
+    plan: bool = False
+    """Print how much there is to do and what it will take; do none of it."""
+    seeds: int = 32
+    """Seeds of the comparisons."""
+    tuning_seeds: int = 8
+    """Seeds of the searches, which no comparison uses."""
+    search: int = 0
+    """Number of the search: another number has other proposals, other tuning seeds and other fresh seeds."""
+    processes: int = max(1, os.cpu_count() or 1)
+    """Processes on this machine; the results do not depend on it."""
+    cluster: str | None = None
+    """Address of a dask scheduler, whose workers are used instead (start them with --nthreads 1)."""
+    out: Path = Path("runs/search")
+    """Directory for the tables."""
+    cache: Path = Path("runs/search-cache")
+    """Directory for finished work."""
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError(f"name experiments, or all: {', '.join(EXPERIMENTS)}")
+        names = [choose(name, (*EXPERIMENTS, "all"), "experiment") for name in self.names]
+        object.__setattr__(self, "names", tuple(EXPERIMENTS if "all" in names else dict.fromkeys(names)))
+        for name, least in {"seeds": 3, "tuning_seeds": 1, "search": 0, "processes": 1}.items():
+            whole(name, getattr(self, name), least)
+
+
+Options.__doc__ = "Search every arm's settings equally, then compare the best of each on fresh seeds.\n\n" + (
+    "\n".join(f"- {name}: {experiment.question}" for name, experiment in EXPERIMENTS.items())
+)
+
+
+def main(arguments: list[str]) -> int:
+    with usage():
+        options = parse(Options, arguments, PROG)
+        wanted = {name: entries(EXPERIMENTS[name], options.times, options.cells) for name in options.names}
+    from toy.search.cache import Cache
+    from toy.search.runner import Conductor, Plan
+    from toy.sweep.__main__ import check_writable
+    from toy.sweep.pool import pool
+
+    check_writable(options.cache)
+    conductor = Conductor(Cache(options.cache), Plan(options.seeds, options.tuning_seeds, options.search))
+    if options.plan:
+        for name, rows in wanted.items():
+            tell_plan(conductor, name, rows)
+        return 0
+    check_writable(options.out)
+    lost = 0
+    with noted("what is done is kept: the same command continues"), pool(options.processes, options.cluster):
+        for name, rows in wanted.items():
+            begun = time.monotonic()
+            results = conductor.conduct(EXPERIMENTS[name], rows)
+            facts = origin(" ".join([PROG, *arguments])) | {
+                "seeds": options.seeds,
+                "tuning_seeds": options.tuning_seeds,
+                "search": options.search,
+                "seconds": round(time.monotonic() - begun, 1),
+            }
+            results.write(options.out, facts)
+            print_results(results)
+            for line in results.lost:
+                print(f"lost: {line}", file=sys.stderr)
+            lost += len(results.lost)
+    return complain(f"{lost} arms were lost, see above; the rest is in {options.out}", 1) if lost else 0
+
+
+def tell_plan(conductor: Conductor, name: str, rows: list[Entry]) -> None:
+    """One line a length: tasks, those done, and the share of the work that is left."""
+    by_length: dict[int, list[Entry]] = {}
+    for row in rows:
+        by_length.setdefault(row.cell.keys["times"], []).append(row)
+    for times, part in by_length.items():
+        tasks, done, todo, ready = conductor.left(part)
+        share = todo / (todo + ready)
+        print(f"{name}, x{times}: {len(part)} arms, at least {tasks} tasks, {done} done; {share:.0%} of the work left")
+
+
+def print_results(results: Results) -> None:
+    """A row an arm, below its cell: its setting, and each judged metric with its verdict's mark."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from theory.common.terminal import console
+
+    experiment, shown = results.experiment, console()
+    shown.print(f"{experiment.name}: {experiment.question}", soft_wrap=True)
+    shown.print("Means over fresh seeds; against the first arm of a cell: + helps, - hurts, = equal, ? unknown.")
+    table = Table("", box=SIMPLE if shown.is_terminal else None, padding=(0, 1, 0, 0))
+    options = [name for name in ("lr", "d_lr", "gamma", "weight") if any(name in row for row in results.arms)]
+    for title in (*options, *(SHORT.get(name, name) for name in experiment.metrics)):
+        table.add_column("lambda" if title == "weight" else title, no_wrap=True)
+    found = results.verdicts()
+    marks = {(row.cell, row.arm, row.metric): MARKS[row.verdict] for row in found.itertuples()} if len(found) else {}
+    means = results.table()
+    cell = None
+    for row in results.arms:
+        if row["cell"] != cell:
+            cell = row["cell"]
+            table.add_row(cell)
+        own = means[(means.cell == cell) & (means.arm == row["arm"])]
+        values = [f"{own[m].mean():.3g}{marks.get((cell, row['arm'], m), '')}" for m in experiment.metrics if m in own]
+        table.add_row(f"  {row['arm']}", *(f"{row[name]:.2g}" if name in row else "" for name in options), *values)
+    shown.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,89 @@
+"""The experiments of the search: each a question, and the cells that answer it.
+
+Networks are half as wide as those of `toy.run`. Four games recur:
+
+    SATURATED   the ring in the plane, minimax; D trained ahead, learning four times as fast as in `toy.run`, and the
+                generator started off the manifold: the game saturates
+    SPACE       the ring in R^16, non-saturating, R1: a healthy game
+    MODES       eight narrow modes, non-saturating, R1
+
+Where the discriminator's side is tuned too, its learning rate and gamma, 0 included, are searched with R1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from toy.config import Config
+from toy.search.design import Arm, Cell, Experiment
+
+replace = dataclasses.replace
+
+PLANE = Config(width=32, batch=64, samples=1024, steps=1000, d_ahead=1000)
+SATURATED = replace(PLANE, d_lr=4e-3)
+HEALTHY = replace(PLANE, loss="non-saturating", regulariser="r1", d_steps=1, d_ahead=0, d_lr=None, start=0.0)
+SPACE = replace(HEALTHY, dim=16)
+MODES = replace(HEALTHY, manifold="8-ring")
+GAMES = {"saturated": SATURATED, "space": SPACE, "modes": MODES}
+
+COUPLINGS = [Arm("gan"), Arm("summed"), Arm("own-step"), Arm("two-adams"), Arm("decoupled"), Arm("bounded")]
+FEW = [Arm("gan"), Arm("summed"), Arm("decoupled")]
+
+
+def tuned(name: str, config: Config, arms: Sequence[Arm], **keys: object) -> Cell:
+    """A cell whose arms search the discriminator's side too: with R1 where the game has no regulariser."""
+    regulariser = "r1" if config.regulariser == "none" else config.regulariser
+    return Cell(name, {"game": name, **keys}, replace(config, regulariser=regulariser), arms)
+
+
+def core() -> list[Cell]:
+    cells = [tuned(name, config, COUPLINGS) for name, config in GAMES.items()]
+    given = [Cell(f"{name}, D given", {"game": name}, config, COUPLINGS, tuned=False) for name, config in GAMES.items()]
+    return cells + given
+
+
+def game() -> list[Cell]:
+    """With the game and without, at three bands of noise."""
+    cells = []
+    for name, config in GAMES.items():
+        arms = [Arm("gan"), Arm("decoupled")]
+        for low, high in ((0.05, 0.15), (0.15, 0.5), (0.5, 1.5)):
+            band = {"low": low, "high": high}
+            arms += [Arm("summed", {"game": False, "term": term, **band}) for term in ("matching", "detached", "full")]
+            arms += [Arm("decoupled", {"term": "matching", **band})]
+        cells.append(tuned(name, config, arms))
+    return cells
+
+
+def lazy() -> list[Cell]:
+    """Every k-th step: the paper's sum, the authors' own step with and without correction and factor, and ours."""
+    arms = [Arm("gan")]
+    for k in (1, 4, 8, 16, 32):
+        arms += [Arm(coupling, {"every": k}) for coupling in ("summed", "own-step", "two-adams", "decoupled")]
+        if k > 1:
+            arms.append(Arm("own-step", {"every": k, "corrected": True}))
+    arms.append(Arm("own-step", {"every": 8, "scale_by_every": False}))
+    return [tuned("space", SPACE, arms), tuned("saturated", SATURATED, arms)]
+
+
+def automatic() -> list[Cell]:
+    """A rule for lambda with one number for all cells, against the tuned lambda."""
+    arms = [Arm("gan"), Arm("summed")]
+    arms += [Arm("summed", {"weight_rule": "ratio", "weight": share}) for share in (0.03, 0.1, 0.3, 1.0)]
+    arms += [Arm("summed", {"weight_rule": "annealed"})]
+    arms += [Arm("summed", {"weight_rule": "budget", "weight": tv}) for tv in (0.01, 0.05)]
+    return [tuned(name, config, arms) for name, config in GAMES.items()]
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("core", "Does the term help, in a given game and after all tuning? Speed or limit?", core),
+        Experiment(
+            "game", "Is the game needed? Matching, distillation and the term, with it and without", game, (1, 3)
+        ),
+        Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
+        Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
+    )
+}

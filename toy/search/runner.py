@@ -1,0 +1,225 @@
+"""A search from its definition to its tables: every arm of a cell searches equally, then the best are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from theory.common import files
+from toy.jobs.progress import meter
+from toy.search.cache import Cache, Outcome, Task, finish, mean
+from toy.search.design import FAR, TUNING, Entry, Experiment, said
+from toy.search.propose import Trial, best, propose
+from toy.search.space import Range, at_edges, extended
+from toy.search.verdicts import verdicts
+from toy.sweep.pool import run
+
+LEAST, MOST = 2, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is tried, and on which seeds."""
+
+    seeds: int = 32
+    """Seeds of a comparison."""
+    tuning_seeds: int = 8
+    """Seeds of a search; no comparison uses them."""
+    search: int = 0
+    """Number of the search: another one has other proposals and other seeds."""
+
+    @property
+    def tuning(self) -> tuple[int, ...]:
+        first = FAR * self.search + TUNING
+        return tuple(range(first, first + self.tuning_seeds))
+
+    @property
+    def fresh(self) -> tuple[int, ...]:
+        return tuple(range(FAR * self.search, FAR * self.search + self.seeds))
+
+
+@dataclass
+class Search:
+    """The search of one arm in one cell."""
+
+    entry: Entry
+    plan: Plan
+    trials: list[list[Trial]] = field(default_factory=list)
+    """Of each round."""
+    ranges: list[dict[str, Range]] = field(default_factory=list)
+    """Of each round."""
+    failure: str | None = None
+
+    def task(self) -> Task:
+        """The next round; of the same trials before it, always the same."""
+        chosen = self.best()
+        last = self.ranges[-1] if self.ranges else self.entry.ranges
+        self.ranges = [*self.ranges[: len(self.trials)], last if chosen is None else extended(chosen.values, last)]
+        asked = propose(self.ranges, self.trials, 1000 * self.plan.search + len(self.trials))
+        self.asked = asked
+        settings = tuple(self.entry.setting(values) for values in asked)
+        return Task(self.entry.config, self.entry.arm.coupling, settings, self.plan.tuning)
+
+    def take(self, outcome: Outcome) -> None:
+        """What came of the last task."""
+        if outcome.failure is not None:
+            self.failure = outcome.failure
+            return
+        n, numbers = self.plan.tuning_seeds, outcome.values["numbers"]
+        self.trials.append(
+            [
+                Trial(values, mean(numbers[at * n : (at + 1) * n]), outcome.values["share"][at], len(self.trials))
+                for at, values in enumerate(self.asked)
+            ]
+        )
+
+    def best(self) -> Trial | None:
+        return best([trial for trials in self.trials for trial in trials])
+
+    def edges(self) -> list[str]:
+        """The options whose best value lies at an edge of the last range that was searched."""
+        chosen = self.best()
+        return [] if chosen is None else at_edges(chosen.values, self.ranges[len(self.trials) - 1])
+
+    def comparison(self) -> Task | None:
+        """The best setting on fresh seeds; None where all settings diverged."""
+        chosen = self.best()
+        if chosen is None:
+            return None
+        setting = self.entry.setting(chosen.values)
+        return Task(self.entry.config, self.entry.arm.coupling, (setting,), self.plan.fresh, compared=True)
+
+
+@dataclass
+class Conductor:
+    """Runs experiments on what the cache does not have yet."""
+
+    cache: Cache
+    plan: Plan
+
+    def outcomes(self, tasks: Iterable[Task], title: str) -> dict[Task, Outcome]:
+        """The outcome of every task, the longest begun first; stored as they come.
+
+        Raises:
+            OSError: one cannot be stored.
+        """
+        wanted = list(dict.fromkeys(tasks))
+        found = {task: outcome for task in wanted if (outcome := self.cache.get(task)) is not None}
+        missing = sorted((task for task in wanted if task not in found), key=lambda task: task.work, reverse=True)
+        if missing:
+            with meter(title, [task.work for task in missing]) as advance:
+                for index, outcome in run(missing, finish):
+                    if outcome.failure is None:
+                        self.cache.put(missing[index], outcome)
+                    found[missing[index]] = outcome
+                    advance(index)
+        return found
+
+    def conduct(self, experiment: Experiment, rows: Sequence[Entry]) -> Results:
+        """Searches all arms, round by round, and compares the best of each."""
+        cells: dict[str, list[Search]] = {}
+        for row in rows:
+            cells.setdefault(row.cell.name, []).append(Search(row, self.plan))
+        rounds = dict.fromkeys(cells, LEAST)
+        at = 0
+        while going := [name for name in cells if at < rounds[name]]:
+            searches = [s for name in going for s in cells[name] if s.failure is None]
+            tasks = [s.task() for s in searches]
+            found = self.outcomes(tasks, f"{experiment.name}, round {at + 1} of the search")
+            for search, task in zip(searches, tasks, strict=True):
+                search.take(found[task])
+            at += 1
+            for name in going:
+                if at == rounds[name] < MOST and any(search.edges() for search in cells[name]):
+                    rounds[name] += 1
+        searches = [search for part in cells.values() for search in part]
+        compared = [None if s.failure else s.comparison() for s in searches]
+        found = self.outcomes([task for task in compared if task is not None], f"{experiment.name}, comparison")
+        results = Results(experiment)
+        for search, task in zip(searches, compared, strict=True):
+            results.add(search, None if task is None else found[task])
+        return results
+
+    def left(self, rows: Sequence[Entry]) -> tuple[int, int, float, float]:
+        """(tasks, tasks done, work to do, work done) of rows, as far as it is known: a search has LEAST rounds."""
+        tasks = done = 0
+        todo = ready = 0.0
+        for row in rows:
+            search, whole = Search(row, self.plan), True
+            for _ in range(LEAST):
+                task = search.task()
+                outcome = self.cache.get(task) if whole else None
+                whole = outcome is not None
+                tasks, done = tasks + 1, done + whole
+                todo, ready = todo + (0.0 if whole else task.work), ready + (task.work if whole else 0.0)
+                if outcome is None:
+                    break
+                search.take(outcome)
+            missing = LEAST - len(search.trials)
+            tasks += max(0, missing - 1)
+            todo += max(0, missing - 1) * search.task().work / 2
+            final = search.comparison() if not missing else None
+            known = final is not None and self.cache.get(final) is not None
+            work = Task(row.config, row.arm.coupling, (row.setting({}),), self.plan.fresh, True).work
+            tasks, done = tasks + 1, done + known
+            todo, ready = todo + (0.0 if known else work), ready + (work if known else 0.0)
+        return tasks, done, todo, ready
+
+
+class Results:
+    """The tables of an experiment, and what was lost."""
+
+    def __init__(self, experiment: Experiment):
+        self.experiment = experiment
+        self.values: list[dict[str, Any]] = []
+        self.arms: list[dict[str, Any]] = []
+        self.trials: list[dict[str, Any]] = []
+        self.lost: list[str] = []
+        self.seconds = 0.0
+
+    def add(self, search: Search, outcome: Outcome | None) -> None:
+        """The rows of an arm."""
+        entry, chosen = search.entry, search.best()
+        names = {"cell": entry.cell.name, "arm": entry.arm.text}
+        for trials in search.trials:
+            for trial in trials:
+                self.trials.append(
+                    names | {"round": trial.round, **trial.values, "share": trial.share, "kl": trial.number}
+                )
+        failure = search.failure or (outcome.failure if outcome is not None else None)
+        if chosen is None or outcome is None or failure is not None:
+            self.lost.append(f"{entry.name}: {failure or 'every setting diverged'}")
+            return
+        row: dict[str, Any] = names | {**entry.cell.keys, "tuned": entry.cell.tuned, "coupling": entry.arm.coupling}
+        row |= {name: said(value) for name, value in entry.arm.overrides.items()}
+        row |= {"trials": sum(map(len, search.trials)), "kl": chosen.number}
+        for name, searched in search.ranges[len(search.trials) - 1].items():
+            row |= {name: chosen.values[name], f"{name}_low": searched.low, f"{name}_high": searched.high}
+        self.arms.append(row)
+        for at, seed in enumerate(search.plan.fresh):
+            self.values.append(names | {"seed": seed, **{name: v[at] for name, v in outcome.values.items()}})
+
+    def table(self) -> pd.DataFrame:
+        """A row a cell, arm and seed: every metric."""
+        return pd.DataFrame(self.values)
+
+    def verdicts(self) -> pd.DataFrame:
+        """As `toy.search.verdicts`; empty where nothing is left."""
+        wide = self.table()
+        kept = [name for name in self.experiment.metrics if name in wide.columns]
+        tidy = wide.melt(["cell", "arm", "seed"], kept, "metric", "value") if len(wide) else wide
+        return verdicts(tidy, {name: self.experiment.metrics[name] for name in kept}) if len(wide) else wide
+
+    def write(self, directory: Path, facts: dict[str, Any]) -> None:
+        """NAME.csv, NAME.arms.csv, NAME.trials.csv, NAME.verdicts.csv and NAME.json. OSError: cannot be written."""
+        path = directory / self.experiment.name
+        files.write_table(path.with_suffix(".csv"), self.table(), digits=4)
+        files.write_table(path.with_suffix(".arms.csv"), pd.DataFrame(self.arms), digits=4)
+        files.write_table(path.with_suffix(".trials.csv"), pd.DataFrame(self.trials), digits=4)
+        files.write_table(path.with_suffix(".verdicts.csv"), self.verdicts(), digits=6)
+        facts = {"experiment": self.experiment.name, "question": self.experiment.question} | facts
+        files.write_json(path.with_suffix(".json"), facts | {"lost": self.lost})
