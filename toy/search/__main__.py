@@ -109,9 +109,10 @@ def tell_plan(conductor: Conductor, name: str, rows: list[Entry]) -> None:
     for row in rows:
         by_length.setdefault(row.cell.keys["times"], []).append(row)
     for times, part in by_length.items():
-        tasks, done, todo, ready = conductor.left(part)
-        share = todo / (todo + ready)
-        print(f"{name}, x{times}: {len(part)} arms, at least {tasks} tasks, {done} done; {share:.0%} of the work left")
+        left = conductor.left(part)
+        print(
+            f"{name}, x{times}: {len(part)} arms, {left.done} of {left.tasks} tasks done; {left.share:.0%} of it left"
+        )
 
 
 def print_results(results: Results) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from scipy.stats import qmc
 
 from toy.search.space import Range
 
@@ -35,26 +37,66 @@ class Trial:
 def propose(ranges: Sequence[Mapping[str, Range]], told: Sequence[Sequence[Trial]], seed: int) -> list[Values]:
     """The settings of the next round.
 
-    The first round is a scrambled Sobol sequence (optuna.samplers.QMCSampler); later ones are Optuna's TPE (Bergstra
-    et al. 2011), told all rounds before, of which the trials that were stopped rank below those that went further.
+    The first round is a scrambled Sobol sequence. Later ones are Optuna's TPE (Bergstra et al. 2011), told all rounds
+    before, of which the trials that were stopped rank below those that went further. Where a range was extended, half
+    of the round looks at the new part of it, at the best values of the other options.
 
     Args:
         ranges: of each round, this one's last.
         told: the trials of each round before.
         seed: of the search.
     """
+    now = ranges[-1]
+    if not told:
+        return sobol(now, FIRST, seed)
+    chosen = best([trial for trials in told for trial in trials])
+    parts = new_parts(ranges[-2], now)
+    beyond = sobol(parts, LATER // 2, seed) if parts and chosen is not None else []
+    return [
+        *({**chosen.values, **values} for values in beyond if chosen),
+        *tpe(ranges, told, LATER - len(beyond), seed),
+    ]
+
+
+def sobol(ranges: Mapping[str, Range], count: int, seed: int) -> list[Values]:
+    """`count` settings, a power of 2, of a scrambled Sobol sequence (scipy.stats.qmc); half of those of a range with 0
+    are 0."""
+    names = [*ranges, *(f"{name} is 0" for name, searched in ranges.items() if searched.zero)]
+    points = qmc.Sobol(len(names), rng=np.random.default_rng(seed)).random(count)
+    found = []
+    for point in points:
+        at = dict(zip(names, point.tolist(), strict=True))
+        found.append(
+            {
+                name: 0.0 if searched.zero and at[f"{name} is 0"] < 0.5 else searched.value(at[name])
+                for name, searched in ranges.items()
+            }
+        )
+    return found
+
+
+def new_parts(before: Mapping[str, Range], now: Mapping[str, Range]) -> dict[str, Range]:
+    """Of each range that was extended, the part that was not there before."""
+    found = {}
+    for name, old in before.items():
+        if now[name].low < old.low:
+            found[name] = Range(now[name].low, old.low)
+        elif now[name].high > old.high:
+            found[name] = Range(old.high, now[name].high)
+    return found
+
+
+def tpe(ranges: Sequence[Mapping[str, Range]], told: Sequence[Sequence[Trial]], count: int, seed: int) -> list[Values]:
+    """`count` settings of Optuna's TPE."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study()
+        sampler = optuna.samplers.TPESampler(n_startup_trials=0, constant_liar=True, seed=seed)
+        study = optuna.create_study(sampler=sampler)
         for at, trials in enumerate(told):
             for trial in trials:
                 study.add_trial(as_optunas(trial, ranges[at]))
-        if told:
-            study.sampler = optuna.samplers.TPESampler(n_startup_trials=0, constant_liar=True, seed=seed)
-        else:
-            study.sampler = optuna.samplers.QMCSampler(scramble=True, seed=seed)
-        asked = [study.ask(distributions(ranges[-1])) for _ in range(LATER if told else FIRST)]
+        asked = [study.ask(distributions(ranges[-1])) for _ in range(count)]
     return [values_of(trial.params, ranges[-1]) for trial in asked]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from theory.common import files
 from toy.jobs.progress import meter
 from toy.search.cache import Cache, Outcome, Task, finish, mean
 from toy.search.design import FAR, TUNING, Entry, Experiment, said
-from toy.search.propose import Trial, best, propose
+from toy.search.propose import LATER, Trial, Values, best, propose
 from toy.search.space import Range, at_edges, extended
 from toy.search.verdicts import verdicts
 from toy.sweep.pool import run
@@ -52,6 +53,8 @@ class Search:
     """Of each round."""
     ranges: list[dict[str, Range]] = field(default_factory=list)
     """Of each round."""
+    asked: list[Values] = field(default_factory=list)
+    """The settings of the last task."""
     failure: str | None = None
 
     def task(self) -> Task:
@@ -59,9 +62,8 @@ class Search:
         chosen = self.best()
         last = self.ranges[-1] if self.ranges else self.entry.ranges
         self.ranges = [*self.ranges[: len(self.trials)], last if chosen is None else extended(chosen.values, last)]
-        asked = propose(self.ranges, self.trials, 1000 * self.plan.search + len(self.trials))
-        self.asked = asked
-        settings = tuple(self.entry.setting(values) for values in asked)
+        self.asked = propose(self.ranges, self.trials, 1000 * self.plan.search + len(self.trials))
+        settings = tuple(self.entry.setting(values) for values in self.asked)
         return Task(self.entry.config, self.entry.arm.coupling, settings, self.plan.tuning)
 
     def take(self, outcome: Outcome) -> None:
@@ -86,11 +88,12 @@ class Search:
         return [] if chosen is None else at_edges(chosen.values, self.ranges[len(self.trials) - 1])
 
     def comparison(self) -> Task | None:
-        """The best setting on fresh seeds; None where all settings diverged."""
+        """The best setting on fresh seeds; None where all settings diverged, or the search failed."""
         chosen = self.best()
-        if chosen is None:
-            return None
-        setting = self.entry.setting(chosen.values)
+        return None if chosen is None or self.failure is not None else self.comparison_of(chosen.values)
+
+    def comparison_of(self, values: Values) -> Task:
+        setting = self.entry.setting(values)
         return Task(self.entry.config, self.entry.arm.coupling, (setting,), self.plan.fresh, compared=True)
 
 
@@ -121,53 +124,66 @@ class Conductor:
 
     def conduct(self, experiment: Experiment, rows: Sequence[Entry]) -> Results:
         """Searches all arms, round by round, and compares the best of each."""
+        cells = self.cells(rows)
+        while going := [search for part in cells for search in next_round(part)]:
+            tasks = [search.task() for search in going]
+            title = f"{experiment.name}, round {len(going[0].trials) + 1} of the search"
+            found = self.outcomes(tasks, title)
+            for search, task in zip(going, tasks, strict=True):
+                search.take(found[task])
+        searches = [search for part in cells for search in part]
+        compared = [search.comparison() for search in searches]
+        found = self.outcomes((task for task in compared if task is not None), f"{experiment.name}, comparison")
+        results = Results(experiment)
+        for search, last in zip(searches, compared, strict=True):
+            results.add(search, None if last is None else found[last])
+        return results
+
+    def cells(self, rows: Sequence[Entry]) -> list[list[Search]]:
+        """A search of each row, by cells."""
         cells: dict[str, list[Search]] = {}
         for row in rows:
             cells.setdefault(row.cell.name, []).append(Search(row, self.plan))
-        rounds = dict.fromkeys(cells, LEAST)
-        at = 0
-        while going := [name for name in cells if at < rounds[name]]:
-            searches = [s for name in going for s in cells[name] if s.failure is None]
-            tasks = [s.task() for s in searches]
-            found = self.outcomes(tasks, f"{experiment.name}, round {at + 1} of the search")
-            for search, task in zip(searches, tasks, strict=True):
-                search.take(found[task])
-            at += 1
-            for name in going:
-                if at == rounds[name] < MOST and any(search.edges() for search in cells[name]):
-                    rounds[name] += 1
-        searches = [search for part in cells.values() for search in part]
-        compared = [None if s.failure else s.comparison() for s in searches]
-        found = self.outcomes([task for task in compared if task is not None], f"{experiment.name}, comparison")
-        results = Results(experiment)
-        for search, task in zip(searches, compared, strict=True):
-            results.add(search, None if task is None else found[task])
-        return results
+        return list(cells.values())
 
-    def left(self, rows: Sequence[Entry]) -> tuple[int, int, float, float]:
-        """(tasks, tasks done, work to do, work done) of rows, as far as it is known: a search has LEAST rounds."""
-        tasks = done = 0
-        todo = ready = 0.0
-        for row in rows:
-            search, whole = Search(row, self.plan), True
-            for _ in range(LEAST):
-                task = search.task()
-                outcome = self.cache.get(task) if whole else None
-                whole = outcome is not None
-                tasks, done = tasks + 1, done + whole
-                todo, ready = todo + (0.0 if whole else task.work), ready + (task.work if whole else 0.0)
-                if outcome is None:
+    def left(self, rows: Sequence[Entry]) -> Left:
+        """What is left of these rows, as far as it is known."""
+        tasks: list[tuple[Task, bool]] = []
+        for part in self.cells(rows):
+            while going := next_round(part):
+                asked = [search.task() for search in going]
+                known = [self.cache.get(task) for task in asked]
+                tasks += [(task, outcome is not None) for task, outcome in zip(asked, known, strict=True)]
+                if not all(known):
+                    later = LEAST - len(going[0].trials) - 1
+                    tasks += [(dataclasses.replace(t, settings=t.settings[:LATER]), False) for t in asked] * later
+                    tasks += [(search.comparison_of(search.asked[0]), False) for search in going]
                     break
-                search.take(outcome)
-            missing = LEAST - len(search.trials)
-            tasks += max(0, missing - 1)
-            todo += max(0, missing - 1) * search.task().work / 2
-            final = search.comparison() if not missing else None
-            known = final is not None and self.cache.get(final) is not None
-            work = Task(row.config, row.arm.coupling, (row.setting({}),), self.plan.fresh, True).work
-            tasks, done = tasks + 1, done + known
-            todo, ready = todo + (0.0 if known else work), ready + (work if known else 0.0)
-        return tasks, done, todo, ready
+                for search, outcome in zip(going, known, strict=True):
+                    if outcome is not None:
+                        search.take(outcome)
+            else:
+                last = [task for search in part if (task := search.comparison()) is not None]
+                tasks += [(task, self.cache.get(task) is not None) for task in last]
+        work = sum(task.work for task, _ in tasks)
+        ready = sum(task.work for task, known in tasks if known)
+        return Left(len(tasks), sum(known for _, known in tasks), 1 - ready / work)
+
+
+class Left(NamedTuple):
+    """Of a plan: its tasks, LEAST rounds an arm where it is not known yet; those done; the share of the work left."""
+
+    tasks: int
+    done: int
+    share: float
+
+
+def next_round(part: Sequence[Search]) -> list[Search]:
+    """The searches of a cell that go on: none after LEAST rounds, unless a best value lies at an edge; then all."""
+    alive = [search for search in part if search.failure is None]
+    done = max((len(search.trials) for search in alive), default=0)
+    more = done < LEAST or (done < MOST and any(search.edges() for search in alive))
+    return alive if more else []
 
 
 class Results:

@@ -25,6 +25,10 @@ class Range(NamedTuple):
         """0 at the lower end, 1 at the upper one."""
         return math.log(value / self.low) / math.log(self.high / self.low)
 
+    def value(self, place: float) -> float:
+        """The value at a place: the inverse of `place`."""
+        return self.low * (self.high / self.low) ** place
+
 
 RANGES: Mapping[str, Range] = {
     "lr": Range(1e-4, 5e-2),

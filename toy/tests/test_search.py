@@ -1,0 +1,358 @@
+"""The search: ranges, proposals, halving, the conductor's rounds, and the verdicts. Small or made-up work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from toy.config import Arm as Setting
+from toy.config import Config
+from toy.search import propose as proposing
+from toy.search import runner, stack
+from toy.search.cache import Cache, Outcome, Task, mean
+from toy.search.design import Arm, Cell, Experiment, entries
+from toy.search.experiments import EXPERIMENTS
+from toy.search.propose import Trial, best, propose
+from toy.search.runner import Conductor, Plan, Search
+from toy.search.space import RANGES, Range, at_edges, edge, extended
+from toy.search.verdicts import verdicts
+
+TINY = Config(width=8, layers=1, batch=8, steps=8, d_steps=1, d_ahead=3, samples=32, start=1.0, regulariser="r1")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+# Ranges
+
+
+def test_edges_are_a_tenth_of_the_logarithm() -> None:
+    searched = Range(1e-4, 1e-2)
+    low, high = 1e-4 * 10**0.2, 1e-2 / 10**0.2
+    assert [edge(x, searched) for x in (low * 0.999, low * 1.001, high * 0.999, high * 1.001)] == [-1, 0, 0, 1]
+    assert edge(0.0, Range(1e-3, 10.0, zero=True)) == 0
+
+
+def test_ranges_are_extended_at_the_edge_alone() -> None:
+    ranges = {"lr": Range(1e-4, 1e-2), "weight": Range(1e-6, 3.0), "gamma": Range(1e-3, 10.0, zero=True)}
+    chosen = {"lr": 9e-3, "weight": 1e-3, "gamma": 0.0}
+    assert at_edges(chosen, ranges) == ["lr"]
+    found = extended(chosen, ranges)
+    assert found["lr"] == Range(1e-4, 0.1)
+    assert (found["weight"], found["gamma"]) == (ranges["weight"], ranges["gamma"])
+    assert extended({"lr": 1.1e-4}, {"lr": Range(1e-4, 1e-2)}) == {"lr": Range(1e-5, 1e-2)}
+
+
+# Proposals
+
+
+def bowl(values: dict[str, float]) -> float:
+    """Least, 1e-2, at lr 1e-2 and weight 1e-3."""
+    return 1e-2 + sum(math.log10(values[name] / at) ** 2 for name, at in (("lr", 1e-2), ("weight", 1e-3)))
+
+
+def test_first_round_fills_the_ranges_evenly() -> None:
+    """32 different points, the same again, others for another seed; every eighth of each range holds 4 of them, which
+    32 independent points do with a chance of 3e-5."""
+    ranges = dict(RANGES)
+    found = propose([ranges], [], 0)
+    assert len(found) == proposing.FIRST
+    assert found == propose([ranges], [], 0)
+    assert found != propose([ranges], [], 1)
+    for name in ("lr", "d_lr", "weight"):
+        eighths = [min(7, int(8 * ranges[name].place(values[name]))) for values in found]
+        assert np.bincount(eighths, minlength=8).tolist() == [4] * 8, name
+    assert sum(values["gamma"] == 0 for values in found) == 16
+
+
+def test_later_rounds_look_where_it_was_good() -> None:
+    """Of a bowl the second round's median is below a third of the first one's."""
+    ranges = {name: RANGES[name] for name in ("lr", "weight")}
+    first = [Trial(values, bowl(values), 1.0) for values in propose([ranges], [], 0)]
+    second = propose([ranges, ranges], [first], 1)
+    assert len(second) == proposing.LATER
+    assert second == propose([ranges, ranges], [first], 1)
+    assert np.median([bowl(v) for v in second]) < np.median([t.number for t in first]) / 3
+    # the near-miss: told that bad is good, it looks elsewhere
+    wrong = [dataclasses.replace(t, number=1 / t.number) for t in first]
+    assert np.median([bowl(v) for v in propose([ranges, ranges], [wrong], 1)]) > np.median([bowl(v) for v in second])
+
+
+def test_a_trial_that_was_stopped_or_diverged_is_never_the_best() -> None:
+    trials = [
+        Trial({"lr": 1.0}, 0.1, 0.25),
+        Trial({"lr": 2.0}, 0.5, 1.0),
+        Trial({"lr": 3.0}, 0.4, 1.0),
+        Trial({"lr": 4.0}, math.inf, 1.0),
+    ]
+    assert best(trials) == trials[2]
+    assert best([trials[0], trials[3]]) is None
+    ranges = [{"lr": Range(0.5, 5.0)}] * 2
+    assert len(propose(ranges, [trials], 0)) == proposing.LATER
+
+
+def test_half_of_a_round_looks_beyond_where_the_range_ended() -> None:
+    """At the best values of the other options."""
+    old = {"lr": Range(1e-4, 1e-2), "weight": Range(1e-6, 3.0)}
+    trials = [Trial(values, 1 / values["lr"], 1.0) for values in propose([old], [], 0)]
+    chosen = best(trials)
+    assert chosen is not None
+    found = propose([old, extended(chosen.values, old)], [trials], 1)
+    beyond = [values for values in found if values["lr"] > 1e-2]
+    assert len(found) == proposing.LATER
+    assert len(beyond) >= proposing.LATER // 2
+    assert [values["weight"] for values in found[: len(found) // 2]] == [chosen.values["weight"]] * (len(found) // 2)
+    assert len({values["lr"] for values in beyond}) == len(beyond)
+
+
+# Halving
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_the_worse_half_is_stopped(float64: None) -> None:
+    """Of 5 settings 3 go on at a quarter of the steps, 2 at a half; which they are, and their numbers, are those of
+    each trained alone. One diverges: it has inf and is stopped first."""
+    settings = [Setting(lr, 0.01, d_lr=1e-3, gamma=0.1) for lr in (1e-3, 3e-3, 1e-2, 3e-2, 1e200)]
+    found = stack.search_round(TINY, "summed", settings, (5, 6))
+    shares = [share for share, _ in found]
+    assert sorted(shares) == [0.25, 0.25, 0.5, 1.0, 1.0]
+    assert shares[4] == 0.25
+    assert all(map(math.isinf, found[4][1]))
+
+    def alone(setting: Setting, share: float) -> list[float]:
+        trainer = stack.started(TINY, "summed", [setting], (5, 6))
+        stack.train_to(trainer, round(share * TINY.steps))
+        return stack.numbers_of(trainer, (5, 6), TINY.samples if share == 1 else TINY.samples // 2)
+
+    for setting, (share, numbers) in zip(settings[:4], found[:4], strict=True):
+        assert numbers == pytest.approx(alone(setting, share), rel=1e-6)
+    early = [mean(alone(setting, 0.25)) for setting in settings[:4]]
+    assert [share > 0.25 for share in shares[:4]] == [early[i] < sorted(early)[3] for i in range(4)]
+
+
+def test_stacks_of_any_size_find_the_same(float64: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = [Setting(lr, 0.01, d_lr=1e-3, gamma=0.1) for lr in (1e-3, 3e-3, 1e-2)]
+    whole = stack.search_round(TINY, "decoupled", settings, (5, 6))
+    monkeypatch.setattr(stack, "ROWS", TINY.width * 2)
+    parts = stack.search_round(TINY, "decoupled", settings, (5, 6))
+    assert [share for share, _ in whole] == [share for share, _ in parts]
+    for (_, a), (_, b) in zip(whole, parts, strict=True):
+        assert a == pytest.approx(b, rel=1e-6)
+
+
+def test_a_comparison_has_every_metric_of_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In stacks of any size; a seed that diverged is NaN in all of them."""
+    setting = Setting(1e-2, 0.01, d_lr=1e-3)
+    whole = stack.compare_round(TINY, "summed", setting, (0, 1, 2))
+    assert {"kl", "w2", "off_manifold", "total_variation_on"} <= set(whole)
+    assert {len(values) for values in whole.values()} == {3}
+    monkeypatch.setattr(stack, "ROWS", TINY.width * 2)
+    parts = stack.compare_round(TINY, "summed", setting, (0, 1, 2))
+    assert parts["kl"] == pytest.approx(whole["kl"], rel=1e-3)
+    lost = stack.compare_round(TINY, "summed", Setting(1e30, 0.01, d_lr=1e-3), (0, 1))
+    assert all(math.isnan(x) for x in lost["kl"])
+
+
+# The conductor
+
+
+def small() -> list[Cell]:
+    return [Cell("a", {}, TINY, [Arm("gan"), Arm("summed")]), Cell("b", {}, TINY, [Arm("gan")], tuned=False)]
+
+
+SMALL = Experiment("small", "Does it run?", small, (1,))
+
+
+def made_up(task: Task, at: dict[str, float]) -> Outcome:
+    """A bowl around `at` in place of training; each seed a little different."""
+    numbers = [
+        1e-2 + sum(math.log10(getattr(s, name) / x) ** 2 for name, x in at.items() if getattr(s, name)) + 1e-4 * seed
+        for s in task.settings
+        for seed in range(len(task.seeds))
+    ]
+    if task.compared:
+        return Outcome({"kl": numbers, "w2": numbers, "off_manifold": numbers, "total_variation_on": numbers}, 1.0)
+    return Outcome({"share": [1.0] * len(task.settings), "numbers": numbers}, 1.0)
+
+
+@pytest.fixture
+def conductor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conductor:
+    """One whose work is made up; its tasks are in `done`."""
+
+    def run(tasks: Sequence[Task], work: object) -> Iterator[tuple[int, Outcome]]:
+        done.extend(tasks)
+        for index, task in enumerate(tasks):
+            yield index, made_up(task, {"lr": LR[0]})
+
+    done.clear()
+    monkeypatch.setattr(runner, "run", run)
+    return Conductor(Cache(tmp_path), Plan(seeds=4, tuning_seeds=2))
+
+
+done: list[Task] = []
+LR = [1e-2]
+
+
+def test_every_arm_has_as_many_trials_and_the_best_is_compared(conductor: Conductor) -> None:
+    results = conductor.conduct(SMALL, entries(SMALL))
+    arms = pd.DataFrame(results.arms)
+    assert list(zip(arms.cell, arms.arm, strict=True)) == [("a, x1", "gan"), ("a, x1", "summed"), ("b, x1", "gan")]
+    trials = pd.DataFrame(results.trials).groupby(["cell", "arm"], sort=False)
+    assert trials.size().tolist() == arms.trials.tolist()
+    assert arms.groupby("cell").trials.nunique().tolist() == [1, 1]
+    assert (arms.trials >= 48).all()
+    for row, (_, part) in zip(results.arms, trials, strict=True):
+        assert row["kl"] == part.kl.min()
+        assert row["lr"] == part.loc[part.kl.idxmin()].lr
+    assert set(results.arms[0]) - set(results.arms[2]) >= {"d_lr", "gamma"}  # given in the second cell
+    assert "weight" in results.arms[1]
+    assert "weight" not in results.arms[0]
+    compared = [task for task in done if task.compared]
+    assert [len(task.settings) for task in compared] == [1, 1, 1]
+    assert {task.seeds for task in compared} == {(0, 1, 2, 3)}
+    assert {task.seeds for task in done if not task.compared} == {(10_000, 10_001)}
+    assert len(results.table()) == 3 * 4
+
+
+@pytest.mark.parametrize("at", [0.2, 2e-5])
+def test_a_search_goes_on_until_its_best_is_inside(conductor: Conductor, at: float) -> None:
+    """The best learning rate lies outside the usual range; all arms of the cell have the rounds that one needs."""
+    LR[0] = at
+    try:
+        results = conductor.conduct(SMALL, entries(SMALL))
+    finally:
+        LR[0] = 1e-2
+    for row in results.arms:
+        assert edge(row["lr"], Range(row["lr_low"], row["lr_high"])) == 0
+        assert row["lr"] == pytest.approx(at, rel=1)
+        assert row["lr_low"] < RANGES["lr"].low or row["lr_high"] > RANGES["lr"].high
+    assert pd.DataFrame(results.arms).groupby("cell").trials.nunique().tolist() == [1, 1]
+
+
+def test_again_trains_nothing_and_finds_the_same(conductor: Conductor, tmp_path: Path) -> None:
+    first = conductor.conduct(SMALL, entries(SMALL))
+    count = len(done)
+    again = conductor.conduct(SMALL, entries(SMALL))
+    assert len(done) == count
+    assert (first.arms, first.trials, first.values) == (again.arms, again.trials, again.values)
+    assert conductor.left(entries(SMALL)) == (count, count, 0)
+    # files of which a bit or all is lost are computed again
+    paths = sorted(tmp_path.iterdir())
+    content = json.loads(paths[0].read_text())
+    values = content["outcome"]["values"]
+    values[next(iter(values))][0] = 0.123
+    paths[0].write_text(json.dumps(content))
+    paths[1].write_text("{")
+    assert conductor.left(entries(SMALL)).done < count
+    third = conductor.conduct(SMALL, entries(SMALL))
+    assert len(done) == count + 2
+    assert third.values == first.values
+
+
+def test_another_search_has_other_proposals_and_seeds() -> None:
+    row = entries(SMALL)[0]
+    tasks = [Search(row, Plan(search=number)).task() for number in (0, 1)]
+    assert not set(tasks[0].settings) & set(tasks[1].settings)
+    assert not set(tasks[0].seeds) & set(tasks[1].seeds)
+    assert not set(Plan(search=0).fresh) & set(Plan(search=1).fresh)
+    assert not set(Plan().fresh) & set(Plan().tuning)
+
+
+def test_what_crashes_or_always_diverges_is_lost_by_name(conductor: Conductor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(tasks: Sequence[Task], work: object) -> Iterator[tuple[int, Outcome]]:
+        for index, task in enumerate(tasks):
+            outcome = made_up(task, {"lr": 1e-2})
+            if task.arm == "summed":
+                outcome = Outcome({}, 1.0, "ValueError: broken")
+            elif task.config.d_lr == 7.0:
+                outcome.values["numbers"] = [math.inf] * len(outcome.values["numbers"])
+            yield index, outcome
+
+    monkeypatch.setattr(runner, "run", run)
+    far = Cell("far", {}, dataclasses.replace(TINY, d_lr=7.0), [Arm("gan")], tuned=False)
+    experiment = Experiment("some", "?", lambda: [small()[0], far], (1,))
+    results = conductor.conduct(experiment, entries(experiment))
+    assert results.lost == [
+        "some: a, x1: summed: ValueError: broken",
+        "some: far, x1: gan: every setting diverged",
+    ]
+    assert [row["arm"] for row in results.arms] == ["gan"]
+
+
+# Definitions
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_definitions(name: str) -> None:
+    """Every arm searches its learning rate; a score term's weight and the discriminator's side where they decide
+    something; the first arm of a cell is the plain GAN."""
+    rows = entries(EXPERIMENTS[name])
+    firsts: dict[str, str] = {}
+    for row in rows:
+        firsts.setdefault(row.cell.name, row.arm.coupling)
+        assert "lr" in row.ranges
+        assert ("weight" in row.ranges) == (row.arm.coupling != "gan" and "weight" not in row.arm.overrides)
+        with_d = row.cell.tuned and row.config.game
+        assert ("d_lr" in row.ranges, "gamma" in row.ranges) == (with_d, with_d)
+    assert set(firsts.values()) == {"gan"}
+
+
+def test_cells_are_chosen_by_name_and_length() -> None:
+    core = EXPERIMENTS["core"]
+    found = entries(core, (3,), ("space",))
+    assert {row.cell.name for row in found} == {"space, x3"}
+    assert {row.config.steps for row in found} == {3000}
+    with pytest.raises(ValueError, match=r"unknown cell 'spac': .*did you mean 'space'"):
+        entries(core, (1,), ("spac",))
+    idle = Experiment("idle", "?", lambda: [Cell("a", {}, TINY, [Arm("gan", {"clip": 2.0})])], (1,))
+    with pytest.raises(ValueError, match="clip has no effect"):
+        entries(idle)
+
+
+# Verdicts
+
+
+def table(differences: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Arms whose values are 1 and noise that the baseline shares, plus these differences."""
+    noise = np.random.default_rng(0).normal(1, 0.1, len(next(iter(differences.values()))))
+    rows = [("a", "gan", seed, "kl", x) for seed, x in enumerate(noise)]
+    rows += [("a", arm, s, "kl", noise[s] + d) for arm, part in differences.items() for s, d in enumerate(part)]
+    return pd.DataFrame(rows, columns=["cell", "arm", "seed", "metric", "value"])
+
+
+def test_verdicts() -> None:
+    """Of 32 seeds; the margin is a tenth of the baseline's mean, 0.1."""
+    g = np.random.default_rng(1)
+    noise = g.normal(0, 0.2, 32) - 0.0
+    noise -= noise.mean()
+    cases = {"less": noise / 10 - 0.5, "more": noise / 10 + 0.5, "same": noise / 20, "open": noise * 3}
+    found = verdicts(table(cases), {"kl": "lower"}).set_index("arm")
+    assert found.verdict.to_dict() == {"less": "helps", "more": "hurts", "same": "equal", "open": "unknown"}
+    assert found.p_holm["less"] == pytest.approx(4 * 2.0**-31)
+    assert found.difference["more"] == pytest.approx(0.5)
+    higher = verdicts(table(cases), {"kl": "higher"}).set_index("arm")
+    assert higher.verdict["less"] == "hurts"
+    lost = cases["less"].copy()
+    lost[:5] = np.nan
+    row = verdicts(table({"less": lost}), {"kl": "lower"}).iloc[0]
+    assert (row.seeds, row.diverged, row.baseline_diverged, row.verdict) == (27, 5, 0, "helps")
+    none = verdicts(table({"less": np.full(32, np.nan)}), {"kl": "lower"}).iloc[0]
+    assert (none.seeds, none.diverged, none.verdict) == (0, 32, "unknown")
+    with pytest.raises(ValueError, match="less and gan must have the same seeds; in a, kl not"):
+        verdicts(table(cases).query("arm != 'less' or seed > 2"), {"kl": "lower"})
