@@ -7,6 +7,7 @@ state of a generator. Numbers come in blocks of BLOCK samples, each from a gener
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +15,22 @@ from torch import Tensor
 from theory.common.seeds import generator
 
 BLOCK = 16  # samples that share a generator
-INIT, LATENT_D, LATENT_G, SCORE, AUGMENT_REAL_D, AUGMENT_REAL_G, DENOISER, EVALUATE = range(8)  # independent streams
-MIX_D, MIX_G, PATH, SAMPLE, AUGMENT_FAKE_D, AUGMENT_FAKE_G = range(8, 14)
+
+
+class Streams(NamedTuple):
+    """The streams of one gradient: of latents, of style mixing, of augmentations of real and of generated images."""
+
+    latent: int
+    mix: int
+    real: int
+    fake: int
+
+
+# All streams are independent.
+INIT, SCORE, DENOISER, EVALUATE, PATH, SAMPLE = 0, 3, 6, 7, 10, 11
+OF_D, OF_G = Streams(1, 8, 4, 12), Streams(2, 9, 5, 13)
+OF_PENALTIES, OF_PATHS, OF_SCORE = (Streams(*range(first, first + 4)) for first in (14, 18, 22))
+"""Of the steps that lazy terms have of their own."""
 
 
 def draw(kind: Callable[..., Tensor], shape: tuple[int, ...], seed: int, stream: int, step: int, part: slice) -> Tensor:

@@ -18,9 +18,10 @@ Pair: TypeAlias = tuple[nn.Module, nn.Module]
 
 
 class Data(Protocol):
-    """Real images by index: `take(which)` is (images, labels), with labels None if unconditional."""
+    """Real images by index: `take(which)` is (images, labels), `labels(which)` the latter; None if unconditional."""
 
     def __len__(self) -> int: ...
+    def labels(self, which: Int[Tensor, " b"]) -> Labels | None: ...
     def take(self, which: Int[Tensor, " b"]) -> tuple[Images, Labels | None]: ...
 
 

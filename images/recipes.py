@@ -29,7 +29,12 @@ NAMES = (
     "imagenet128",
     "lsun-bedroom",
 )
-COUPLINGS = ("gan", "summed", "decoupled")
+COUPLINGS = colours.COUPLINGS
+OWN_STEP = ("own-step", "two-adams")
+"""Couplings whose score gradient moves G in a step of its own, after the adversarial one and on latents of its own."""
+DECOUPLED = ("decoupled", "bounded")
+"""Couplings that keep it outside Adam's moments."""
+LAZY_STEPS = ("summed", "own-step", "corrected")
 PENALTIES = ("r1", "r1+r2")
 LOSSES = ("relativistic", "non-saturating")
 GENERATORS = ("small", "r3gan", "stylegan2")
@@ -71,18 +76,6 @@ def interval(recipe: str, reading: str) -> tuple[float, float]:
     return INTERVALS[OFFERED[recipe][reading]]
 
 
-def built(coupling: str) -> str:
-    """The coupling of this name, whatever its case.
-
-    Raises:
-        ValueError: there is none, or it is not built yet.
-    """
-    found = choose(coupling, colours.COUPLINGS, "coupling")
-    if found not in COUPLINGS:
-        raise ValueError(f"coupling {found!r} is not built yet; choose from {', '.join(COUPLINGS)}")
-    return found
-
-
 def named(what: str, choices: Sequence[str], not_built: Sequence[str] = ()) -> Callable[[str, Any], str]:
     """A check: the choice of this name, whatever its case."""
 
@@ -109,7 +102,7 @@ def couplings(name: str, value: Any) -> tuple[str, ...]:
     """A check: at least one coupling, and none twice."""
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"{name} must hold at least one of {', '.join(COUPLINGS)}; given {value!r}")
-    found = tuple(built(part) for part in value)
+    found = tuple(choose(part, COUPLINGS, "coupling") for part in value)
     if len(set(found)) != len(found):
         raise ValueError(f"{name} must hold none twice; given {value!r}")
     return found
@@ -160,8 +153,11 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "target": share,
     "mixing": probability,
     "path_weight": not_negative,
+    "lazy_steps": named("lazy_steps", LAZY_STEPS),
     "weight": not_negative,
     "decoupled_weight": not_negative,
+    "corrected": flag,
+    "bound": positive,
     "low": positive,
     "high": positive,
     "momentum": share,
@@ -206,8 +202,8 @@ class Recipe:
 
     couplings: tuple[str, ...] = ("gan",)
     """Arms to train, on the same seeds and random numbers: gan (no score term), summed (its gradient is added to the
-    adversarial one, one Adam), decoupled (it stays outside Adam's moments). Not built yet: own-step, two-adams,
-    bounded."""
+    adversarial one, one Adam), own-step (it has a step of its own, of the same Adam), two-adams (an Adam of its own),
+    decoupled (it stays outside Adam's moments), bounded (decoupled, and each image's score gradient is bounded)."""
     seeds: int = 1
     """Runs of every arm; comparisons are paired over seeds."""
     first_seed: int = 0
@@ -223,12 +219,15 @@ class Recipe:
     """Squared gradients of the discriminator at real images (r1), or at real and generated ones (r1+r2)."""
     penalty_every: int = 4
     """Penalties act at every k-th discriminator step, k times as strong."""
+    lazy_steps: str = "summed"
+    """Penalties and path lengths: summed (in the step of the game), own-step (a step of their own after it, of the same
+    Adam), corrected (own-step, with StyleGAN2's correction of lr and betas by c = k / (k + 1))."""
     gamma: tuple[float, float] = (0.2, 0.2)
     """Strength of the penalties: gamma / 2 times the squared norm."""
     lr: tuple[float, float] = (1e-3, 0.0)
     """Learning rate of both Adams."""
-    rates: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Factors of lr in the arms gan, summed and decoupled."""
+    rates: tuple[float, float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    """Factors of lr in the arms gan, summed, own-step, two-adams, decoupled and bounded."""
     beta1: float = 0.0
     """Adam's decay of the first moment."""
     beta2: tuple[float, float] = (0.99, 0.99)
@@ -256,16 +255,20 @@ class Recipe:
     """StyleGAN2: images that the discriminator compares with each other; a process handles whole groups."""
 
     weight: float = 0.1
-    """lambda of the summed coupling. It multiplies the mean over pixels, as in the paper's code; the paper's formula
-    has the sum, whose lambda is smaller by the number of pixels."""
+    """lambda of summed, own-step and two-adams. It multiplies the mean over pixels, as in the paper's code; the paper's
+    formula has the sum, whose lambda is smaller by the number of pixels."""
     decoupled_weight: float = 0.1
-    """lambda of the decoupled coupling, whose step is linear in it: the two lambdas are not comparable."""
+    """lambda of decoupled and bounded, whose step is linear in it: the two lambdas are not comparable."""
     every: int = 8
     """k: the score term acts at every k-th generator step, and is not multiplied by k."""
     low: float = 0.1
     """The score term's noise: nsr = sigma/alpha from low ..."""
     high: float = 0.3
     """... to high, uniformly. --reading sets both to one reading of the paper's range of t."""
+    corrected: bool = False
+    """Own-step: the score step counts in StyleGAN2's correction of lr and betas."""
+    bound: float = 3.0
+    """Bounded: the largest score gradient of an image, in medians of its batch."""
     momentum: float = 0.9
     """Decoupled: the share of the average of score gradients that a generator step keeps."""
     clip: float = 10.0
@@ -313,18 +316,18 @@ class Recipe:
 
     def arm(self, coupling: str) -> Recipe:
         """The recipe with this arm's learning rate."""
-        rate = self.rates[COUPLINGS.index(built(coupling))]
+        rate = self.rates[COUPLINGS.index(choose(coupling, COUPLINGS, "coupling"))]
         return dataclasses.replace(self, lr=(rate * self.lr[0], rate * self.lr[1]))
 
 
 DIGITS = Recipe(
-    width=16, couplings=COUPLINGS, seeds=8, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3), weight=0.3,
-    decoupled_weight=0.1, save_every=300, evaluate_every=100,
+    width=16, couplings=("gan", "summed", "decoupled"), seeds=8, images=38_400, burn_in=38_400, lr=(2e-3, 2e-3),
+    weight=0.3, decoupled_weight=0.1, save_every=300, evaluate_every=100,
 )  # fmt: skip
 """Rates and weights of both recipes of digits: `python -m images.tune`, results/digits-tuning.csv."""
 VANILLA = dataclasses.replace(
     DIGITS, recipe="digits-vanilla", loss="non-saturating", penalty_every=1_000_000, gamma=(0.0, 0.0),
-    rates=(2.0, 2.0, 2.0), weight=1.0,
+    rates=(2.0,) * 6, weight=1.0,
 )  # fmt: skip
 """The game of Goodfellow et al. 2014: a discriminator without a regulariser."""
 PHOTOS = Recipe(
@@ -335,7 +338,7 @@ PHOTOS = Recipe(
 """A smoke test of the code of cifar10: 40 steps are too few for a comparison."""
 CIFAR10 = Recipe(
     recipe="cifar10", resolution=32, channels=3, classes=10, generator="r3gan", width=768, latent=64,
-    couplings=("summed",), images=200_000_000, batch=512, penalty_every=1, gamma=(0.05, 0.005), lr=(2e-4, 5e-5),
+    couplings=("own-step",), images=200_000_000, batch=512, penalty_every=1, gamma=(0.05, 0.005), lr=(2e-4, 5e-5),
     beta2=(0.9, 0.99), burn_in=20_000_000, ema=5_000_000, mirror=True, augment=(0.0, 0.55),
     weight=0.01, decoupled_weight=0.01,
     low=INTERVALS["karras", 40, 60][0], high=INTERVALS["karras", 40, 60][1], save_every=2000, evaluate_every=2000,
@@ -344,6 +347,7 @@ CIFAR10_STYLEGAN2 = dataclasses.replace(
     CIFAR10, recipe="cifar10-stylegan2", generator="stylegan2", width=512, latent=512, loss="non-saturating",
     penalty="r1", penalty_every=16, batch=64, gamma=(0.01, 0.01), lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99),
     images=100_000_000, burn_in=100_000_000, ema=500_000, mirror=False, augment=(0.0, 0.0), target=0.6, group=32,
+    lazy_steps="corrected",
 )  # fmt: skip
 IMAGENET64 = dataclasses.replace(
     CIFAR10, recipe="imagenet64", resolution=64, classes=1000, width=1536, images=500_000_000, batch=4096,
@@ -359,7 +363,7 @@ BEDROOM = dataclasses.replace(
     IMAGENET128, recipe="lsun-bedroom", resolution=256, classes=0, generator="stylegan2", width=512,
     latent=512, loss="non-saturating", penalty="r1", penalty_every=16, batch=64, gamma=(1.0, 1.0),
     lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99), images=25_000_000, burn_in=25_000_000, ema=20_000, mirror=False,
-    augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8,
+    augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8, lazy_steps="corrected",
 )  # fmt: skip
 ALL = DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET128, BEDROOM
 RECIPES = {recipe.recipe: recipe for recipe in ALL}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from images.publish import results
-from images.recipes import RECIPES, Recipe
+from images.recipes import COUPLINGS, DECOUPLED, OWN_STEP, RECIPES, Recipe
 from theory.common.checks import choose, whole
 from theory.common.commandline import noted, parse, run, usage
 from theory.common.errors import CheckpointError, Diverged
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 PROG = "python -m images.tune"
 RATES = (0.5, 1.0, 2.0, 4.0)  # factors of the recipe's learning rate
-WEIGHTS = {"gan": (0.0,), "summed": (0.1, 0.3, 1.0), "decoupled": (0.03, 0.1, 0.3)}
+WEIGHTS = {
+    "gan": (0.0,),
+    **dict.fromkeys(("summed", *OWN_STEP), (0.1, 0.3, 1.0)),
+    **dict.fromkeys(DECOUPLED, (0.03, 0.1, 0.3)),
+}
 SEEDS = (1000, 1001, 1002, 1003)
 METRIC = "frechet_distance"
 JUDGED = ("digits", "digits-vanilla")
@@ -61,7 +65,7 @@ def settings(recipe: Recipe) -> list[tuple[str, float, float, Recipe]]:
     found = []
     for arm, rate in product(recipe.couplings, RATES):
         for weight in WEIGHTS[arm]:
-            change = {"rates": (rate, rate, rate), "weight": weight, "decoupled_weight": weight}
+            change = {"rates": (rate,) * len(COUPLINGS), "weight": weight, "decoupled_weight": weight}
             found.append((arm, rate, weight, dataclasses.replace(recipe, **change)))  # type: ignore[arg-type]
     return found
 

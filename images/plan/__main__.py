@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from images.plan.devices import DEVICES, Device
 from images.plan.provenance import provenance
-from images.recipes import RECIPES, Recipe, built
+from images.recipes import COUPLINGS, RECIPES, Recipe
 from theory.common.checks import choose, positive, whole
 from theory.common.commandline import parse, run, usage
 
@@ -43,7 +43,7 @@ class Options:
     utilisation: float = 0.3
     """The share of the device's peak rate that training reaches: an assumption, not a measurement."""
     coupling: str | None = None
-    """summed or decoupled; the recipe's last if not given."""
+    """summed, own-step, two-adams, decoupled or bounded; the recipe's last if not given."""
     json: bool = False
     """Print one JSON object, in bytes, FLOPs and hours."""
 
@@ -55,9 +55,9 @@ class Options:
         if positive("utilisation", self.utilisation) > 1:
             raise ValueError(f"utilisation must lie in (0, 1]; given {self.utilisation}")
         if self.coupling is not None:
-            object.__setattr__(self, "coupling", built(self.coupling))
+            object.__setattr__(self, "coupling", choose(self.coupling, COUPLINGS, "coupling"))
         if self.coupling == "gan":
-            raise ValueError("a plan is for a coupling with a score term, summed or decoupled; given gan")
+            raise ValueError("a plan is for a coupling with a score term; given gan")
         recipe = RECIPES[self.recipe]
         if self.gpus is not None and recipe.batch % (self.gpus * recipe.together):
             groups = f" in groups of {recipe.together}" if recipe.together > 1 else ""

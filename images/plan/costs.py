@@ -41,7 +41,7 @@ from images.generators.families import augment_of, networks_of
 from images.interfaces import Images, Labels
 from images.recipes import Recipe
 from images.training.trainer import Trainer
-from images.training.update import Update
+from images.training.update import Adam, Update
 from theory.levels import Level
 from theory.regularity import EpsModel
 
@@ -59,7 +59,7 @@ class Costs:
 
     generator, discriminator, score: parameters.
     moments: bytes of the optimisers.
-    d, d_penalised: steps of the discriminator without and with penalties.
+    d, d_penalised: steps of the discriminator without and with penalties, in steps of their own too.
     g, g_path, g_scored: steps of the generator, plain, with path lengths, with path lengths and the score term.
     """
 
@@ -83,7 +83,7 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
         ValueError: the coupling has no score term; there are no networks of this shape.
     """
     if coupling == "gan":
-        raise ValueError("a plan is for a coupling with a score term, summed or decoupled; given gan")
+        raise ValueError("a plan is for a coupling with a score term; given gan")
     recipe = dataclasses.replace(recipe, batch=batch, images=max(recipe.images, batch), micro=0)
     recipe = dataclasses.replace(recipe, penalty_every=2, every=2, path_every=3)  # step 0 has all, step 1 none of these
     with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
@@ -99,7 +99,8 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
         g_path = measured(trainer.g_step, known) if recipe.path_weight else g
         trainer.at = 0
         d_penalised, g_scored = measured(trainer.d_step, known), measured(trainer.g_step, known)
-        moments = 2 * size(chain(trainer.g.parameters(), trainer.d.parameters())) + size(trainer.update.moments)
+        held = [trainer.g] * (2 if coupling == "two-adams" else 1) + [trainer.d]
+        moments = 2 * size(chain(*(part.parameters() for part in held))) + size(trainer.update.moments)
     sizes = count(trainer.g), count(trainer.d), count(network)
     return Costs(batch, *sizes, moments, d, d_penalised, g, g_path, g_scored)
 
@@ -158,8 +159,8 @@ class Probe(Trainer):
     def __init__(self, recipe: Recipe, coupling: str, score: Unchecked, low: bool):
         super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=augment_of(recipe))
         self.low, self.p = low, 0.5  # augmentation is at work
-        self.update = Still(list(self.g.parameters()), recipe)
-        self.d_optimizer = StillOptimizer(self.d.parameters())
+        self.update = Still(self.g.parameters(), recipe, coupling)
+        self.d_adam = StillAdam(self.d.parameters(), recipe.beta1)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors that it holds between steps."""
@@ -171,8 +172,10 @@ class Probe(Trainer):
     def real(self, part: slice) -> tuple[Images, Labels | None]:
         recipe, n = self.recipe, part.stop - part.start
         images = torch.empty(n, recipe.channels, recipe.resolution, recipe.resolution)
-        labels = torch.empty(n, dtype=torch.long) if recipe.classes else None
-        return images.to(memory_format=torch.channels_last), labels
+        return images.to(memory_format=torch.channels_last), self.labels(part)
+
+    def labels(self, part: slice) -> Labels | None:
+        return torch.empty(part.stop - part.start, dtype=torch.long) if self.recipe.classes else None
 
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
         return torch.empty(part.stop - part.start, *shape)
@@ -197,16 +200,20 @@ class NoData:
     def __len__(self) -> int:
         return 1
 
+    def labels(self, which: Tensor) -> Labels | None:
+        raise NotImplementedError
+
     def take(self, which: Tensor) -> tuple[Images, Labels | None]:
         raise NotImplementedError
 
 
 class Still(Update):
     def step(self, *given: Any) -> None: ...
+    def own_step(self, *given: Any) -> None: ...
 
 
-class StillOptimizer(torch.optim.Adam):
-    def step(self, closure: Any = None) -> Any: ...
+class StillAdam(Adam):
+    def move(self, *given: Any) -> None: ...
 
 
 # Measuring

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from images.plan.costs import Costs
-from images.recipes import Recipe
+from images.recipes import OWN_STEP, Recipe
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Footprint:
         phases = []
         for name, own, gradients in (
             ("d_penalised", d, d),
-            ("g_scored", g, 2 * g if self.coupling == "decoupled" else g),
+            ("g_scored", g, g if self.coupling in OWN_STEP else 2 * g),
         ):
             during = self.peak(name, images) + (gradients if in_parts else 0)  # sums wait while parts are computed
             after = gradients * (2 if gpus > 1 else 1) + own  # a copy to send; the roots of the second moments

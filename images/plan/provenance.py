@@ -12,23 +12,33 @@ DATA = "the data set"
 OURS = "ours, not the paper's"
 SMALL = f"{OURS}: chosen to be small"
 GENERATOR = f"{OURS}: the paper trained StyleGAN2, BigGAN and Aurora, with settings that it does not state here"
-DECOUPLED = f"{OURS}: so is the coupling; its lambda is the paper's number, which is not comparable there"
-R3GAN = "R3GAN's code (brownvc/R3GAN), train.py, preset {}, and the command of its README"
-ADA = (
-    "StyleGAN2-ADA's code (NVlabs/stylegan2-ada-pytorch), train.py, --cfg {} (there a lazy "
-    "regulariser takes a step of its own"
+OWN_STEP = (
+    "the framework on which the paper's code is built (bytedance/Hammer): a lazy term takes a step of its own after "
+    "the adversarial one, of the same Adam, on latents of its own; the paper does not say it, nor whether lr and betas "
+    "are corrected for it. Until 2026-11 this project took summed for the paper's"
 )
+DECOUPLED = f"{OURS}: so are the couplings; their lambda is the paper's number, which is not comparable there"
+R3GAN = "R3GAN's code (brownvc/R3GAN), train.py, preset {}, and the command of its README"
+ADA = "StyleGAN2-ADA's code (NVlabs/stylegan2-ada-pytorch), train.py, --cfg {}"
 
 SHARED = {
     "resolution channels classes": DATA,
     "weight every": PAPER,
-    "decoupled_weight momentum clip": DECOUPLED,
+    "couplings corrected": OWN_STEP,
+    "decoupled_weight momentum clip bound": DECOUPLED,
 }
 EDM_READING = f"{PAPER}, t 40-60 read as EDM's index, as its configuration has it; --reading ddpm is the other reading"
 DDPM_READING = (
     f"{PAPER}, t 25-35 read as the index of the ADM network's DDPM schedule; --reading edm is the other reading"
 )
-OF_R3GAN = "width latent batch loss penalty penalty_every gamma lr beta1 beta2 burn_in ema mirror augmentation augment"
+LAZY = (
+    "the same, training/training_loop.py: R1 and path lengths take a step of their own of the same Adam, corrected by "
+    "c = k / (k + 1)"
+)
+OF_R3GAN = (
+    "width latent batch loss penalty penalty_every lazy_steps gamma lr beta1 beta2 burn_in ema mirror augmentation "
+    "augment"
+)
 LENGTH = f"{OURS}: R3GAN's code trains until it is stopped"
 STYLEGAN2 = "width latent loss penalty penalty_every batch gamma lr beta1 beta2 images ema mirror group"
 
@@ -44,7 +54,8 @@ SOURCES: dict[str, dict[str, str]] = {
     "cifar10-stylegan2": {
         **SHARED,
         "generator": "the paper, whose settings of it were not seen",
-        STYLEGAN2: ADA.format("cifar") + "; no style mixing, no path lengths)",
+        STYLEGAN2: ADA.format("cifar") + " (no style mixing, no path lengths)",
+        "lazy_steps path_every": LAZY + ", also counted where path lengths have weight 0",
         "augmentation target": "the same: --aug ada, its default",
         "burn_in": f"{OURS}: without effect, as nothing changes along it",
         "low high": EDM_READING,
@@ -67,7 +78,8 @@ SOURCES: dict[str, dict[str, str]] = {
     "lsun-bedroom": {
         **SHARED,
         "generator": "the paper, whose settings of it were not seen",
-        STYLEGAN2: ADA.format("paper256") + "; ema does not start shorter)",
+        STYLEGAN2: ADA.format("paper256") + " (ema does not start shorter)",
+        "lazy_steps": LAZY,
         "mixing path_weight path_every": "StyleGAN2-ADA's code, training/loss.py (mixing, path_weight) and "
         "training/training_loop.py (path_every); path lengths are measured on the whole batch, there on half of it",
         "augment": f"{OURS}: none, as for data as many as these (--aug noaug)",

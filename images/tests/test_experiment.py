@@ -21,7 +21,7 @@ from rich.console import Console
 from images import publish, tune
 from images.denoisers import small
 from images.metrics.during_training import Digits, measures
-from images.recipes import COUPLINGS, DIGITS, RECIPES, Recipe
+from images.recipes import COUPLINGS, DECOUPLED, DIGITS, RECIPES, Recipe
 from images.train import main
 from images.training import pictures, progress
 from images.training.inputs import real_images
@@ -73,9 +73,10 @@ def test_what_nothing_can_judge_is_left(tmp_path: Path) -> None:
 
 
 def test_each_arm_has_its_learning_rate(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(TINY, lr=(0.5, 0.25), rates=(1.0, 2.0, 4.0))
-    assert [recipe.arm(name).lr for name in COUPLINGS] == [(0.5, 0.25), (1.0, 0.5), (2.0, 1.0)]
-    trainer = trainer_of(Job(dataclasses.replace(recipe, rates=(3.0, 1.0, 1.0)), "gan", 0, tmp_path, tmp_path))
+    rates = 3.0, 2.0, 4.0, 0.5, 1.0, 8.0
+    recipe = dataclasses.replace(TINY, lr=(0.5, 0.25), rates=rates)
+    assert [recipe.arm(name).lr for name in COUPLINGS] == [(0.5 * rate, 0.25 * rate) for rate in rates]
+    trainer = trainer_of(Job(recipe, "gan", 0, tmp_path, tmp_path))
     assert trainer.now(trainer.recipe.lr) == 1.5
 
 
@@ -104,18 +105,21 @@ def test_score_models_are_trained_on_one_thread(tmp_path: Path, monkeypatch: pyt
 
 
 def test_tuning_finds_the_least_distance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A distance with its least at (2, 3) for both arms that have a weight, infinite where it diverges."""
+    """A distance with its least at (2, 3) for all arms that have a weight, infinite where it diverges."""
 
     def value(job: Job) -> float:
         rate = job.recipe.rates[COUPLINGS.index(job.coupling)]
-        weight = {"summed": job.recipe.weight, "decoupled": job.recipe.decoupled_weight}.get(job.coupling, 3.0)
+        recipe, apart = job.recipe, job.coupling in DECOUPLED
+        weight = 3.0 if job.coupling == "gan" else recipe.decoupled_weight if apart else recipe.weight
         return math.inf if rate == 1 and weight == 3 else (rate - 2) ** 2 + (weight - 3) ** 2 + 0.1 * (job.seed % 2)
 
     monkeypatch.setattr(tune, "RATES", (1.0, 2.0, 4.0))
-    monkeypatch.setattr(tune, "WEIGHTS", {"gan": (0.0,), "summed": (1.0, 3.0, 9.0), "decoupled": (3.0, 9.0)})
+    monkeypatch.setattr(
+        tune, "WEIGHTS", dict.fromkeys(COUPLINGS, (1.0, 3.0, 9.0)) | {"gan": (0.0,), "decoupled": (3.0, 9.0)}
+    )
     monkeypatch.setattr(tune, "value", value)
     monkeypatch.setattr("images.training.inputs.score_model", lambda *_: None)
-    table = tune.tune(DIGITS, tmp_path, tmp_path, processes=1)
+    table = tune.tune(dataclasses.replace(DIGITS, couplings=COUPLINGS), tmp_path, tmp_path, processes=1)
     assert set(table["seed"]).isdisjoint(range(DIGITS.first_seed, DIGITS.first_seed + DIGITS.seeds))
     assert tune.best(table) == {arm: (2.0, 0.0 if arm == "gan" else 3.0) for arm in COUPLINGS}
 
@@ -190,7 +194,7 @@ def test_curves_show_arms_and_the_floor() -> None:
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [*(ARM_LABELS[arm] for arm in COUPLINGS), "real digits"]
     first, second = figure.axes
-    assert [len(place.lines) for place in (first, second)] == [9, 10]
+    assert [len(place.lines) for place in (first, second)] == [3 * len(COUPLINGS), 3 * len(COUPLINGS) + 1]
     plt.close(figure)
 
 
@@ -238,4 +242,4 @@ def test_reports_reach_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_recipe_says_which_rates_are_bad() -> None:
     with pytest.raises(ValueError, match=r"rates must be at least 0 and finite; given -1.0"):
-        Recipe(rates=(1.0, -1.0, 1.0))
+        Recipe(rates=(1.0, -1.0, 1.0, 1.0, 1.0, 1.0))

@@ -55,8 +55,11 @@ class Noise:
     def __len__(self) -> int:
         return 64
 
+    def labels(self, which: Tensor) -> Tensor:
+        return torch.zeros(len(which), dtype=torch.long)
+
     def take(self, which: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.randn(len(which), *self.shape), torch.zeros(len(which), dtype=torch.long)
+        return torch.randn(len(which), *self.shape), self.labels(which)
 
 
 def real_trainer(recipe: Recipe, coupling: str) -> Trainer:
@@ -81,7 +84,7 @@ def test_flops_and_memory_are_those_of_a_real_run(recipe: Recipe, coupling: str)
             step()
         assert plan_of.flops == pytest.approx(counter.flops, rel=0.1)
         assert plan_of.peak == pytest.approx(peak(step, CPU), rel=0.1)
-    held = [s[name] for o in (trainer.d_optimizer, trainer.update.optimizer) for s in o.state.values() for name in
+    held = [s[name] for adam in (trainer.d_adam, trainer.update.adam) for s in adam.optimizer.state.values() for name in
             ("exp_avg", "exp_avg_sq")]  # fmt: skip
     assert planned.moments == sum(tensor.nbytes for tensor in [*held, *trainer.update.moments])
     assert planned.generator == sum(p.numel() for p in trainer.g.parameters())
@@ -123,9 +126,11 @@ def test_flops_add_up_from_those_of_the_networks() -> None:
     assert planned.d.flops == pytest.approx(g + 2 * 3 * d, rel=0.05)
     assert planned.d_penalised.flops - planned.d.flops == pytest.approx(2 * (3 * d + grouped), rel=0.02)
     assert planned.g.flops == pytest.approx(3 * g + 3 * d, rel=0.05)
-    assert planned.g_scored.flops - planned.g.flops == pytest.approx(2 * s, rel=0.05)
-    apart = costs(recipe, "decoupled", 4)
-    assert apart.g_scored.flops - apart.g.flops == pytest.approx(2 * s + 2 * g, rel=0.05)
+    assert planned.g_scored.flops - planned.g.flops == pytest.approx(2 * s + 4 * g, rel=0.05)
+    apart = costs(recipe, "own-step", 4)
+    assert apart.g_scored.flops == planned.g_scored.flops
+    assert costs(recipe, "two-adams", 4).moments - apart.moments == 2 * 4 * apart.generator
+    assert costs(recipe, "bounded", 4).moments - apart.moments == 4 * apart.generator
 
 
 def test_formulas_of_the_counter() -> None:
@@ -174,7 +179,8 @@ def test_memory_is_affine_in_the_images() -> None:
 
 
 def test_path_lengths_are_not_in_the_score_term() -> None:
-    """Of a generator without them the score term costs the same: a network and its gradient in the image."""
+    """Of a generator without them the score term costs the same: a network and its gradient in the image, and G
+    twice forth and once back."""
     plain = dataclasses.replace(STYLEGAN2, path_weight=0.0)
     with_lengths, without = costs(STYLEGAN2, "summed", 4), costs(plain, "summed", 4)
     term = without.g_scored.flops - without.g_path.flops

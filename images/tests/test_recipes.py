@@ -33,7 +33,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: Any) 
         changed(name, value)
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name != "mirror"])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("mirror", "corrected")])
 def test_true_is_no_number(name: str) -> None:
     with pytest.raises(ValueError, match=name.removesuffix("s")):
         changed(name, True)
@@ -48,13 +48,21 @@ def test_names_ignore_case() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("coupling", colours.COUPLINGS)
-def test_couplings_are_built_or_say_that_they_are_not(coupling: str) -> None:
-    if coupling in COUPLINGS:
-        assert Recipe(couplings=(coupling,)).arm(coupling).couplings == (coupling,)
+def test_couplings_are_those_of_all_rooms() -> None:
+    assert COUPLINGS == colours.COUPLINGS
+    assert Recipe(couplings=COUPLINGS).couplings == COUPLINGS
+    with pytest.raises(ValueError, match=r"unknown coupling 'own-steps': choose from gan, .*'own-step'"):
+        Recipe(couplings=("gan", "own-steps"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_recipes_of_the_paper_take_the_steps_of_its_framework(recipe: Recipe) -> None:
+    """A lazy score term has a step of its own there; StyleGAN2's lazy terms too, with its correction."""
+    if recipe.recipe.startswith(("digits", "photos")):
         return
-    with pytest.raises(ValueError, match=f"coupling '{coupling}' is not built yet; choose from gan, summed, decoupled"):
-        Recipe(couplings=("gan", coupling))
+    assert recipe.couplings == ("own-step",)
+    assert not recipe.corrected
+    assert recipe.lazy_steps == ("corrected" if recipe.generator == "stylegan2" else "summed")
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -52,9 +52,11 @@ def trainer(recipe: Recipe, coupling: str = "decoupled", world: World | None = N
 # Groups of images
 
 
-def test_parts_of_whole_groups_add_up() -> None:
+@pytest.mark.parametrize(("coupling", "lazy_steps"), [("decoupled", "summed"), ("own-step", "corrected")])
+def test_parts_of_whole_groups_add_up(coupling: str, lazy_steps: str) -> None:
     """Penalties, mixing, path lengths and adaptive augmentation included."""
-    whole, parts = trainer(ADAPTIVE), trainer(dataclasses.replace(ADAPTIVE, micro=4))
+    recipe = dataclasses.replace(ADAPTIVE, lazy_steps=lazy_steps)
+    whole, parts = trainer(recipe, coupling), trainer(dataclasses.replace(recipe, micro=4), coupling)
     for each in (whole, parts):
         each.p = 0.5
         for _ in range(5):
@@ -134,9 +136,11 @@ def test_augmentation_acts_at_the_probability_found() -> None:
     assert not torch.equal(other.augmented(x, 4, part), x)
 
 
-def test_a_resumed_run_is_an_unbroken_one() -> None:
+@pytest.mark.parametrize(("coupling", "lazy_steps"), [("decoupled", "summed"), ("own-step", "corrected")])
+def test_a_resumed_run_is_an_unbroken_one(coupling: str, lazy_steps: str) -> None:
     """Stopped between two changes of the probability; the average path length goes on as well."""
-    unbroken, first, second = (trainer(ADAPTIVE) for _ in range(3))
+    recipe = dataclasses.replace(ADAPTIVE, lazy_steps=lazy_steps, corrected=True)
+    unbroken, first, second = (trainer(recipe, coupling) for _ in range(3))
     unbroken.p = first.p = 0.5
     for each in (unbroken, first):
         for _ in range(6):

@@ -19,18 +19,34 @@ from images.bench.peers import randomise
 from images.datasets.dataset import batch_flips, batch_indices
 from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
-from images.draws import LATENT_D, LATENT_G, SCORE, draw
+from images.draws import (
+    DENOISER,
+    EVALUATE,
+    INIT,
+    OF_D,
+    OF_G,
+    OF_PATHS,
+    OF_PENALTIES,
+    OF_SCORE,
+    PATH,
+    SAMPLE,
+    SCORE,
+    Streams,
+    draw,
+)
 from images.generators.small import SmallDiscriminator, SmallGenerator
-from images.recipes import DIGITS, INTERVALS, OFFERED, Recipe, interval
+from images.recipes import COUPLINGS, DIGITS, INTERVALS, OFFERED, Recipe, interval
+from images.training.losses import bounded
 from images.training.parallel import World
 from images.training.trainer import Trainer
+from images.training.update import adam_of_d, correction
 from theory.common.errors import Diverged, OutOfMemory
 from theory.common.seeds import generator
 from theory.levels import Level, index_interval
 
 TINY = dataclasses.replace(
     DIGITS, width=4, latent=4, batch=8, images=800, burn_in=400, ema=40, every=2, penalty_every=2, gamma=(0.5, 0.1),
-    lr=(1e-3, 1e-4), beta1=0.0, beta2=(0.9, 0.99), weight=0.5, decoupled_weight=0.5, clip=0.05,
+    lr=(1e-3, 1e-4), beta1=0.0, beta2=(0.9, 0.99), weight=0.5, decoupled_weight=0.5, clip=0.05, bound=1.2,
 )  # fmt: skip
 
 
@@ -40,13 +56,16 @@ class Noise:
     def __init__(self, n: int = 30, recipe: Recipe = TINY):
         g = generator(5, 99)
         self.x = torch.rand(n, recipe.channels, recipe.resolution, recipe.resolution, generator=g).double() * 2 - 1
-        self.labels = torch.arange(n) % recipe.classes
+        self.classes = recipe.classes
 
     def __len__(self) -> int:
         return len(self.x)
 
+    def labels(self, which: torch.Tensor) -> torch.Tensor:
+        return which % self.classes
+
     def take(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.x[which], self.labels[which]
+        return self.x[which], self.labels(which)
 
 
 def networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
@@ -74,55 +93,82 @@ def reference(recipe: Recipe, coupling: str, steps: int) -> tuple[nn.Module, nn.
     parts: list[Any] = [copy.deepcopy(part) for part in (t.g, t.d, t.average, t.data, t.score)]
     g, d, average, data, score = parts
     whole = slice(0, recipe.batch)
-    g_adam, d_adam = (torch.optim.Adam(part.parameters(), lr=1.0, betas=(0.0, 0.9), eps=1e-8) for part in (g, d))
+    corrected = recipe.lazy_steps == "corrected"
+    c_d = recipe.penalty_every / (recipe.penalty_every + 1) if corrected else 1.0
+    more = [recipe.path_every] * corrected + [recipe.every] * (recipe.corrected and coupling == "own-step")
+    c_g = 1 / (1 + sum(1 / k for k in more))
+    g_adam, d_adam, second = (torch.optim.Adam(part.parameters(), lr=1.0, eps=1e-8) for part in (g, d, g))
     moments = [torch.zeros_like(p) for p in g.parameters()]
+
+    def latent(streams: Streams, step: int) -> torch.Tensor:
+        return draw(torch.randn, (recipe.latent,), 3, streams.latent, step, whole).double()
+
+    def penalty(images: dict[str, torch.Tensor], y: torch.Tensor, gamma: float) -> torch.Tensor:
+        found = [0 * d(images["real"], y).sum()]  # what it does not depend on has gradient 0, which Adam averages too
+        for kind in ("real", "fake")[: 2 if recipe.penalty == "r1+r2" else 1]:
+            (slope,) = torch.autograd.grad(d(images[kind], y).sum(), images[kind], create_graph=True)
+            found.append(recipe.penalty_every * gamma / 2 * slope.pow(2).sum((1, 2, 3)).mean())
+        return torch.stack(found).sum()
+
+    def term(x: torch.Tensor, y: torch.Tensor, step: int) -> torch.Tensor:
+        """Each image's mean over pixels."""
+        eps = draw(torch.randn, (1, 8, 8), 3, SCORE, 2 * step, whole).double()
+        u = draw(torch.rand, (), 3, SCORE, 2 * step + 1, whole).double()
+        nsr = (recipe.low + (recipe.high - recipe.low) * u)[:, None, None, None]
+        found = score(x + nsr * eps, Level(1.0, nsr[:, 0, 0, 0]), y)
+        return F.mse_loss(found, eps, reduction="none").mean((1, 2, 3))
+
+    def move(adam: torch.optim.Adam, loss: torch.Tensor) -> None:
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
     for step in range(steps):
         c = 0.5 * (1 + math.cos(math.pi * min(1, step * recipe.batch / recipe.burn_in)))
         lr, gamma, beta2 = (b + (a - b) * c for a, b in (recipe.lr, recipe.gamma, recipe.beta2))
-        for adam in (g_adam, d_adam):
-            adam.param_groups[0].update(lr=lr, betas=(0.0, beta2))
+        for adam, power in ((g_adam, c_g), (second, 1), (d_adam, c_d)):
+            adam.param_groups[0].update(lr=lr * power, betas=(recipe.beta1**power, beta2**power))
         x, y = data.take(batch_indices(3, step, recipe.batch, len(data)))
         # discriminator
-        fake = g(draw(torch.randn, (recipe.latent,), 3, LATENT_D, step, whole).double(), y).detach()
-        x.requires_grad_()
-        fake.requires_grad_()
-        real_logits, fake_logits = d(x, y), d(fake, y)
+        images = {"real": x.clone().requires_grad_(), "fake": g(latent(OF_D, step), y).detach().requires_grad_()}
+        real_logits, fake_logits = d(images["real"], y), d(images["fake"], y)
         if recipe.loss == "relativistic":
             loss = torch.log1p(torch.exp(fake_logits - real_logits)).mean()
         else:
             loss = -(torch.sigmoid(real_logits).log() + (1 - torch.sigmoid(fake_logits)).log()).mean()
-        if step % recipe.penalty_every == 0:
-            for images, logits in ((x, real_logits), (fake, fake_logits))[: 2 if recipe.penalty == "r1+r2" else 1]:
-                (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-                loss = loss + recipe.penalty_every * gamma / 2 * slope.pow(2).sum((1, 2, 3)).mean()
-        d_adam.zero_grad()
-        loss.backward()
-        d_adam.step()
+        penalised = step % recipe.penalty_every == 0
+        if penalised and recipe.lazy_steps == "summed":
+            loss = loss + penalty(images, y, gamma)
+        move(d_adam, loss)
+        if penalised and recipe.lazy_steps != "summed":
+            images["fake"] = g(latent(OF_PENALTIES, step), y).detach().requires_grad_()
+            move(d_adam, penalty(images, y, gamma))
         # generator
-        x = x.detach()
-        fake = g(draw(torch.randn, (recipe.latent,), 3, LATENT_G, step, whole).double(), y)
+        fake = g(latent(OF_G, step), y)
         margin = d(fake, y) - d(x, y) if recipe.loss == "relativistic" else d(fake, y)
         loss = torch.log1p(torch.exp(-margin)).mean()
-        if scored := coupling != "gan" and step % recipe.every == 0:
-            eps = draw(torch.randn, (1, 8, 8), 3, SCORE, 2 * step, whole).double()
-            u = draw(torch.rand, (), 3, SCORE, 2 * step + 1, whole).double()
-            nsr = (recipe.low + (recipe.high - recipe.low) * u)[:, None, None, None]
-            found = score(fake + nsr * eps, Level(1.0, nsr[:, 0, 0, 0]), y)
-            term = F.mse_loss(found, eps)  # the mean over pixels too
-            if coupling == "summed":
-                loss = loss + recipe.weight * term
-            else:
-                apart = torch.autograd.grad(recipe.decoupled_weight * term, list(g.parameters()), retain_graph=True)
-        g_adam.zero_grad()
-        loss.backward()
-        g_adam.step()
-        if scored and coupling == "decoupled":
+        scored = coupling != "gan" and step % recipe.every == 0
+        if scored and coupling in ("decoupled", "bounded"):
+            inner = fake.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(recipe.decoupled_weight * term(inner, y, step).mean(), inner)
+            if coupling == "bounded":
+                lengths = slope.flatten(1).norm(dim=1)
+                limit = recipe.bound * lengths.sort().values[(len(lengths) - 1) // 2]
+                slope = torch.stack([s * min(1.0, float(limit / n)) for s, n in zip(slope, lengths, strict=True)])
+            apart = torch.autograd.grad(fake, list(g.parameters()), slope, retain_graph=True)
+        if scored and coupling == "summed":
+            loss = loss + recipe.weight * term(fake, y, step).mean()
+        move(g_adam, loss)
+        if scored and coupling in ("decoupled", "bounded"):
             forget = recipe.momentum**recipe.every
             for p, m, a in zip(g.parameters(), moments, apart, strict=True):
                 m.copy_(forget * m + (1 - forget) * a)
-                v = g_adam.state[p]["exp_avg_sq"] / (1 - beta2 ** (step + 1))
+                v = g_adam.state[p]["exp_avg_sq"] / (1 - beta2 ** (c_g * (step + 1)))
                 mean = m / (1 - forget ** (step // recipe.every + 1))
-                p.data -= lr * (mean / (v.sqrt() + 1e-8)).clamp(-recipe.clip, recipe.clip)
+                p.data -= lr * c_g * (mean / (v.sqrt() + 1e-8)).clamp(-recipe.clip, recipe.clip)
+        if scored and coupling in ("own-step", "two-adams"):
+            own = recipe.weight * term(g(latent(OF_SCORE, step), y), y, step).mean()
+            move(g_adam if coupling == "own-step" else second, own)
         keep = 0.5 ** (recipe.batch / min(recipe.ema, (step + 1) * recipe.batch / 20))
         for mean, now in zip(average.parameters(), g.parameters(), strict=True):
             mean.copy_(keep * mean + (1 - keep) * now.detach())
@@ -140,10 +186,12 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("coupling", "options"),
     [
-        ("gan", {}),
-        ("summed", {}),
-        ("decoupled", {}),
+        *((coupling, {}) for coupling in COUPLINGS),
         ("decoupled", {"loss": "non-saturating", "penalty": "r1"}),
+        ("own-step", {"corrected": True, "beta1": 0.5}),
+        ("own-step", {"corrected": True, "lazy_steps": "corrected", "beta1": 0.5}),
+        ("two-adams", {"lazy_steps": "own-step"}),
+        ("decoupled", {"lazy_steps": "corrected", "loss": "non-saturating", "penalty": "r1", "clip": 100.0}),
     ],
 )
 def test_it_does_what_autograd_and_adam_do(coupling: str, options: dict) -> None:
@@ -155,10 +203,54 @@ def test_it_does_what_autograd_and_adam_do(coupling: str, options: dict) -> None
         torch.testing.assert_close(parameters(found), parameters(wanted), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("k", [1, 4, 16])
+def test_the_correction_makes_k_plus_one_steps_count_as_k(k: int) -> None:
+    """Adam moves by lr along a constant gradient at every step: k + 1 corrected steps by k lr. Its second moment keeps
+    the same share of what it was. Two terms at every second step bring as many steps as one at each."""
+    recipe = dataclasses.replace(TINY, penalty_every=k, lazy_steps="corrected")
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    adam = adam_of_d([x], recipe)
+    for _ in range(k + 1):
+        adam.move([torch.tensor([-3.0]).double()], 0.01, 0.9)
+    assert x.item() == pytest.approx(k * 0.01, rel=1e-6)  # Adam's eps is 1e-8 of a gradient of 3
+    state = adam.optimizer.state[x]
+    assert state["exp_avg_sq"].item() == pytest.approx(9 * (1 - 0.9**k), rel=1e-12)
+    assert correction([2, 2]) == pytest.approx(correction([1]))
+
+
+def test_a_bounded_gradient_keeps_its_direction() -> None:
+    x = torch.randn(6, 2, 3, 3, dtype=torch.float64, generator=generator(0, 1))
+    x[0] = 0
+    lengths = x.flatten(1).norm(dim=1)
+    found = bounded(x, lengths.median())
+    assert torch.allclose(found.flatten(1).norm(dim=1), lengths.clamp(max=lengths.median()))
+    assert torch.allclose(found * lengths[:, None, None, None], x * found.flatten(1).norm(dim=1)[:, None, None, None])
+
+
+def test_a_step_of_its_own_has_latents_of_its_own() -> None:
+    """The streams of all gradients differ; the score term of own-step sees other images than the game."""
+    streams = [*OF_D, *OF_G, *OF_PENALTIES, *OF_PATHS, *OF_SCORE, INIT, SCORE, DENOISER, EVALUATE, PATH, SAMPLE]
+    assert len(set(streams)) == len(streams)
+    seen: dict[str, list[Streams]] = {}
+    for coupling in ("summed", "own-step"):
+        ours, used = trainer(coupling), seen.setdefault(coupling, [])
+        original = ours.generated
+
+        def generated(streams: Streams, *given: Any, original: Any = original, used: list[Streams] = used) -> Any:
+            used.append(streams)
+            return original(streams, *given)
+
+        ours.generated = generated  # type: ignore[method-assign]
+        ours.g_step()
+    assert seen == {"summed": [OF_G] * 3, "own-step": [OF_G, OF_SCORE, OF_SCORE]}
+
+
 def test_the_reference_tells_couplings_apart() -> None:
     """A control: what the test above compares differs by far more than its tolerance."""
-    found = [parameters(reference(TINY, coupling, 3)[0]) for coupling in ("gan", "summed", "decoupled")]
-    assert min((found[i] - found[i - 1]).abs().max() for i in range(3)) > 1e-5
+    found = [parameters(reference(TINY, coupling, 3)[0]) for coupling in COUPLINGS]
+    found += [parameters(reference(dataclasses.replace(TINY, corrected=True), "own-step", 3)[0])]
+    found += [parameters(reference(dataclasses.replace(TINY, lazy_steps="corrected"), "gan", 3)[0])]
+    assert min((a - b).abs().max() for a, b in itertools.combinations(found, 2)) > 1e-6
 
 
 class Augmentation:
@@ -185,7 +277,7 @@ def test_penalties_are_taken_before_augmentation() -> None:
     for kind in ("real", "fake"):
         images, labels = ours.real(slice(0, 8))
         if kind == "fake":
-            images = ours.generated(LATENT_D, slice(0, 8), labels)[0].detach()
+            images = ours.generated(OF_D, slice(0, 8), labels)[0].detach()
         at = (2 * images).requires_grad_()
         (slope,) = torch.autograd.grad(d(at, labels).sum(), at)
         x.append(4 * float(slope.square().sum()) / 8)
@@ -213,9 +305,10 @@ def test_mirrored_images() -> None:
             assert torch.equal(found, image.flip(-1) if flip else image)
 
 
-@pytest.mark.parametrize("coupling", ["summed", "decoupled"])
+@pytest.mark.parametrize("coupling", ["summed", "own-step", "decoupled", "bounded"])
 def test_parts_of_a_batch_add_up(coupling: str) -> None:
-    whole, parts = trainer(coupling), trainer(coupling, dataclasses.replace(TINY, micro=3))
+    recipe = dataclasses.replace(TINY, lazy_steps="own-step", bound=0.8)
+    whole, parts = trainer(coupling, recipe), trainer(coupling, dataclasses.replace(recipe, micro=3))
     for _ in range(3):
         whole.step()
         parts.step()
@@ -231,7 +324,7 @@ def test_numbers_do_not_depend_on_who_draws_them() -> None:
     assert not torch.equal(draw(torch.randn, (3,), 2, SCORE, 7, slice(0, 40)), whole)
 
 
-@pytest.mark.parametrize("coupling", ["gan", "decoupled"])
+@pytest.mark.parametrize("coupling", COUPLINGS)
 def test_a_resumed_run_is_an_unbroken_one(coupling: str) -> None:
     unbroken, first, second = (trainer(coupling) for _ in range(3))
     for _ in range(5):
@@ -250,7 +343,7 @@ def test_a_resumed_run_is_an_unbroken_one(coupling: str) -> None:
 
 
 def test_arms_start_alike_and_see_the_same() -> None:
-    arms = [trainer(coupling) for coupling in ("gan", "summed", "decoupled")]
+    arms = [trainer(coupling) for coupling in COUPLINGS]
     assert all(torch.equal(parameters(arms[0].g), parameters(arm.g)) for arm in arms)
     for arm in arms:
         arm.d_step()

@@ -12,7 +12,8 @@ from images.recipes import FREE, differences
 from theory.common.errors import CheckpointError
 from theory.common.files import read_tensors, replacing
 
-FORMAT = "smart-verified images 1"
+KIND = "smart-verified images"
+FORMAT = f"{KIND} 2"
 
 
 def previous(path: Path) -> Path:
@@ -64,6 +65,9 @@ def read(path: Path) -> dict[str, Any]:
         CheckpointError: the file is truncated, damaged, or no checkpoint of training. OSError: it cannot be read.
     """
     content = read_tensors(path, "checkpoint", CheckpointError)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of images.train")
-    return content
+    written = content.get("format") if isinstance(content, dict) else None
+    if written == FORMAT:
+        return content
+    if str(written).startswith(KIND):
+        raise CheckpointError(f"{path} was written by another version of images.train: train anew, with --overwrite")
+    raise CheckpointError(f"{path} is no checkpoint of images.train")

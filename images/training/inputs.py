@@ -40,6 +40,9 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.found)
 
+    def labels(self, which: Int[Tensor, " b"]) -> Int[Tensor, " b"] | None:
+        return self.found.labels[which] if self.conditional and self.found.labels is not None else None
+
     def take(self, which: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b c h w"], Int[Tensor, " b"] | None]:
         pixels, labels = self.found.batch(which)
         return to_float(pixels), labels if self.conditional else None

@@ -46,6 +46,12 @@ def squared_gradient(logits: Logits, images: Images) -> Logits:
     return gradient.float().square().sum((1, 2, 3))
 
 
+def bounded(gradients: Images, limit: Float[Tensor, ""]) -> Images:
+    """Each image's gradient, shortened to at most `limit`."""
+    lengths = gradients.flatten(1).norm(dim=1)
+    return gradients * (limit / lengths.clamp(min=1e-30)).clamp(max=1)[:, None, None, None]
+
+
 def path_lengths(images: Images, styles: Float[Tensor, "b k s"], noise: Images) -> Float[Tensor, " b"]:
     """sqrt(mean over layers ||J^T y||^2), differentiable, with J = d image / d style and y = noise / sqrt(h w).
 

@@ -1,4 +1,4 @@
-"""Adversarial training of one generator, with the score term summed to its gradient, decoupled from it, or left out.
+"""Adversarial training of one generator, with or without the score term, in any coupling.
 
 One step, every loss a mean over the whole batch, whatever shares of it the processes hold:
 
@@ -6,7 +6,8 @@ One step, every loss a mean over the whole batch, whatever shares of it the proc
     G:  loss(D(G(z))) + lambda mean over pixels ||eps_theta(G(z)_t) - eps||^2             this at every k-th step
         + strength k_l (path length - its running mean)^2                                 this at every k_l-th step
 
-`losses` holds each loss as a function; `update` makes one step of the two gradients of G.
+`losses` holds each loss as a function; `update` moves parameters by the gradients, and says what a coupling is. A term
+with a step of its own sees latents of its own, and the same real images and labels.
 """
 
 from __future__ import annotations
@@ -19,29 +20,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from images.datasets.dataset import batch_flips, batch_indices
-from images.draws import (
-    AUGMENT_FAKE_D,
-    AUGMENT_FAKE_G,
-    AUGMENT_REAL_D,
-    AUGMENT_REAL_G,
-    INIT,
-    LATENT_D,
-    LATENT_G,
-    MIX_D,
-    MIX_G,
-    PATH,
-    SCORE,
-    draw,
-)
+from images.draws import INIT, OF_D, OF_G, OF_PATHS, OF_PENALTIES, OF_SCORE, PATH, SCORE, Streams, draw
 from images.generators.augment import ADAPT_EVERY, adapted
 from images.generators.styles import PATH_DECAY, Styles, mix
-from images.interfaces import Augment, Data, Images, Labels, Pair, Scores
-from images.recipes import Recipe, built
+from images.interfaces import Augment, Data, Images, Labels, Logits, Pair, Scores
+from images.recipes import COUPLINGS, DECOUPLED, OWN_STEP, Recipe
 from images.training.losses import (
+    bounded,
     discriminator_loss,
     generator_loss,
     path_length_penalty,
@@ -50,7 +39,8 @@ from images.training.losses import (
     squared_gradient,
 )
 from images.training.parallel import World
-from images.training.update import Update, adam, optimizer_of
+from images.training.update import Update, adam_of_d
+from theory.common.checks import choose
 from theory.common.errors import Diverged, OutOfMemory, out_of_memory
 from theory.common.seeds import generator
 from theory.levels import Interval
@@ -61,7 +51,7 @@ class Trainer:
     bit for bit on a CPU.
 
     Args:
-        coupling: gan, summed or decoupled.
+        coupling: of `recipes.COUPLINGS`.
         make: (recipe) -> the two networks, called with torch's random numbers seeded.
         score: needed unless the coupling is gan; its parameters stay as they are.
         augment: of the images that D sees.
@@ -83,7 +73,8 @@ class Trainer:
         world: World | None = None,
         augment: Augment | None = None,
     ):
-        self.recipe, self.coupling, self.seed, self.data, self.score = recipe, built(coupling), seed, data, score
+        self.recipe, self.coupling, self.seed = recipe, choose(coupling, COUPLINGS, "coupling"), seed
+        self.data, self.score = data, score
         if self.coupling != "gan" and score is None:
             raise ValueError(f"coupling {coupling!r} needs a score model; given none")
         self.device, self.world, self.augment = torch.device(device), world or World(), augment
@@ -101,8 +92,8 @@ class Trainer:
             layout = torch.channels_last
             self.g, self.d = (network.to(self.device, memory_format=layout).train() for network in networks)  # type: ignore[call-overload]
             self.average = copy.deepcopy(self.g).eval().requires_grad_(False)
-            self.update = Update(list(self.g.parameters()), recipe)
-        self.d_optimizer = optimizer_of(self.d.parameters(), recipe)
+            self.update = Update(self.g.parameters(), recipe, self.coupling)
+        self.d_adam = adam_of_d(self.d.parameters(), recipe)
         self.at = 0
         self.losses: dict[str, float] = {}
         self.p, self.signs = 0.0, 0.0  # of adaptive augmentation: its probability; sum of sign D(real) since it moved
@@ -139,67 +130,118 @@ class Trainer:
             self.losses["augmentation"] = self.p
 
     def d_step(self) -> dict[str, Tensor]:
-        """One step of D; its losses, summed over this process's samples."""
-        recipe = self.recipe
-        penalised = self.at % recipe.penalty_every == 0
-        strength = 0.5 * self.now(recipe.gamma) * recipe.penalty_every
-        totals, gradients = Totals(), Gradients(self.d.parameters())
-        for part in self.parts():
-            real, labels = self.real(part)
-            with torch.no_grad(), self.autocast():
-                fake, _ = self.generated(LATENT_D, part, labels)
-            real.requires_grad_(penalised)  # before augmentation, where R1 and R2 are taken
-            fake.requires_grad_(penalised and recipe.penalty == "r1+r2")
-            seen = self.augmented(real, AUGMENT_REAL_D, part), self.augmented(fake, AUGMENT_FAKE_D, part)
-            with self.autocast():
-                d_real, d_fake = (self.d(x, labels).float() for x in seen)
-            loss = totals.add("d_loss", discriminator_loss(recipe.loss, d_real, d_fake))
-            if recipe.target:
-                totals.add("real_sign", d_real.sign())
-            if penalised:
-                penalty = totals.add("r1", squared_gradient(d_real, real))
-                if fake.requires_grad:
-                    penalty = penalty + totals.add("r2", squared_gradient(d_fake, fake))
-                loss = loss + strength * penalty
-            gradients.backward(loss.sum() / recipe.batch)
-        sums = self.world.sum(gradients.sums)
-        adam(self.d_optimizer, gradients.parameters, sums, self.now(recipe.lr), self.now(recipe.beta2))
+        """D <- Adam(game + penalties), or two steps; its losses, summed over this process's samples."""
+        recipe, totals = self.recipe, Totals()
+        penalised, apart = self.at % recipe.penalty_every == 0, recipe.lazy_steps != "summed"
+        game = self.d_gradient(totals, OF_D, game=True, penalised=penalised and not apart)
+        self.d_adam.move(game, *self.pace())
+        if penalised and apart:
+            penalties = self.d_gradient(totals, OF_PENALTIES, game=False, penalised=True)
+            self.d_adam.move(penalties, *self.pace())
         return totals.values
 
     def g_step(self) -> dict[str, Tensor]:
-        """One step of G, with the score term if it acts; its losses, summed over this process's samples."""
-        recipe = self.recipe
-        scored = self.coupling != "gan" and self.at % recipe.every == 0
+        """G <- Adam(game), with path lengths and the score term in it, beside it or after it when they act; its losses,
+        summed over this process's samples."""
+        recipe, totals = self.recipe, Totals()
         measured = recipe.path_weight > 0 and self.at % recipe.path_every == 0
-        totals, main, apart = Totals(), Gradients(self.g.parameters()), Gradients(self.g.parameters())
-        self.d.requires_grad_(False)
+        scored = self.coupling != "gan" and self.at % recipe.every == 0
+        own_path, own_score = recipe.lazy_steps != "summed", self.coupling in OWN_STEP
+        game, score = self.g_gradient(totals), None
+        if measured and not own_path:
+            game = [a + b for a, b in zip(game, self.path_gradient(totals, OF_G), strict=True)]
+        if scored and not own_score:
+            score = self.score_gradient(totals, OF_G)
+        self.update.step(game, score, *self.pace())
+        if measured and own_path:
+            self.update.step(self.path_gradient(totals, OF_PATHS), None, *self.pace())
+        if scored and own_score:
+            self.update.own_step(self.score_gradient(totals, OF_SCORE), *self.pace())
+        return totals.values
+
+    # Gradients of a step, over the whole batch
+
+    def d_gradient(self, totals: Totals, streams: Streams, game: bool, penalised: bool) -> list[Tensor]:
+        """Of D's game, of its penalties, or of both at once."""
+        recipe, gradients = self.recipe, Gradients(self.d.parameters())
+        r2 = penalised and recipe.penalty == "r1+r2"
         for part in self.parts():
             real, labels = self.real(part)
+            real.requires_grad_(penalised)  # before augmentation, where R1 and R2 are taken
+            d_real = self.judged(real, streams.real, part, labels)
+            loss = torch.zeros_like(d_real)
+            if game or r2:
+                with torch.no_grad(), self.autocast():
+                    fake, _ = self.generated(streams, part, labels)
+                fake.requires_grad_(r2)
+                d_fake = self.judged(fake, streams.fake, part, labels)
+            if game:
+                loss = loss + totals.add("d_loss", discriminator_loss(recipe.loss, d_real, d_fake))
+                if recipe.target:
+                    totals.add("real_sign", d_real.sign())
+            if penalised:
+                penalty = totals.add("r1", squared_gradient(d_real, real))
+                if r2:
+                    penalty = penalty + totals.add("r2", squared_gradient(d_fake, fake))
+                loss = loss + 0.5 * self.now(recipe.gamma) * recipe.penalty_every * penalty
+            gradients.backward(loss.sum() / recipe.batch)
+        return self.world.sum(gradients.sums)
+
+    def g_gradient(self, totals: Totals) -> list[Tensor]:
+        """Of G's game."""
+        recipe, gradients = self.recipe, Gradients(self.g.parameters())
+        self.d.requires_grad_(False)
+        for part in self.parts():
+            real, labels = self.real(part) if recipe.loss == "relativistic" else (None, self.labels(part))
             with self.autocast():
-                fake, styles = self.generated(LATENT_G, part, labels)
-                d_real = None
-                if recipe.loss == "relativistic":
-                    with torch.no_grad():
-                        d_real = self.d(self.augmented(real, AUGMENT_REAL_G, part), labels).float()
-                d_fake = self.d(self.augmented(fake, AUGMENT_FAKE_G, part), labels).float()
-            loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake)).sum() / recipe.batch
-            if scored:
-                score = totals.add("score_loss", self.score_loss(fake, labels, part)).sum() / recipe.batch
-                if self.coupling == "decoupled":
-                    apart.backward(recipe.decoupled_weight * score, keep=True)
-                else:
-                    loss = loss + recipe.weight * score
-            if measured:
-                assert styles is not None
-                noise = self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
-                lengths = totals.add("path_length", path_lengths(fake, styles, noise))
-                off = path_length_penalty(lengths, self.path).sum() / recipe.batch
-                loss = loss + recipe.path_weight * recipe.path_every * off
-            main.backward(loss)
+                fake, _ = self.generated(OF_G, part, labels)
+            d_real = None
+            if real is not None:
+                with torch.no_grad():
+                    d_real = self.judged(real, OF_G.real, part, labels)
+            d_fake = self.judged(fake, OF_G.fake, part, labels)
+            loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake))
+            gradients.backward(loss.sum() / recipe.batch)
         self.d.requires_grad_(True)
-        sums, n = self.world.sum(main.sums + apart.sums), len(main.sums)
-        self.update.step(sums[:n], sums[n:] or None, self.now(recipe.lr), self.now(recipe.beta2))
-        return totals.values
+        return self.world.sum(gradients.sums)
+
+    def path_gradient(self, totals: Totals, streams: Streams) -> list[Tensor]:
+        """Of StyleGAN2's path length regularisation."""
+        recipe, gradients = self.recipe, Gradients(self.g.parameters())
+        for part in self.parts():
+            with self.autocast():
+                fake, styles = self.generated(streams, part, self.labels(part))
+            assert styles is not None
+            noise = self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
+            lengths = totals.add("path_length", path_lengths(fake, styles, noise))
+            loss = recipe.path_weight * recipe.path_every * path_length_penalty(lengths, self.path)
+            gradients.backward(loss.sum() / recipe.batch)
+        return self.world.sum(gradients.sums)
+
+    def score_gradient(self, totals: Totals, streams: Streams) -> list[Tensor]:
+        """A, the gradient of lambda L_score, by way of the images x = G(z): A = J^T d (lambda L_score) / d x.
+
+        So what the score model keeps for its backward pass is freed before what G keeps is there, and the gradient of
+        an image can be bounded.
+        """
+        recipe, gradients = self.recipe, Gradients(self.g.parameters())
+        weight = recipe.decoupled_weight if self.coupling in DECOUPLED else recipe.weight
+        slopes = []  # [b, c, h, w] of each part
+        for part in self.parts():
+            labels = self.labels(part)
+            with torch.no_grad(), self.autocast():
+                x, _ = self.generated(streams, part, labels)
+            loss = totals.add("score_loss", self.score_loss(x.requires_grad_(), labels, part))
+            slopes += torch.autograd.grad(weight * loss.sum() / recipe.batch, x)
+        if self.coupling == "bounded":
+            lengths = torch.cat([slope.flatten(1).norm(dim=1) for slope in slopes])
+            limit = recipe.bound * torch.cat(self.world.gather(lengths)).median()
+            slopes = [bounded(slope, limit) for slope in slopes]
+        for part, slope in zip(self.parts(), slopes, strict=True):
+            with self.autocast():
+                x, _ = self.generated(streams, part, self.labels(part))
+            gradients.backward((x * slope).sum())
+        return self.world.sum(gradients.sums)
 
     def score_loss(self, x: Images, labels: Labels | None, part: slice) -> Float[Tensor, " b"]:
         """The score term of each sample, with nsr uniform on the recipe's interval."""
@@ -227,6 +269,10 @@ class Trainer:
         t = min(1.0, self.at * self.recipe.batch / self.recipe.burn_in)
         return ends[1] + (ends[0] - ends[1]) * 0.5 * (1 + math.cos(math.pi * t))
 
+    def pace(self) -> tuple[float, float]:
+        """lr and beta2 of the step."""
+        return self.now(self.recipe.lr), self.now(self.recipe.beta2)
+
     def parts(self) -> Iterator[slice]:
         """This process's share of the batch, `micro` samples at a time."""
         size = self.recipe.micro or (self.share.stop - self.share.start)
@@ -235,31 +281,43 @@ class Trainer:
 
     def real(self, part: slice) -> tuple[Images, Labels | None]:
         """The real images of a part of this process's share, mirrored with probability 1/2 if the recipe says so."""
-        where = self.seed, self.at, self.recipe.batch
-        within = slice(part.start - self.share.start, part.stop - self.share.start)
-        which = batch_indices(*where, len(self.data), self.world.rank, self.world.size)[within]
-        images, labels = self.data.take(which)
+        images, labels = self.data.take(self.indices(part))
         if self.recipe.mirror:
-            flips = batch_flips(*where, self.world.rank, self.world.size)[within]
+            flips = batch_flips(self.seed, self.at, self.recipe.batch, self.world.rank, self.world.size)
+            flips = flips[part.start - self.share.start : part.stop - self.share.start]
             images = torch.where(flips[:, None, None, None], images.flip(-1), images)
         images = images.to(self.device, memory_format=torch.channels_last)
         return images, None if labels is None else labels.to(self.device)
 
+    def labels(self, part: slice) -> Labels | None:
+        """Those of `real`, without its images."""
+        labels = self.data.labels(self.indices(part))
+        return None if labels is None else labels.to(self.device)
+
+    def indices(self, part: slice) -> Int[Tensor, " b"]:
+        """Of the real images of a part."""
+        found = batch_indices(self.seed, self.at, self.recipe.batch, len(self.data), self.world.rank, self.world.size)
+        return found[part.start - self.share.start : part.stop - self.share.start]
+
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
         return draw(kind, shape, self.seed, stream, step, part).to(self.device)
 
-    def generated(self, stream: int, part: slice, labels: Labels | None) -> tuple[Images, Styles | None]:
+    def judged(self, x: Images, stream: int, part: slice, labels: Labels | None) -> Logits:
+        """D's logits of augmented images."""
+        with self.autocast():
+            return self.d(self.augmented(x, stream, part), labels).float()
+
+    def generated(self, streams: Streams, part: slice, labels: Labels | None) -> tuple[Images, Styles | None]:
         """G's images, and StyleGAN2's styles; what noise it adds in its layers is drawn as the latents are."""
         g: Any = self.g
         size, latent = getattr(g, "noise_size", 0), self.recipe.latent
-        z, noise = self.draw(torch.randn, (latent + size,), stream, part, self.at).split([latent, size], 1)
+        z, noise = self.draw(torch.randn, (latent + size,), streams.latent, part, self.at).split([latent, size], 1)
         if not size:
             return g(z, labels).float(), None
         styles = g.styles(z, labels)
         if self.recipe.mixing:
-            stream = MIX_D if stream == LATENT_D else MIX_G
-            others = g.styles(self.draw(torch.randn, (latent,), stream, part, 2 * self.at), labels)
-            u = self.draw(torch.rand, (2,), stream, part, 2 * self.at + 1)
+            others = g.styles(self.draw(torch.randn, (latent,), streams.mix, part, 2 * self.at), labels)
+            u = self.draw(torch.rand, (2,), streams.mix, part, 2 * self.at + 1)
             styles = mix(styles, others, u, self.recipe.mixing)
         return g.synthesis(styles, noise).float(), styles
 
@@ -308,7 +366,7 @@ class Trainer:
             "d": self.d.state_dict(),
             "average": self.average.state_dict(),
             "update": self.update.state(),
-            "d_optimizer": self.d_optimizer.state_dict(),
+            "d_adam": self.d_adam.optimizer.state_dict(),
             "losses": dict(self.losses),
             "adaptive": [self.p, self.signs, self.path],
         }
@@ -319,16 +377,17 @@ class Trainer:
         self.d.load_state_dict(state["d"])
         self.average.load_state_dict(state["average"])
         self.update.load(state["update"])
-        self.d_optimizer.load_state_dict(state["d_optimizer"])
+        self.d_adam.optimizer.load_state_dict(state["d_adam"])
         self.p, self.signs, self.path = state["adaptive"]
 
 
 PARTS = {
     "squared_gradient": "the penalties of the discriminator",
     "score_loss": "the score term",
+    "score_gradient": "the score term",
     "path_lengths": "the path length regularisation",
     "backward": "the {}'s backward pass",
-    "adam": "the {}'s optimiser",
+    "move": "the {}'s optimiser",
     "score_step_": "the {}'s optimiser",
     "d_step": "the discriminator's step",
     "g_step": "the generator's step",
@@ -343,7 +402,7 @@ def part_of(error: BaseException) -> tuple[str, str]:
     owner = "discriminator" if "d_step" in calls else "generator"
     name = next((name for name in reversed(calls) if name in PARTS), None)
     part = "the networks" if name is None else PARTS[name].format(owner)
-    return part, ": lower --width" if name in (None, "adam", "score_step_", "average_step") else ""
+    return part, ": lower --width" if name in (None, "move", "score_step_", "average_step") else ""
 
 
 class Gradients:
