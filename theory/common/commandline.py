@@ -34,6 +34,7 @@ EXTRAS = {  # what a missing module belongs to
     "nbconvert": "figures",
     "ipykernel": "figures",
     "markdown_it": "figures",
+    "optuna": "search",
     "PIL": "images",
     "sklearn": "images",
     "torchmetrics": "images",

@@ -6,6 +6,7 @@ Finished work is kept under --cache, so that the same command continues a search
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -22,7 +23,8 @@ from toy.search.design import Entry, entries
 from toy.search.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
-    from toy.search.runner import Conductor, Results
+    from toy.search.runner import Conductor
+    from toy.search.tables import Tables
 
 PROG = "python -m toy.search"
 MARKS = {"helps": " +", "hurts": " -", "equal": " =", "unknown": " ?"}
@@ -74,72 +76,83 @@ def main(arguments: list[str]) -> int:
         wanted = {name: entries(EXPERIMENTS[name], options.times, options.cells) for name in options.names}
     from toy.search.cache import Cache
     from toy.search.runner import Conductor, Plan
+    from toy.search.tables import Tables
     from toy.sweep.__main__ import check_writable
     from toy.sweep.pool import pool
 
     check_writable(options.cache)
     conductor = Conductor(Cache(options.cache), Plan(options.seeds, options.tuning_seeds, options.search))
+    kept = {name: Tables.read(options.out, EXPERIMENTS[name]) for name in wanted}
     if options.plan:
         for name, rows in wanted.items():
-            tell_plan(conductor, name, rows)
+            for times, part in by_length(rows).items():
+                tell_plan(f"{name}, x{times}", part, kept[name].missing(part, conductor.plan), conductor)
         return 0
     check_writable(options.out)
-    lost = 0
+    lost: list[str] = []
     with noted("what is done is kept: the same command continues"), pool(options.processes, options.cluster):
         for name, rows in wanted.items():
-            begun = time.monotonic()
-            results = conductor.conduct(EXPERIMENTS[name], rows)
-            facts = origin(" ".join([PROG, *arguments])) | {
-                "seeds": options.seeds,
-                "tuning_seeds": options.tuning_seeds,
-                "search": options.search,
-                "seconds": round(time.monotonic() - begun, 1),
-            }
-            results.write(options.out, facts)
-            print_results(results)
-            for line in results.lost:
-                print(f"lost: {line}", file=sys.stderr)
-            lost += len(results.lost)
-    return complain(f"{lost} arms were lost, see above; the rest is in {options.out}", 1) if lost else 0
+            for part in by_length(rows).values():
+                if missing := kept[name].missing(part, conductor.plan):
+                    begun = time.monotonic()
+                    found = conductor.conduct(EXPERIMENTS[name], missing)
+                    facts = origin(" ".join([PROG, *arguments]))
+                    facts |= dataclasses.asdict(conductor.plan) | {"seconds": round(time.monotonic() - begun, 1)}
+                    lost += kept[name].take(found, facts)
+                    kept[name].write(options.out)
+            print_results(kept[name], [row.cell.name for row in rows])
+    for line in lost:
+        print(f"lost: {line}", file=sys.stderr)
+    return complain(f"{len(lost)} arms were lost, see above; the rest is in {options.out}", 1) if lost else 0
 
 
-def tell_plan(conductor: Conductor, name: str, rows: list[Entry]) -> None:
-    """One line a length: tasks, those done, and the share of the work that is left."""
-    by_length: dict[int, list[Entry]] = {}
+def by_length(rows: list[Entry]) -> dict[int, list[Entry]]:
+    """Length -> its rows."""
+    found: dict[int, list[Entry]] = {}
     for row in rows:
-        by_length.setdefault(row.cell.keys["times"], []).append(row)
-    for times, part in by_length.items():
-        left = conductor.left(part)
-        print(
-            f"{name}, x{times}: {len(part)} arms, {left.done} of {left.tasks} tasks done; {left.share:.0%} of it left"
-        )
+        found.setdefault(row.cell.keys["times"], []).append(row)
+    return found
 
 
-def print_results(results: Results) -> None:
-    """A row an arm, below its cell: its setting, and each judged metric with its verdict's mark."""
+def tell_plan(title: str, rows: list[Entry], missing: list[Entry], conductor: Conductor) -> None:
+    """One line: arms, those in the tables, and how far the others are."""
+    line = f"{title}: {len(rows)} arms, {len(rows) - len(missing)} measured"
+    if missing:
+        left = conductor.left(missing)
+        line += f"; of the others {left.done} of {left.tasks} tasks done, {left.share:.0%} of the work left"
+    print(line)
+
+
+def print_results(tables: Tables, cells: list[str]) -> None:
+    """A row an arm of these cells: its setting, and each judged metric with its verdict's mark."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     from theory.common.terminal import console
 
-    experiment, shown = results.experiment, console()
+    experiment, shown = tables.experiment, console()
     shown.print(f"{experiment.name}: {experiment.question}", soft_wrap=True)
-    shown.print("Means over fresh seeds; against the first arm of a cell: + helps, - hurts, = equal, ? unknown.")
+    shown.print("Means over fresh seeds. Against the first arm of a cell: + helps, - hurts, = equal, ? unknown.")
+    if tables.arms.empty:
+        return
+    found = tables.verdicts()
+    marks = {(row.cell, row.arm, row.metric): MARKS[row.verdict] for row in found.itertuples()}
+    means = tables.values.groupby(["cell", "arm"]).mean(numeric_only=True)
+    options = [name for name in ("lr", "d_lr", "gamma", "weight") if name in tables.arms]
+    metrics = [name for name in experiment.metrics if name in means]
     table = Table("", box=SIMPLE if shown.is_terminal else None, padding=(0, 1, 0, 0))
-    options = [name for name in ("lr", "d_lr", "gamma", "weight") if any(name in row for row in results.arms)]
-    for title in (*options, *(SHORT.get(name, name) for name in experiment.metrics)):
+    for title in (*options, *(SHORT.get(name, name) for name in metrics)):
         table.add_column("lambda" if title == "weight" else title, no_wrap=True)
-    found = results.verdicts()
-    marks = {(row.cell, row.arm, row.metric): MARKS[row.verdict] for row in found.itertuples()} if len(found) else {}
-    means = results.table()
     cell = None
-    for row in results.arms:
+    for row in tables.arms[tables.arms.cell.isin(cells)].to_dict("records"):
         if row["cell"] != cell:
             cell = row["cell"]
             table.add_row(cell)
-        own = means[(means.cell == cell) & (means.arm == row["arm"])]
-        values = [f"{own[m].mean():.3g}{marks.get((cell, row['arm'], m), '')}" for m in experiment.metrics if m in own]
-        table.add_row(f"  {row['arm']}", *(f"{row[name]:.2g}" if name in row else "" for name in options), *values)
+        place = cell, row["arm"]
+        setting = ["" if row[name] != row[name] else f"{row[name]:.2g}" for name in options]
+        table.add_row(
+            f"  {row['arm']}", *setting, *(f"{means.loc[place, m]:.3g}{marks.get((*place, m), '')}" for m in metrics)
+        )
     shown.print(table)
 
 

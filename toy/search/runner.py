@@ -1,22 +1,17 @@
-"""A search from its definition to its tables: every arm of a cell searches equally, then the best are compared."""
+"""Conducts searches: every arm of a cell has as many trials, then the best are compared on fresh seeds."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pandas as pd
-
-from theory.common import files
 from toy.jobs.progress import meter
-from toy.search.cache import Cache, Outcome, Task, finish, mean
-from toy.search.design import FAR, TUNING, Entry, Experiment, said
-from toy.search.propose import LATER, Trial, Values, best, propose
+from toy.search.cache import Cache, Outcome, Task, description, digest, finish, mean
+from toy.search.design import FAR, TUNING, Entry, Experiment
+from toy.search.propose import FIRST, LATER, Trial, Values, best, propose
 from toy.search.space import Range, at_edges, extended
-from toy.search.verdicts import verdicts
 from toy.sweep.pool import run
 
 LEAST, MOST = 2, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell
@@ -56,6 +51,12 @@ class Search:
     asked: list[Values] = field(default_factory=list)
     """The settings of the last task."""
     failure: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The hash of what decides the search and the comparison."""
+        first = Search(self.entry, self.plan).task()
+        return digest([description(first), dataclasses.asdict(self.plan), FIRST, LATER, LEAST, MOST])
 
     def task(self) -> Task:
         """The next round; of the same trials before it, always the same."""
@@ -122,8 +123,12 @@ class Conductor:
                     advance(index)
         return found
 
-    def conduct(self, experiment: Experiment, rows: Sequence[Entry]) -> Results:
-        """Searches all arms, round by round, and compares the best of each."""
+    def conduct(self, experiment: Experiment, rows: Sequence[Entry]) -> list[tuple[Search, Outcome | None]]:
+        """Searches all arms, round by round, and compares the best of each.
+
+        Raises:
+            OSError: an outcome cannot be stored.
+        """
         cells = self.cells(rows)
         while going := [search for part in cells for search in next_round(part)]:
             tasks = [search.task() for search in going]
@@ -134,10 +139,9 @@ class Conductor:
         searches = [search for part in cells for search in part]
         compared = [search.comparison() for search in searches]
         found = self.outcomes((task for task in compared if task is not None), f"{experiment.name}, comparison")
-        results = Results(experiment)
-        for search, last in zip(searches, compared, strict=True):
-            results.add(search, None if last is None else found[last])
-        return results
+        return [
+            (search, None if last is None else found[last]) for search, last in zip(searches, compared, strict=True)
+        ]
 
     def cells(self, rows: Sequence[Entry]) -> list[list[Search]]:
         """A search of each row, by cells."""
@@ -184,58 +188,3 @@ def next_round(part: Sequence[Search]) -> list[Search]:
     done = max((len(search.trials) for search in alive), default=0)
     more = done < LEAST or (done < MOST and any(search.edges() for search in alive))
     return alive if more else []
-
-
-class Results:
-    """The tables of an experiment, and what was lost."""
-
-    def __init__(self, experiment: Experiment):
-        self.experiment = experiment
-        self.values: list[dict[str, Any]] = []
-        self.arms: list[dict[str, Any]] = []
-        self.trials: list[dict[str, Any]] = []
-        self.lost: list[str] = []
-        self.seconds = 0.0
-
-    def add(self, search: Search, outcome: Outcome | None) -> None:
-        """The rows of an arm."""
-        entry, chosen = search.entry, search.best()
-        names = {"cell": entry.cell.name, "arm": entry.arm.text}
-        for trials in search.trials:
-            for trial in trials:
-                self.trials.append(
-                    names | {"round": trial.round, **trial.values, "share": trial.share, "kl": trial.number}
-                )
-        failure = search.failure or (outcome.failure if outcome is not None else None)
-        if chosen is None or outcome is None or failure is not None:
-            self.lost.append(f"{entry.name}: {failure or 'every setting diverged'}")
-            return
-        row: dict[str, Any] = names | {**entry.cell.keys, "tuned": entry.cell.tuned, "coupling": entry.arm.coupling}
-        row |= {name: said(value) for name, value in entry.arm.overrides.items()}
-        row |= {"trials": sum(map(len, search.trials)), "kl": chosen.number}
-        for name, searched in search.ranges[len(search.trials) - 1].items():
-            row |= {name: chosen.values[name], f"{name}_low": searched.low, f"{name}_high": searched.high}
-        self.arms.append(row)
-        for at, seed in enumerate(search.plan.fresh):
-            self.values.append(names | {"seed": seed, **{name: v[at] for name, v in outcome.values.items()}})
-
-    def table(self) -> pd.DataFrame:
-        """A row a cell, arm and seed: every metric."""
-        return pd.DataFrame(self.values)
-
-    def verdicts(self) -> pd.DataFrame:
-        """As `toy.search.verdicts`; empty where nothing is left."""
-        wide = self.table()
-        kept = [name for name in self.experiment.metrics if name in wide.columns]
-        tidy = wide.melt(["cell", "arm", "seed"], kept, "metric", "value") if len(wide) else wide
-        return verdicts(tidy, {name: self.experiment.metrics[name] for name in kept}) if len(wide) else wide
-
-    def write(self, directory: Path, facts: dict[str, Any]) -> None:
-        """NAME.csv, NAME.arms.csv, NAME.trials.csv, NAME.verdicts.csv and NAME.json. OSError: cannot be written."""
-        path = directory / self.experiment.name
-        files.write_table(path.with_suffix(".csv"), self.table(), digits=4)
-        files.write_table(path.with_suffix(".arms.csv"), pd.DataFrame(self.arms), digits=4)
-        files.write_table(path.with_suffix(".trials.csv"), pd.DataFrame(self.trials), digits=4)
-        files.write_table(path.with_suffix(".verdicts.csv"), self.verdicts(), digits=6)
-        facts = {"experiment": self.experiment.name, "question": self.experiment.question} | facts
-        files.write_json(path.with_suffix(".json"), facts | {"lost": self.lost})

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from theory.common.errors import FileError
 from toy.config import Arm as Setting
 from toy.config import Config
 from toy.search import propose as proposing
@@ -23,6 +24,7 @@ from toy.search.experiments import EXPERIMENTS
 from toy.search.propose import Trial, best, propose
 from toy.search.runner import Conductor, Plan, Search
 from toy.search.space import RANGES, Range, at_edges, edge, extended
+from toy.search.tables import Tables
 from toy.search.verdicts import verdicts
 
 TINY = Config(width=8, layers=1, batch=8, steps=8, d_steps=1, d_ahead=3, samples=32, start=1.0, regulariser="r1")
@@ -209,25 +211,31 @@ done: list[Task] = []
 LR = [1e-2]
 
 
+def tables_of(conductor: Conductor, experiment: Experiment = SMALL) -> Tables:
+    """The experiment's tables, of nothing kept."""
+    tables = Tables(experiment)
+    tables.take(conductor.conduct(experiment, entries(experiment)), {})
+    return tables
+
+
 def test_every_arm_has_as_many_trials_and_the_best_is_compared(conductor: Conductor) -> None:
-    results = conductor.conduct(SMALL, entries(SMALL))
-    arms = pd.DataFrame(results.arms)
+    results = tables_of(conductor)
+    arms = results.arms
     assert list(zip(arms.cell, arms.arm, strict=True)) == [("a, x1", "gan"), ("a, x1", "summed"), ("b, x1", "gan")]
-    trials = pd.DataFrame(results.trials).groupby(["cell", "arm"], sort=False)
+    trials = results.trials.groupby(["cell", "arm"], sort=False)
     assert trials.size().tolist() == arms.trials.tolist()
     assert arms.groupby("cell").trials.nunique().tolist() == [1, 1]
     assert (arms.trials >= 48).all()
-    for row, (_, part) in zip(results.arms, trials, strict=True):
+    for row, (_, part) in zip(arms.to_dict("records"), trials, strict=True):
         assert row["kl"] == part.kl.min()
         assert row["lr"] == part.loc[part.kl.idxmin()].lr
-    assert set(results.arms[0]) - set(results.arms[2]) >= {"d_lr", "gamma"}  # given in the second cell
-    assert "weight" in results.arms[1]
-    assert "weight" not in results.arms[0]
+    assert arms.d_lr.isna().tolist() == arms.gamma.isna().tolist() == [False, False, True]  # given in the second cell
+    assert arms.weight.isna().tolist() == [True, False, True]
     compared = [task for task in done if task.compared]
     assert [len(task.settings) for task in compared] == [1, 1, 1]
     assert {task.seeds for task in compared} == {(0, 1, 2, 3)}
     assert {task.seeds for task in done if not task.compared} == {(10_000, 10_001)}
-    assert len(results.table()) == 3 * 4
+    assert len(results.values) == 3 * 4
 
 
 @pytest.mark.parametrize("at", [0.2, 2e-5])
@@ -235,22 +243,23 @@ def test_a_search_goes_on_until_its_best_is_inside(conductor: Conductor, at: flo
     """The best learning rate lies outside the usual range; all arms of the cell have the rounds that one needs."""
     LR[0] = at
     try:
-        results = conductor.conduct(SMALL, entries(SMALL))
+        results = tables_of(conductor)
     finally:
         LR[0] = 1e-2
-    for row in results.arms:
+    for row in results.arms.to_dict("records"):
         assert edge(row["lr"], Range(row["lr_low"], row["lr_high"])) == 0
         assert row["lr"] == pytest.approx(at, rel=1)
         assert row["lr_low"] < RANGES["lr"].low or row["lr_high"] > RANGES["lr"].high
-    assert pd.DataFrame(results.arms).groupby("cell").trials.nunique().tolist() == [1, 1]
+    assert results.arms.groupby("cell").trials.nunique().tolist() == [1, 1]
 
 
 def test_again_trains_nothing_and_finds_the_same(conductor: Conductor, tmp_path: Path) -> None:
-    first = conductor.conduct(SMALL, entries(SMALL))
+    first = tables_of(conductor)
     count = len(done)
-    again = conductor.conduct(SMALL, entries(SMALL))
+    again = tables_of(conductor)
     assert len(done) == count
-    assert (first.arms, first.trials, first.values) == (again.arms, again.trials, again.values)
+    for name in ("arms", "trials", "values"):
+        pd.testing.assert_frame_equal(getattr(first, name), getattr(again, name))
     assert conductor.left(entries(SMALL)) == (count, count, 0)
     # files of which a bit or all is lost are computed again
     paths = sorted(tmp_path.iterdir())
@@ -260,9 +269,9 @@ def test_again_trains_nothing_and_finds_the_same(conductor: Conductor, tmp_path:
     paths[0].write_text(json.dumps(content))
     paths[1].write_text("{")
     assert conductor.left(entries(SMALL)).done < count
-    third = conductor.conduct(SMALL, entries(SMALL))
+    third = tables_of(conductor)
     assert len(done) == count + 2
-    assert third.values == first.values
+    pd.testing.assert_frame_equal(third.values, first.values)
 
 
 def test_another_search_has_other_proposals_and_seeds() -> None:
@@ -287,12 +296,43 @@ def test_what_crashes_or_always_diverges_is_lost_by_name(conductor: Conductor, m
     monkeypatch.setattr(runner, "run", run)
     far = Cell("far", {}, dataclasses.replace(TINY, d_lr=7.0), [Arm("gan")], tuned=False)
     experiment = Experiment("some", "?", lambda: [small()[0], far], (1,))
-    results = conductor.conduct(experiment, entries(experiment))
+    results = tables_of(conductor, experiment)
     assert results.lost == [
         "some: a, x1: summed: ValueError: broken",
         "some: far, x1: gan: every setting diverged",
     ]
-    assert [row["arm"] for row in results.arms] == ["gan"]
+    assert results.arms.arm.tolist() == ["gan"]
+
+
+def test_tables_grow_cell_by_cell(conductor: Conductor, tmp_path: Path) -> None:
+    """Cells that are there are not measured again; one whose definition changed is, and replaces what was there."""
+    out = tmp_path / "out"
+    out.mkdir()
+    rows, plan = entries(SMALL), conductor.plan
+    first, second = rows[:2], rows[2:]
+    tables = Tables.read(out, SMALL)
+    assert tables.missing(rows, plan) == rows
+    tables.take(conductor.conduct(SMALL, first), {"command": "one"})
+    tables.write(out)
+    tables = Tables.read(out, SMALL)
+    assert tables.missing(rows, plan) == second
+    tables.take(conductor.conduct(SMALL, second), {"command": "two"})
+    tables.write(out)
+    tables = Tables.read(out, SMALL)
+    assert tables.missing(rows, plan) == []
+    assert {cell: facts["command"] for cell, facts in tables.made.items()} == {"a, x1": "one", "b, x1": "two"}
+    verdicts = pd.read_csv(out / "small.verdicts.csv")
+    assert set(zip(verdicts.cell, verdicts.arm, strict=True)) == {("a, x1", "summed")}
+    assert tables.missing(rows, dataclasses.replace(plan, seeds=5)) == rows
+    wider = dataclasses.replace(small()[0], config=dataclasses.replace(TINY, batch=9))
+    changed = Experiment("small", "?", lambda: [wider, small()[1]], (1,))
+    assert tables.missing(entries(changed), plan) == entries(changed)[:2]
+    tables.take(conductor.conduct(changed, entries(changed)[:2]), {"command": "three"})
+    assert len(tables.arms) == 3
+    assert tables.missing(entries(changed), plan) == []
+    (out / "small.trials.csv").unlink()
+    with pytest.raises(FileError, match=r"small.json and its tables cannot be used: .*trials"):
+        Tables.read(out, SMALL)
 
 
 # Definitions
