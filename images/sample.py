@@ -109,16 +109,16 @@ def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
     """
     import torch
 
-    from images.formats import tensors
+    from images.formats import checkpoints
     from images.formats.messages import reading
     from images.generators.families import networks_of
     from images.recipes import from_dict
     from images.training.checkpoint import FORMAT
 
     with reading(path):
-        content = tensors.read_zip(path)
+        content = checkpoints.read(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise FileError("it is no checkpoint of images.train")
+            raise FileError(f"{checkpoints.told(content) or 'this'} is no checkpoint of this version of images.train")
         recipe, state = from_dict(content["recipe"]), content["trainer"]["average"]
         with torch.device("meta"):  # allocates nothing: a recipe may name any width
             wanted = networks_of(recipe)[0].state_dict()

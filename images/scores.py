@@ -85,7 +85,7 @@ def describe(path: Path, loaded: Loaded) -> str:
 
     score = loaded.score
     config, network = score.network.config, type(score.network).__name__
-    preconditioning = f"DDPM, schedule {score.schedule}" if isinstance(score, DDPMScore) else "EDM"
+    preconditioning = f"DDPM, schedule {score.schedule}" if isinstance(score, DDPMScore) else score.title
     sides = [f"at {config.resolution >> level}" for level in config.attention]
     middle = ["in the middle"] if getattr(config, "middle_attention", True) else []
     facts = {

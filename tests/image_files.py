@@ -54,7 +54,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def guided_diffusion(
-    p: Parameters, x: Tensor, t: Tensor, labels: Tensor | None, *, width: int, multipliers: tuple[int, ...],
+    p: Parameters, x: Tensor, t: Tensor, labels: Tensor | None, *, width: int, multipliers: tuple[float, ...],
     blocks: int, attention: tuple[int, ...], heads: int | None, legacy: bool, out: int, classes: int = 0,
     scale_shift: bool = True, spatial: int = 1,
 ) -> Tensor:  # fmt: skip
@@ -94,7 +94,7 @@ def guided_diffusion(
     emb = p.linear("time_embed.2", F.silu(emb), 4 * width)
     if labels is not None:
         emb = emb + p("label_emb.weight", classes, 4 * width)[labels]
-    x = p.conv("input_blocks.0.0", x, width, 3)
+    x = p.conv("input_blocks.0.0", x, int(width * multipliers[0]), 3)
     skips, i = [x], 1
     for level, multiplier in enumerate(multipliers):
         if level:
@@ -102,7 +102,7 @@ def guided_diffusion(
             skips.append(x)
             i += 1
         for _ in range(blocks):
-            x = block(f"input_blocks.{i}.0", x, width * multiplier)
+            x = block(f"input_blocks.{i}.0", x, int(width * multiplier))
             x = attended(f"input_blocks.{i}.1", x) if level in attention else x
             skips.append(x)
             i += 1
@@ -112,7 +112,7 @@ def guided_diffusion(
     i = 0
     for level, multiplier in reversed(list(enumerate(multipliers))):
         for n in range(blocks + 1):
-            x = block(f"output_blocks.{i}.0", torch.cat([x, skips.pop()], 1), width * multiplier)
+            x = block(f"output_blocks.{i}.0", torch.cat([x, skips.pop()], 1), int(width * multiplier))
             x = attended(f"output_blocks.{i}.1", x) if level in attention else x
             if level and n == blocks:
                 x = block(f"output_blocks.{i}.{2 if level in attention else 1}", x, x.shape[1], "up")
@@ -289,16 +289,29 @@ def submodule(name: str, state: dict[str, Tensor]) -> Any:
     return container
 
 
-def edm_bytes(kind: str, state: dict[str, Tensor], options: dict[str, Any], **more: Any) -> bytes:
+def edm_bytes(
+    kind: str, state: dict[str, Tensor], options: dict[str, Any], preconditioning: str = "EDMPrecond",
+    constants: dict[str, Any] | None = None, **more: Any,
+) -> bytes:  # fmt: skip
     """An EDM network pickle; `more` replaces or adds to what it holds."""
     network = module(kind, state, _init_args=(), _init_kwargs=options)
-    ema = Persistent("EDMPrecond", _modules=OrderedDict(model=network), _parameters=OrderedDict(), sigma_data=0.5,
+    given = constants or {"sigma_data": 0.5}
+    ema = Persistent(preconditioning, _modules=OrderedDict(model=network), _parameters=OrderedDict(),
                      img_resolution=options["img_resolution"], label_dim=options["label_dim"], use_fp16=False,
-                     _init_args=(), _init_kwargs={"model_type": kind})  # fmt: skip
+                     _init_args=(), _init_kwargs={"model_type": kind}, **given)  # fmt: skip
     loss, pipe = Persistent("EDMLoss", P_mean=-1.2), Persistent("AugmentPipe", p=0.12)
     found = {"ema": ema, "loss_fn": loss, "augment_pipe": pipe, "dataset_kwargs": EasyDict(path="./cifar10.zip")}
     with nvidia_names():
         return pickle.dumps(found | more)
+
+
+def snapshot_bytes(state: dict[str, Tensor]) -> bytes:
+    """A snapshot as StyleGAN2-ADA's training writes it."""
+    options = {"z_dim": 512, "c_dim": 10, "w_dim": 512, "img_resolution": 32, "img_channels": 3}
+    networks = {name: module("Generator", state, _init_args=(), _init_kwargs=EasyDict(options)) for name in ("G", "D")}
+    held = {**networks, "G_ema": networks["G"], "augment_pipe": None, "training_set_kwargs": EasyDict(path="a.zip")}
+    with nvidia_names():
+        return pickle.dumps(held)
 
 
 def edm_file(path: Path, kind: str, state: dict[str, Tensor], options: dict[str, Any]) -> Path:

@@ -15,19 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from images import sample
 from images.bench.peers import randomise
-from images.denoisers import published
+from images.denoisers import layouts, published
 from images.denoisers.adm import ADM, ADMConfig
 from images.denoisers.precondition import DDPMScore, EDMScore
 from images.denoisers.published import load, save
 from images.denoisers.song import SongConfig, SongUNet
 from images.formats import pickles
 from images.scores import main
-from tests.image_files import Parameters, edm, edm_bytes, edm_file, guided_diffusion
+from tests.image_files import Parameters, edm, edm_bytes, edm_file, guided_diffusion, snapshot_bytes
 from theory.common.commandline import run
 from theory.common.errors import FileError
 from theory.levels import Level, index_level
@@ -83,6 +85,11 @@ def close(a: Tensor, b: Tensor) -> None:
         ("adm-imagenet64", {"width": 64, "heads": None, "legacy": False, "out": 6, "classes": CLASSES}),
         ("adm-imagenet128", {"width": 32, "heads": 4, "legacy": True, "out": 6, "classes": CLASSES}),
         ("adm-bedroom256", {"width": 64, "heads": None, "legacy": True, "out": 6}),
+        ("adm-imagenet256", {"width": 64, "heads": None, "legacy": True, "out": 6, "classes": CLASSES}),
+        (
+            "adm-imagenet512",
+            {"width": 128, "heads": None, "legacy": True, "out": 6, "classes": CLASSES, "multipliers": (0.5, 1)},
+        ),
         ("edm-imagenet64", {"width": 64, "heads": None, "legacy": False, "out": 3, "classes": CLASSES, "spatial": 2}),
         ("edm-bedroom256", {"width": 64, "heads": None, "legacy": False, "out": 3, "spatial": 2, "scale_shift": False}),
     ],
@@ -101,10 +108,8 @@ def test_state_dicts_give_the_function_of_their_code_base(
     else:
         inputs, t = y / (nsr**2 + 0.25) ** 0.5, torch.full((2,), 250 * torch.tensor(nsr).log().item())
     state = Parameters()
-    multipliers, blocks, attention = (1, 2), 1, (1,)
-    out = guided_diffusion(
-        state, inputs, t, known, multipliers=multipliers, blocks=blocks, attention=attention, **options
-    )
+    given = {"multipliers": (1, 2), "blocks": 1, "attention": (1,)} | options
+    out = guided_diffusion(state, inputs, t, known, **given)  # type: ignore[arg-type]
     path = tmp_path / "network.pt"
     torch.save(dict(state), path, _use_new_zipfile_serialization=not legacy_file)
     loaded = load(path, like)
@@ -136,6 +141,117 @@ def test_edm_pickles_give_edms_function(
     close(loaded.score.denoise(y, Level.variance_exploding(nsr), labels), denoised)
     assert not any(parameter.requires_grad for parameter in loaded.score.parameters())
     assert not loaded.score.training
+
+
+def squared_cosine(steps: int) -> np.ndarray:
+    """The noise-to-signal ratios u_0 > ... > u_steps = 0 of improved DDPM, by Karras et al. 2022, table 1."""
+
+    def bar(j: int) -> float:
+        return float(np.sin(np.pi / 2 * j / steps / 1.008) ** 2)
+
+    u = np.zeros(steps + 1)
+    for j in range(steps, 0, -1):
+        u[j - 1] = np.sqrt((u[j] ** 2 + 1) / max(bar(j - 1) / bar(j), 0.001) - 1)
+    return u
+
+
+BASELINES = {
+    "VPPrecond": {"beta_d": 19.9, "beta_min": 0.1, "M": 1000, "epsilon_t": 1e-5},
+    "VEPrecond": {"sigma_min": 0.02, "sigma_max": 100},
+    "iDDPMPrecond": {"M": 1000, "C_1": 0.001, "C_2": 0.008},
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_edms_baselines_give_their_own_denoiser(name: str, images: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    """By the coefficients of Karras et al. 2022, table 1."""
+    y, labels = images
+    nsr = float(squared_cosine(1000)[600]) if name == "iDDPMPrecond" else 0.7
+    root, kind, options = (1 + nsr**2) ** 0.5, "SongUNet", TINY_SONG
+    if name == "VPPrecond":
+        time = 999 * ((0.01 + 2 * 19.9 * np.log(1 + nsr**2)) ** 0.5 - 0.1) / 19.9
+        scale, factor = 1 / root, -nsr
+    elif name == "VEPrecond":
+        options = TINY_SONG | NCSNPP
+        time, scale, factor = np.log(nsr / 2), 1.0, nsr
+    else:
+        kind, options = "DhariwalUNet", DHARIWAL | {"out_channels": 6}
+        time, scale, factor = 999 - 600, 1 / root, -nsr
+    state = Parameters()
+    t = torch.full((2,), float(time))
+    out = edm(state, scale * y, t, torch.eye(CLASSES)[labels], kind, options)
+    path = tmp_path / "baseline.pkl"
+    path.write_bytes(edm_bytes(kind, state, options, name, BASELINES[name]))
+    loaded = load(path)
+    close(loaded.score.denoise(y, Level.variance_exploding(nsr), labels), y + factor * out[:, :3])
+    save(loaded.score, tmp_path / "ours.pt")
+    again = load(tmp_path / "ours.pt").score
+    assert again.interval == loaded.score.interval
+    level = Level.variance_preserving(nsr)
+    assert torch.equal(again(y, level, labels), loaded.score(y, level, labels))
+
+
+def test_an_unknown_preconditioning_or_schedule_is_named(tmp_path: Path) -> None:
+    other = BASELINES["iDDPMPrecond"] | {"C_2": 0.1}
+    data = edm_bytes("SongUNet", tiny(), TINY_SONG, "iDDPMPrecond", other)
+    assert "iDDPMPrecond of another schedule" in refused(data, tmp_path)
+    assert "'NewPrecond' is not known here; known are EDMPrecond" in refused(
+        edm_bytes("SongUNet", tiny(), TINY_SONG, "NewPrecond"), tmp_path
+    )
+
+
+def tiny() -> Parameters:
+    state = Parameters()
+    edm(state, torch.zeros(1, 3, 8, 8), torch.ones(1), torch.eye(CLASSES)[:1], "SongUNet", TINY_SONG)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),  # Dhariwal, Nichol 2021, the sizes of their ADM
+    [("adm-imagenet64", 296), ("adm-imagenet128", 422), ("adm-imagenet256", 554), ("adm-imagenet512", 559),
+     ("adm-bedroom256", None), ("edm-imagenet64", 296), ("edm-bedroom256", None)],
+)  # fmt: skip
+def test_each_published_network_is_told_by_the_shapes_of_its_tensors(name: str, millions: int | None) -> None:
+    config, family = published.PUBLISHED[name].config, published.PUBLISHED[name].family
+    with torch.device("meta"):
+        state = ADM(config).state_dict()
+    count = sum(x.numel() for x in state.values())
+    if millions is not None:
+        assert abs(count / 1e6 - millions) < 0.6
+    names = layouts.adm_names(config)
+    theirs = {f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value for key, value in state.items()}
+    shape = layouts.adm_shape(theirs)
+    same = [other for other, entry in published.PUBLISHED.items()
+            if entry.family == family and published.has_shape(entry.config, shape)]  # fmt: skip
+    assert same == [name]
+
+
+def smart_checkpoint() -> bytes:
+    """As SMaRt's authors release generators."""
+    state = {"mapping.weight": torch.zeros(500, 2000)}
+    models = {"discriminator": state, "generator": state, "generator_smooth": {k: x + 1 for k, x in state.items()}}
+    return zipped(
+        {"models": models, "model_kwargs_init": {"generator_smooth": {"resolution": 32, "gain": np.float64(1)}}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (lambda: snapshot_bytes({"mapping.weight": torch.zeros(2)}),
+         "in the layout of StyleGAN2-ADA (G_ema: 'Generator', img_resolution 32, img_channels 3, c_dim 10)"),
+        (smart_checkpoint, "as SMaRt's authors release them (models: 'discriminator', 'generator', 'generator_smooth'; "
+                           "generator 1.00 M)"),
+    ],
+)  # fmt: skip
+def test_generators_are_told_from_score_models(
+    data: Callable[[], bytes], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = refused(data(), tmp_path)
+    assert said in message
+    assert "no score model; wanted: a diffusion checkpoint" in message
+    assert run(sample.main, [str(tmp_path / "bad.pkl"), "--out", str(tmp_path / "s.zip")]) == 2
+    assert f"{said} is no checkpoint of this version of images.train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("preconditioning", ["edm", "ddpm"])
@@ -257,7 +373,7 @@ def test_source_in_a_file_is_not_executed(song_bytes: bytes, tmp_path: Path) -> 
         ("memo far out", b"\x80\x04Nr\xff\xff\xff\xff0j\xfe\xff\xff\xff.", "malformed"),
         ("empty stack", b"\x80\x040.", "malformed"),
         ("no end", b"\x80\x04N", "truncated"),
-        ("only a list", b"\x80\x04].", "without the network 'ema'"),
+        ("only a list", b"\x80\x04].", "nor EDM's network 'ema'"),
         ("extension code", b"\x80\x04\x82\x01.", "refused: the pickle instruction EXT1"),
         ("persistent id", b"\x80\x04NQ.", "persistent id"),
         ("instance of a class", b"\x80\x04(cos\nsystem\nV1\no.", "os.system"),
@@ -315,7 +431,7 @@ def test_compressed_archives_are_refused(adm_state: dict[str, Tensor], tmp_path:
 
 def test_what_is_no_score_model_is_refused(song_bytes: bytes, adm_state: dict[str, Tensor], tmp_path: Path) -> None:
     assert "not an ADM" in refused(zipped({"a": torch.zeros(2)}), tmp_path)
-    assert "state dict" in refused(zipped([1, 2]), tmp_path)
+    assert "neither a dictionary of tensors" in refused(zipped([1, 2]), tmp_path)
     assert "none of the published" in refused(zipped(adm_state), tmp_path)
     assert "'StyleGAN'" in refused(song_bytes.replace(b"SongUNet", b"StyleGAN"), tmp_path)
     assert "'VPprecond_'" in refused(song_bytes.replace(b"EDMPrecond", b"VPprecond_"), tmp_path)

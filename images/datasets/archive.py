@@ -13,6 +13,7 @@ import io
 import json
 import stat
 import struct
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -39,9 +40,10 @@ MODES = {"L": 1, "RGB": 3}  # Pillow's names -> channels
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's first date: the bytes depend on the images alone
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 BROKEN_IMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, MemoryError,
+    OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error,
     PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,
 )  # fmt: skip
+warnings.filterwarnings("error", category=PIL.Image.DecompressionBombWarning)  # else Pillow prints it and goes on
 
 
 class Archive:

@@ -142,13 +142,6 @@ def rebuild(kind: Global, *_: Any) -> Inert:
     return Inert("array")
 
 
-def latin(text: str, encoding: str) -> bytes:
-    """Bytes in the form that Python 3 writes into a pickle for Python 2."""
-    if pickles.of_type(encoding, str) != "latin1":
-        raise FileError(f"refused: the encoding {shown(encoding)}")
-    return text.encode("latin-1")
-
-
 def never(*_: Any) -> Any:
     raise FileError("refused: it calls numpy.ndarray, which arrays are not built by")
 
@@ -158,5 +151,5 @@ BUILDERS: Mapping[str, Build] = {
     "numpy._core.multiarray._reconstruct": rebuild,
     "numpy.ndarray": never,
     "numpy.dtype": lambda *arguments: Inert("dtype", arguments),
-    "_codecs.encode": latin,
+    "_codecs.encode": pickles.latin,
 }

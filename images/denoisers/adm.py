@@ -26,6 +26,7 @@ class ADMConfig:
     heads, head_channels: attention heads, or channels of each; exactly one of the two.
     classes: 0 is unconditional.
     scale_shift: how the embedding acts in a block: as scale and shift, or added.
+    time_width: sinusoids of the time, and a quarter of the embedding's channels; None: width (ImageNet 512: twice it).
     least_group: group norms have min(32, channels // least_group) groups.
 
     Raises:
@@ -45,9 +46,11 @@ class ADMConfig:
     scale_shift: bool = True
     least_group: int = 1
     dropout: float = 0.0
+    time_width: int | None = None
 
     def __post_init__(self) -> None:
         check_unet(self)
+        check_whole("time_width", self.time_width or self.width, 1, LARGEST["width"])
         if (self.heads is None) == (self.head_channels is None):
             raise ValueError(f"give heads or head_channels; given {shown(self.heads)} and {shown(self.head_channels)}")
         check_whole("heads or head_channels", self.heads or self.head_channels, 1, LARGEST["width"])
@@ -71,9 +74,10 @@ class ADM(nn.Module):
         super().__init__()
         self.config = config
         style = Style(config.scale_shift, 1e-5, config.least_group, dropout=config.dropout)
-        emb = 4 * config.width
+        self.time_width = config.time_width or config.width
+        emb = 4 * self.time_width
         widths = [config.width * multiplier for multiplier in config.multipliers]
-        self.time = nn.Sequential(nn.Linear(config.width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.time = nn.Sequential(nn.Linear(self.time_width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.labels = nn.Embedding(config.classes, emb) if config.classes else None
 
         at = config.width  # channels here
@@ -104,7 +108,7 @@ class ADM(nn.Module):
     def forward(
         self, y: Float[Tensor, "b c h w"], t: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b o h w"]:
-        emb = self.time(sinusoids(t, self.config.width).to(y.dtype))  # [b, e]
+        emb = self.time(sinusoids(t, self.time_width).to(y.dtype))  # [b, e]
         if self.labels is not None and labels is not None:
             emb = emb + self.labels(labels)
         emb = F.silu(emb)

@@ -145,7 +145,7 @@ class GroupNormSiLU(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float
     ) -> Tensor:  # [n, c, h, w], [c], [c] -> [n, c, h, w]
-        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        x, weight, bias = _laid_out(x), weight.to(x.dtype), bias.to(x.dtype)
         n, c, h, w = x.shape
         y, mean, rstd = torch.native_group_norm(x, weight, bias, n, c, h * w, groups, eps)
         ctx.save_for_backward(x, mean, rstd, weight, bias)
@@ -158,12 +158,17 @@ class GroupNormSiLU(torch.autograd.Function):
         x, mean, rstd, weight, bias = ctx.saved_tensors
         n, c, h, w = x.shape
         y = torch.native_group_norm(x, weight, bias, n, c, h * w, ctx.groups, ctx.eps)[0]
-        grad = torch.ops.aten.silu_backward(grad, y)
+        grad = _laid_out(torch.ops.aten.silu_backward(grad, y))
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[2], ctx.needs_input_grad[3]]
         dx, dweight, dbias = torch.ops.aten.native_group_norm_backward(
             grad, x, mean, rstd, weight, n, c, h * w, ctx.groups, wanted
         )
         return dx, None, dweight, dbias, None
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    """x as the kernels of group norm read it: in any order on a CPU, contiguous on other devices."""
+    return x if x.device.type == "cpu" else x.contiguous()
 
 
 def sinusoids(t: Float[Tensor, " b"], channels: int, inclusive: bool = False) -> Float[Tensor, "b c"]:

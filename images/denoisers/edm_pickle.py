@@ -1,15 +1,8 @@
-"""EDM's network pickles read as data.
-
-Every module in them is `torch_utils.persistence._reconstruct_persistent_obj(meta)`, and unpickling executes the Python
-source in meta["module_src"]. What a score needs is beside it: the class's name, the arguments it was made with, and
-its tensors. The source is never looked at.
-"""
+"""EDM's networks, in pickles of modules that `formats.checkpoints` reads: shape and tensors."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,53 +11,10 @@ from images.denoisers.adm import ADMConfig
 from images.denoisers.song import SongConfig
 from images.formats import pickles, tensors
 from images.formats.messages import shown
-from images.formats.pickles import Build, Inert
+from images.formats.pickles import Inert
 from theory.common.errors import FileError
 
 MODULES = 20_000  # and tensors; EDM's largest has about 2,000
-
-
-def persistent_object(meta: dict[str, Any]) -> Inert:
-    pickles.of_type(meta, dict)
-    if meta.get("type") != "class":
-        raise FileError("malformed: a persistent object that is no class")
-    return Inert(pickles.of_type(meta["class_name"], str), (), pickles.of_type(meta["state"], dict))
-
-
-def scalar(dtype: Inert, data: bytes) -> float | int | bool:
-    """A numpy number from its bytes."""
-    formats = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i", "b1": "<?"}
-    kind = pickles.of_type(pickles.of_type(dtype, Inert).arguments[0], str)
-    return struct.unpack(formats[kind], pickles.of_type(data, bytes))[0]
-
-
-BUILDERS: dict[str, Build] = {
-    "torch_utils.persistence._reconstruct_persistent_obj": persistent_object,
-    "torch.nn.modules.container.ModuleDict": lambda: Inert("ModuleDict"),
-    "torch.nn.modules.container.ModuleList": lambda: Inert("ModuleList"),
-    "dnnlib.util.EasyDict": tensors.ordered,
-    "builtins.set": lambda *_: set(),
-    "numpy.dtype": lambda *arguments: Inert("dtype", arguments),
-    "numpy.core.multiarray.scalar": scalar,
-    "numpy._core.multiarray.scalar": scalar,
-}
-
-
-def read(path: Path) -> Inert:
-    """The network under "ema", as an `Inert` of its class.
-
-    Raises:
-        FileError: as `pickles.read`; no such pickle; storages or tensors that are larger than the file.
-    """
-    size = path.stat().st_size
-    reader = tensors.Reader(size)
-    own = {"torch.storage._load_from_bytes": reader.load_from_bytes}
-    with open(path, "rb") as file:
-        found = pickles.read(file, size, reader.builders | BUILDERS | own)
-    ema = found.get("ema") if isinstance(found, dict) else None
-    if not isinstance(ema, Inert):
-        raise FileError("a pickle without the network 'ema' that EDM's have")
-    return ema
 
 
 def child(module: Inert, name: str) -> Inert:

@@ -163,6 +163,7 @@ def adm_shape(state: Mapping[str, Tensor]) -> dict[str, Any]:
         levels = 1 + outputs - inputs
         each = inputs // levels  # blocks + 1, the first of them a convolution or downsampling
         outs = [state[f"input_blocks.{level * each + 1}.0.in_layers.2.weight"].shape[0] for level in range(levels)]
+        timed = state["time_embed.0.weight"].shape[1]
         embedded = state["input_blocks.1.0.emb_layers.1.weight"].shape[0]
         multipliers = tuple(out // width for out in outs)
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
@@ -171,6 +172,7 @@ def adm_shape(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "channels_in": channels_in,
         "channels_out": last.shape[0],
         "width": width,
+        "time_width": None if timed == width else timed,
         "multipliers": multipliers,
         "blocks": each - 1,
         "attention": tuple(

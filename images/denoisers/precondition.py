@@ -1,4 +1,4 @@
-"""From a network F(y, t) to a score model eps_theta(x_t, level): DDPM's and EDM's preconditioning.
+"""From a network F(y, t) to a score model eps_theta(x_t, level): the preconditionings of DDPM, EDM, VP and VE.
 
 A network was trained at one alpha for each noise-to-signal ratio nsr = sigma / alpha. Any other level of the same nsr
 is that one with x_t rescaled, and eps is the same in both (claim P1), so that one network serves every level.
@@ -6,8 +6,9 @@ is that one with x_t rescaled, and eps is the same in both (claim P1), so that o
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from images.denoisers.adm import ADM
 from images.denoisers.song import SongUNet
-from theory.levels import STEPS, Interval, Level, Scalars, check_positive, schedule
+from images.formats.messages import shown
+from theory.levels import STEPS, Interval, Level, Scalars, schedule
 from theory.regularity import EpsModel
 
 Network: TypeAlias = ADM | SongUNet
@@ -35,6 +37,8 @@ class Score(nn.Module):
     """
 
     interval: Interval
+    options: ClassVar[tuple[str, ...]]  # attributes that, with the network, make it again
+    title: ClassVar[str]  # of the preconditioning
 
     def __init__(self, network: Network):
         super().__init__()
@@ -83,6 +87,8 @@ class DDPMScore(Score):
     """
 
     log_nsr: Tensor
+    options = ("schedule",)
+    title = "DDPM"
 
     def __init__(self, network: Network, name: str):
         super().__init__(network)
@@ -115,10 +121,13 @@ class EDMScore(Score):
     Source: Karras, Aittala, Aila, Laine 2022, table 1.
     """
 
+    options = ("sigma_data", "time_scale")
+    title = "EDM"
+
     def __init__(self, network: Network, sigma_data: float = 0.5, time_scale: float = 1.0):
         super().__init__(network)
-        check_positive(sigma_data, "sigma_data")
-        check_positive(time_scale, "time_scale")
+        for name, value in (("sigma_data", sigma_data), ("time_scale", time_scale)):
+            check_size(name, value)
         self.sigma_data, self.time_scale = sigma_data, time_scale
         self.interval = Interval(1e-4, 1e4)  # far beyond training's 0.002..80, within float32's reach
 
@@ -132,12 +141,71 @@ class EDMScore(Score):
         return y * _per_image(nsr / root**2, y) - estimate * _per_image(self.sigma_data / root, y)
 
 
+class VPScore(Score):
+    """eps_theta = F(y / sqrt(1 + s^2), (M - 1) t(s)), s = nsr: networks trained on the continuous VP process.
+
+    t(s) = (sqrt(beta_min^2 + 2 beta_d log(1 + s^2)) - beta_min) / beta_d is the inverse of
+    s(t) = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1), trained on for t from `least` to 1; M = steps.
+
+    Source: Song et al. 2021 in the form of Karras, Aittala, Aila, Laine 2022, table 1.
+    """
+
+    options = ("beta_d", "beta_min", "steps", "least")
+    title = "VP"
+
+    def __init__(
+        self, network: Network, beta_d: float = 19.9, beta_min: float = 0.1, steps: int = 1000, least: float = 1e-5
+    ):
+        super().__init__(network)
+        for name, value in (("beta_d", beta_d), ("beta_min", beta_min), ("steps", steps), ("least", least)):
+            check_size(name, value)
+        self.beta_d, self.beta_min, self.steps, self.least = beta_d, beta_min, steps, least
+        low, high = (math.sqrt(math.expm1(beta_d * t**2 / 2 + beta_min * t)) for t in (least, 1.0))
+        self.interval = Interval(low, high)
+
+    def eps(
+        self, y: Float[Tensor, "b c h w"], nsr: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b c h w"]:
+        nsr = nsr.clamp(self.interval.low, self.interval.high)
+        t = ((self.beta_min**2 + 2 * self.beta_d * torch.log1p(nsr**2)).sqrt() - self.beta_min) / self.beta_d
+        return self.network(y * _per_image((1 + nsr**2) ** -0.5, y), ((self.steps - 1) * t).to(y.dtype), labels)
+
+
+class VEScore(Score):
+    """eps_theta = -F(y, log(s / 2)), s = nsr from low to high: networks trained on the VE process.
+
+    Source: Song et al. 2021 in the form of Karras, Aittala, Aila, Laine 2022, table 1.
+    """
+
+    options = ("low", "high")
+    title = "VE"
+
+    def __init__(self, network: Network, low: float = 0.02, high: float = 100.0):
+        super().__init__(network)
+        for name, value in (("low", low), ("high", high)):
+            check_size(name, value)
+        self.low, self.high = low, high
+        self.interval = Interval(low, high)
+
+    def eps(
+        self, y: Float[Tensor, "b c h w"], nsr: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b c h w"]:
+        nsr = nsr.clamp(self.low, self.high)
+        return -self.network(y, (nsr / 2).log().to(y.dtype), labels)
+
+
 def _per_image(value: Scalars, x: Tensor) -> Tensor | float:
     """A number as it is; one number an image as [b, 1, 1, 1] of x's dtype."""
     if not isinstance(value, Tensor):
         return value
     value = value.to(x)
     return value[:, None, None, None] if value.ndim else value
+
+
+def check_size(name: str, value: float) -> None:
+    """ValueError unless value is a number in [1e-6, 1e6]: squares and exponentials of it are then numbers too."""
+    if not isinstance(value, int | float) or not 1e-6 <= value <= 1e6:
+        raise ValueError(f"{name} must lie in [1e-6, 1e6]; given {shown(value)}")
 
 
 def check_nsr(nsr: Float[Tensor, " b"], known: Interval) -> None:

@@ -3,7 +3,8 @@
     family               file                                       licence
     guided-diffusion     state dict, DDPM preconditioning, ADM      MIT
     consistency_models   state dict, EDM preconditioning, ADM       MIT
-    EDM                  pickle with code, EDM preconditioning      CC BY-NC-SA 4.0, non-commercial
+    EDM                  pickle with code; edm-*: EDM's precon-     CC BY-NC-SA 4.0, non-commercial
+                         ditioning, baseline-*: VP, VE, iDDPM
     ours                 `save`
 
 Nothing in a file is executed, and no file is downloaded here: the user brings them.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from torch import Tensor
 
 from images.denoisers import edm_pickle, layouts
 from images.denoisers.adm import ADM, ADMConfig
-from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
+from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score, VEScore, VPScore
 from images.denoisers.song import SongConfig, SongUNet
-from images.formats import pickles, tensors
+from images.formats import checkpoints, pickles
 from images.formats.messages import reading, shown
+from images.formats.pickles import Inert
 from theory.common.checks import choose
 from theory.common.errors import FileError
 from theory.common.files import replacing
@@ -53,6 +55,8 @@ class Published:
 _adm64 = ADMConfig()
 _adm128 = ADMConfig(128, width=256, multipliers=(1, 1, 2, 3, 4), blocks=2, attention=(2, 3, 4), heads=4,
                     head_channels=None, channels_out=6)  # fmt: skip
+_adm512 = ADMConfig(512, width=128, multipliers=(1, 2, 2, 4, 4, 8, 8), blocks=2, attention=(4, 5, 6),
+                    channels_out=6, time_width=256)  # fmt: skip
 _bedroom = ADMConfig(256, width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(3, 4, 5), classes=0)
 PUBLISHED = {
     "adm-imagenet64": Published(
@@ -62,6 +66,10 @@ PUBLISHED = {
     "adm-bedroom256": Published(
         "guided-diffusion", dataclasses.replace(_bedroom, channels_out=6), "legacy", "ddpm-linear"
     ),
+    "adm-imagenet256": Published(
+        "guided-diffusion", dataclasses.replace(_bedroom, channels_out=6, classes=1000), "legacy", "ddpm-linear"
+    ),
+    "adm-imagenet512": Published("guided-diffusion", _adm512, "legacy", "ddpm-linear"),
     "edm-imagenet64": Published("consistency_models", _adm64, "new", None),
     "edm-bedroom256": Published(
         "consistency_models", dataclasses.replace(_bedroom, scale_shift=False), "new", None
@@ -107,24 +115,20 @@ def load(path: str | os.PathLike[str], like: str | None = None, device: torch.de
 
 
 def _load(path: Path, like: str | None, device: torch.device) -> Loaded:
-    with open(path, "rb") as file:
-        start = file.read(len(tensors.LEGACY_START))
-    if start.startswith(b"PK\x03\x04"):
-        found = tensors.read_zip(path)
-        if isinstance(found, dict) and found.get("format") == OURS:
-            return _ours(found, device)
-        return _state_dict(found, path.name, like, device)
-    if start == tensors.LEGACY_START:
-        return _state_dict(tensors.read_legacy(path), path.name, like, device)
-    if start.startswith(b"\x80"):
-        return _edm(path, device)
-    raise FileError("neither a PyTorch file nor a pickle" if start else "an empty file")
+    found = checkpoints.read(path)
+    if generator := checkpoints.told(found):
+        raise FileError(f"{generator}, no score model; wanted: a diffusion checkpoint")
+    if isinstance(found, dict) and found.get("format") == OURS:
+        return _ours(found, device)
+    if isinstance(found, dict) and isinstance(found.get("ema"), Inert):
+        return _edm(found["ema"], path.stem, device)
+    return _state_dict(found, path.name, like, device)
 
 
 def _state_dict(state: Any, name: str, like: str | None, device: torch.device) -> Loaded:
     """guided-diffusion or consistency_models."""
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise FileError("holds no state dict: a dictionary of tensors is wanted")
+        raise FileError("no score model: neither a dictionary of tensors nor EDM's network 'ema'")
     if name.startswith(("cd_", "ct_")):
         raise FileError("a consistency model, which maps noise to images in one step and is no score model")
     shape = layouts.adm_shape(state)
@@ -172,10 +176,10 @@ def filled(
     return network
 
 
-def _edm(path: Path, device: torch.device) -> Loaded:
-    ema = edm_pickle.read(path)
-    if ema.kind != "EDMPrecond":
-        raise FileError(f"preconditioning {ema.kind!r} is not known here: EDM's files named edm-* have EDMPrecond")
+def _edm(ema: Inert, name: str, device: torch.device) -> Loaded:
+    if ema.kind not in PRECONDITIONINGS:
+        known = ", ".join(PRECONDITIONINGS)
+        raise FileError(f"preconditioning {shown(ema.kind)} is not known here; known are {known}")
     module = edm_pickle.child(ema, "model")
     config = edm_pickle.config(module.kind, edm_pickle.options(module))
     state = {
@@ -183,23 +187,34 @@ def _edm(path: Path, device: torch.device) -> Loaded:
         for name, value in edm_pickle.state_dict(module).items()
         if not name.endswith("resample_filter") and name != "map_augment.weight"  # no augmentation: it adds nothing
     }
-    sigma_data = ema.state["sigma_data"]
     network = filled(config, state, layouts.edm_names(config), "edm", device)
-    return Loaded(EDMScore(network, sigma_data).to(device), "EDM", path.stem)
+    return Loaded(PRECONDITIONINGS[ema.kind](network, ema.state).to(device), "EDM", name)
+
+
+def _improved_ddpm(network: Network, state: Mapping[str, Any]) -> Score:
+    if (state["M"], state["C_1"], state["C_2"]) != (1000, 0.001, 0.008):
+        raise FileError("iDDPMPrecond of another schedule than M = 1000, C_1 = 0.001, C_2 = 0.008 is not known here")
+    return DDPMScore(network, "ddpm-cosine")
+
+
+PRECONDITIONINGS: dict[str, Callable[[Network, Mapping[str, Any]], Score]] = {  # EDM's classes
+    "EDMPrecond": lambda network, state: EDMScore(network, state["sigma_data"]),
+    "VPPrecond": lambda network, state: VPScore(
+        network, state["beta_d"], state["beta_min"], state["M"], state["epsilon_t"]
+    ),
+    "VEPrecond": lambda network, state: VEScore(network, state["sigma_min"], state["sigma_max"]),
+    "iDDPMPrecond": _improved_ddpm,
+}
 
 
 def as_dict(score: Score) -> dict[str, Any]:
     """The content of a file of `save`: plain values and tensors."""
     config = score.network.config
-    if isinstance(score, DDPMScore):
-        preconditioning: dict[str, Any] = {"schedule": score.schedule}
-    elif isinstance(score, EDMScore):
-        preconditioning = {"sigma_data": score.sigma_data, "time_scale": score.time_scale}
     return {
         "format": OURS,
         "network": type(score.network).__name__,
         "config": dataclasses.asdict(config),
-        "preconditioning": preconditioning,
+        "preconditioning": {name: getattr(score, name) for name in score.options},
         "state": score.network.state_dict(),
     }
 
@@ -220,5 +235,5 @@ def _ours(found: Mapping[str, Any], device: torch.device) -> Loaded:
     state, preconditioning = pickles.of_type(found["state"], dict), pickles.of_type(found["preconditioning"], dict)
     own = {module: module for module in (pickles.of_type(key, str).rpartition(".")[0] for key in state)}
     network = filled(config, state, own, "new", device)
-    kind = DDPMScore if "schedule" in preconditioning else EDMScore
+    kind = {score.options: score for score in (EDMScore, DDPMScore, VPScore, VEScore)}[tuple(preconditioning)]
     return Loaded(kind(network, *preconditioning.values()).to(device), "ours", name)

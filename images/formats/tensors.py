@@ -55,6 +55,13 @@ def ordered(items: Iterable[Any] = ()) -> dict[Any, Any]:
     return found
 
 
+def scalar(dtype: Inert, data: bytes) -> float | int | bool:
+    """A numpy number from its bytes."""
+    formats = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i", "b1": "<?"}
+    kind = pickles.of_type(pickles.of_type(dtype, Inert).arguments[0], str)
+    return struct.unpack(formats[kind], pickles.of_type(data, bytes))[0]
+
+
 def tensor(value: Any) -> Tensor:
     """The tensor that `rebuild_tensor` describes."""
     if not isinstance(value, Inert) or value.kind != "tensor":
@@ -88,6 +95,12 @@ class Reader:
             "collections.OrderedDict": ordered,
             "torch._utils._rebuild_tensor_v2": self.rebuild_tensor,
             "torch._utils._rebuild_parameter": lambda data, *_: data,
+            "easydict.EasyDict": ordered,
+            "builtins.set": lambda *_: set(),
+            "numpy.dtype": lambda *arguments: Inert("dtype", arguments),
+            "numpy.core.multiarray.scalar": scalar,
+            "numpy._core.multiarray.scalar": scalar,
+            "_codecs.encode": pickles.latin,
             **{name: lambda *_: Inert("storage class") for name in DTYPES},
         }
 
