@@ -111,6 +111,7 @@ def test_through_a_pipe_over_two_processes(finished: Path, tmp_path: Path) -> No
     summary = json.loads((finished / "summary.json").read_text())
     means, gains = (numbers(line) for line in ended.out.splitlines() if line.strip().startswith("mean distance"))
     wanted = [summary["arms"][arm]["mean_distance"][key] for arm in ARMS for key in ("mean", "low", "high")]
+    wanted.append(summary["floor"]["mean_distance"]["mean"])
     assert means == pytest.approx(wanted, abs=5.1e-4)
     gain = summary["comparisons"]["mean_distance"]["decoupled - gan"]
     assert gains == pytest.approx([gain[key] for key in ("difference", "low", "high", "p")], abs=5.1e-4)
@@ -133,7 +134,8 @@ def test_one_seed_one_arm_another_law(run: Command, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["arms"]["summed"]["w2"]["low"] is None
     (shown,) = (numbers(line) for line in ended.out.splitlines() if line.startswith("w2"))
-    assert shown == pytest.approx([summary["arms"]["summed"]["w2"]["mean"]], abs=5.1e-4)
+    wanted = [summary["arms"]["summed"]["w2"]["mean"], summary["floor"]["w2"]["mean"]]
+    assert shown == pytest.approx(wanted, abs=5.1e-4)
 
 
 def test_without_out_each_run_gets_a_directory(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,8 +133,8 @@ def hint(refusal: str) -> str:
     return ""
 
 
-def in_worker(processes: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Calls the function in one of the processes that will train, so that the parent does without torch.
+def in_worker(processes: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns in one of the processes that will train, so that the parent does without torch.
 
     They start here, and no Ctrl-C reaches them: it is the parent's.
     """
@@ -142,7 +142,8 @@ def in_worker(processes: int, function: Callable[..., None], *arguments: Any) ->
 
     with held():
         calls = joblib.Parallel(n_jobs=processes, return_as="generator")([joblib.delayed(function)(*arguments)])
-    list(calls)
+    (found,) = calls
+    return found
 
 
 def defaults(arguments: Sequence[str]) -> Options:
@@ -240,12 +241,14 @@ def execute(config: Config, directory: Path, options: Options) -> None:
         from theory.common.statistics import summary
         from toy.jobs.local import train
         from toy.jobs.run_directory import defined
+        from toy.outcome import floors, outcomes
 
         table, arrays = train(config, directory, options.processes)
         from toy.pictures.run_figure import draw, png
         from toy.pictures.terminal import print_report
 
-        found = summary(defined(table))
+        floor = in_worker(options.processes, floors, config)
+        found = summary(defined(table)) | {"floor": floor, "outcomes": outcomes(table, floor)}
         write_json(directory / "summary.json", found)
         write(directory / "figure.png", png(draw(dataclasses.asdict(config), table, found, arrays)))
         print_report(config, found, directory)

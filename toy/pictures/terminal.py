@@ -12,26 +12,31 @@ from rich.table import Table
 
 from theory.common.terminal import console
 from toy.config import GENERATORS, Arm, Config
+from toy.outcome import sentence
 
-SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "w2", "sliced_w2", "energy_distance")
+SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "kl", "w2", "sliced_w2", "energy_distance")
 SOMETIMES = ("wrong_class", "negative_log_likelihood")  # of a conditional generator; of a VAE (a bound) or a flow
+REAL = "real"  # the column of real samples: the floor
 NAME = 15  # characters of the longest name of a metric
 
 
 def print_report(config: Config, summary: dict[str, Any], directory: Path) -> None:
-    """Means with 95 % intervals over seeds, and the paired differences to the first arm."""
+    """Means with 95 % intervals over seeds beside those of real samples, the paired differences to the first arm, and
+    what became of each arm in words."""
     shown = console()
-    arms, comparisons = summary["arms"], summary["comparisons"]
+    arms, comparisons, floor = summary["arms"], summary["comparisons"], summary["floor"]
     shown.print(f"{title(config)}; mean over {config.seeds} seeds [95 % interval]", soft_wrap=True)
     first, *others = arms
     rows = [metric for metric in SHOWN + SOMETIMES if metric in arms[first]]
-    print_tables(shown, list(arms), rows, lambda arm, metric: interval(arms[arm][metric]))
+    print_tables(shown, [*arms, REAL], rows, lambda arm, metric: level(arms | {REAL: floor}, arm, metric))
     if others:
         shown.print("paired differences [95 % interval] p")
         pairs = [f"{arm} - {first}" for arm in others]
         print_tables(shown, pairs, rows, lambda pair, metric: difference(comparisons[metric][pair]))
     for arm in arms:
         shown.print(f"{arm}: {options(config, config.arm(arm))}", soft_wrap=True)
+    for arm, outcome in summary["outcomes"].items():
+        shown.print(sentence(arm, outcome, floor), soft_wrap=True)
     shown.print(f"written to {directory}: figure.png, metrics.csv, summary.json, samples.npz", soft_wrap=True)
 
 
@@ -75,6 +80,14 @@ def print_tables(
 def name(metric: str) -> str:
     """The metric in at most NAME characters."""
     return "-log likelihood" if metric == "negative_log_likelihood" else metric.replace("_", " ")
+
+
+def level(columns: dict[str, Any], column: str, metric: str) -> str:
+    """A cell of the first table: of an arm with its interval; of real samples the mean, empty where they have none."""
+    value = columns[column].get(metric)
+    if value is None:
+        return ""
+    return number(value["mean"]) if column == REAL else interval(value)
 
 
 def interval(value: dict[str, Any]) -> str:

@@ -10,10 +10,12 @@ from rich.console import Console
 from toy.config import ARMS, Arm, Config
 from toy.pictures.terminal import (
     NAME,
+    REAL,
     SHOWN,
     SOMETIMES,
     difference,
     interval,
+    level,
     name,
     number,
     options,
@@ -37,6 +39,13 @@ def test_cells() -> None:
     gain = {"difference": -0.25, "low": -0.5, "high": 0.01, "p": 0.0078}
     assert difference(gain) == "-0.250 [-0.500,0.010] 0.008"
     assert difference(gain | {"low": None}) == "-0.250"
+
+
+def test_real_samples_stand_beside_the_arms() -> None:
+    """Their mean, without an interval; nothing for what only generators have."""
+    columns = {"gan": {"kl": {"mean": 0.5, "low": 0.4, "high": 0.6}}, REAL: {"kl": {"mean": 0.008, "std": 0.003}}}
+    assert [level(columns, column, "kl") for column in columns] == ["0.500 [0.400,0.600]", "0.008"]
+    assert level(columns, REAL, "negative_log_likelihood") == ""
 
 
 def test_options() -> None:
