@@ -111,7 +111,8 @@ def ada(images: Images, u: Uniform, p: float) -> Images:
     """
     with torch.autocast(images.device.type, enabled=False):
         chances = u.new_full((len(GATES),), p)
-        chances[[4, 6]] = 1 - math.sqrt(1 - p)  # two rotations: that either acts has probability p
+        for gate in (4, 6):  # two rotations: that either acts has probability p
+            chances[gate].fill_(1 - math.sqrt(1 - p))
         gates, numbers = u[:, : len(GATES)] < chances, u[:, len(GATES) :].float()
         moved = _resampled(images.float(), _geometry(gates[:, :MOVES], numbers[:, :10], images.shape[-1]))
         images = _chosen(gates[:, :MOVES].any(1), moved.to(images.dtype), images)
@@ -124,19 +125,19 @@ def _geometry(gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"], side: int) ->
     flip, quarter, jump, scale, turn, aspect, again, slide = gates.unbind(1)
     most = side // 8
     pixels = [(_whole(u[:, i], 2 * most + 1) - most) * 2 / side for i in (2, 3)]
-    larger, wider = (torch.exp2(0.2 * _normal(u[:, i])) for i in (4, 6))
+    larger, wider = (torch.exp2(0.2 * gate * _normal(u[:, i])) for gate, i in ((scale, 4), (aspect, 6)))
     angles = [2 * math.pi * (u[:, i] - 0.5) for i in (5, 7)]
     slides = [0.25 * _normal(u[:, i]) for i in (8, 9)]  # a deviation of an eighth of a side
     one, zero = torch.ones_like(larger), torch.zeros_like(larger)
     parts = [
         _affine(torch.where(flip & (u[:, 0] < 0.5), -one, one), one, zero, zero),
-        _rotation(torch.where(quarter, math.pi / 2 * _whole(u[:, 1], 4), zero)),
-        _affine(one, one, *(torch.where(jump, by, zero) for by in pixels)),
-        _affine(both := torch.where(scale, larger, one), both, zero, zero),
-        _rotation(torch.where(turn, angles[0], zero)),
-        _affine(torch.where(aspect, wider, one), torch.where(aspect, 1 / wider, one), zero, zero),
-        _rotation(torch.where(again, angles[1], zero)),
-        _affine(one, one, *(torch.where(slide, by, zero) for by in slides)),
+        _rotation(quarter * (math.pi / 2) * _whole(u[:, 1], 4)),
+        _affine(one, one, *(jump * by for by in pixels)),
+        _affine(larger, larger, zero, zero),
+        _rotation(turn * angles[0]),
+        _affine(wider, 1 / wider, zero, zero),
+        _rotation(again * angles[1]),
+        _affine(one, one, *(slide * by for by in slides)),
     ]
     return reduce(torch.matmul, parts)
 
@@ -161,18 +162,18 @@ def _normal(u: Tensor) -> Tensor:
 def _coloured(images: Images, gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"]) -> Images:
     """Changes along the grey axis and around it; one channel has no hue and no saturation."""
     gates, u = gates[:, :, None, None, None], u[:, :, None, None, None]
-    images = images + torch.where(gates[:, 0], 0.2 * _normal(u[:, 0]), 0)
-    images = images * torch.where(gates[:, 1], torch.exp2(0.5 * _normal(u[:, 1])), 1)
+    images = images + 0.2 * gates[:, 0] * _normal(u[:, 0])
+    images = images * torch.exp2(0.5 * gates[:, 1] * _normal(u[:, 1]))
     grey = images.mean(1, keepdim=True)
-    images = images - torch.where(gates[:, 2] & (u[:, 2] < 0.5), 2 * grey, 0)
+    images = images - 2 * (gates[:, 2] & (u[:, 2] < 0.5)) * grey
     if images.shape[1] == 1:
         return images
     grey = images.mean(1, keepdim=True)
     if images.shape[1] == 3:
-        angle = torch.where(gates[:, 3], 2 * math.pi * (u[:, 3] - 0.5), 0)
+        angle = 2 * math.pi * gates[:, 3] * (u[:, 3] - 0.5)
         across = (images.roll(-2, 1) - images.roll(-1, 1)) / math.sqrt(3)  # (1, 1, 1) / sqrt(3) x image
         images = grey + angle.cos() * (images - grey) + angle.sin() * across
-    return grey + torch.where(gates[:, 4], torch.exp2(_normal(u[:, 4])), 1) * (images - grey)
+    return grey + torch.exp2(gates[:, 4] * _normal(u[:, 4])) * (images - grey)
 
 
 def _resampled(images: Images, places: Float[Tensor, "b 3 3"]) -> Images:

@@ -21,7 +21,7 @@ def mix(styles: Styles, others: Styles, u: Float[Tensor, "b 2"], p: float) -> St
     """
     k = styles.shape[1]
     first = 1 + (u[:, 1] * (k - 1)).long().clamp(max=k - 2)
-    first = torch.where(u[:, 0] < p, first, k)
+    first = first.masked_fill(u[:, 0] >= p, k)
     layers = torch.arange(k, device=styles.device)
     return torch.where((layers >= first[:, None])[..., None], others, styles)
 

@@ -39,7 +39,6 @@ def border(taps: Sequence[int]) -> int:
 
 
 def kernel(taps: Sequence[int], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "n n"]:
-    """The filter over both axes, of unit sum, in x's dtype and on its device."""
-    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
-    line = line / line.sum()
+    """The filter over both axes, of unit sum, in x's dtype and filled on its device: nothing is copied there."""
+    line = torch.cat([x.new_full((1,), tap / sum(taps)) for tap in taps])
     return torch.outer(line, line)
