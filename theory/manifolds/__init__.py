@@ -2,11 +2,12 @@
 
 from theory.manifolds.arc import Arc, spiral
 from theory.manifolds.box import Box, Segment
-from theory.manifolds.catalogue import make, names
+from theory.manifolds.catalogue import make, names, placed
 from theory.manifolds.checkerboard import Checkerboard
 from theory.manifolds.combinators import Embedded, Mixture, Product, Scaled, Thickened, random_isometry
 from theory.manifolds.gaussians import Gaussians
 from theory.manifolds.law import Law
+from theory.manifolds.points import Points
 from theory.manifolds.polyline import polyline
 from theory.manifolds.sphere import Sphere
 from theory.manifolds.subspace import AffineGaussian
@@ -20,6 +21,7 @@ __all__ = [
     "Gaussians",
     "Law",
     "Mixture",
+    "Points",
     "Product",
     "Scaled",
     "Segment",
@@ -27,6 +29,7 @@ __all__ = [
     "Thickened",
     "make",
     "names",
+    "placed",
     "polyline",
     "random_isometry",
     "spiral",

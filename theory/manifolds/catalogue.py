@@ -172,8 +172,20 @@ def make(name: str, dim: int | None = None, thickness: float = 0.0, **options: A
         if option not in takes:
             known = ", ".join(takes) or "none"
             raise TypeError(f"options of {name} are {known}; given {option!r}{checks.suggestion(option, takes)}")
-    thickness = checks.at_least("thickness", thickness, 0)
     law = CATALOGUE[name](**{option: _number_or_flag(name, option, value) for option, value in options.items()})
+    return placed(law, name, dim, thickness)
+
+
+def placed(law: Law, name: str, dim: int | None = None, thickness: float = 0.0) -> Law:
+    """The law in R^dim, thickened, as `make` does it.
+
+    Args:
+        name: what a message calls the law.
+
+    Raises:
+        ValueError: dim below the law's own, thickness not in [0, inf).
+    """
+    thickness = checks.at_least("thickness", thickness, 0)
     if dim is not None and checks.whole("dim", dim) < law.dim:
         raise ValueError(f"dim must be at least {law.dim}, the dimension of {name}; given {dim}")
     if dim is not None and dim > law.dim:
