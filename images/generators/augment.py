@@ -124,14 +124,14 @@ def _geometry(gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"], side: int) ->
     """The affine map from a place in the new image to one in the old, in coordinates -1..1."""
     flip, quarter, jump, scale, turn, aspect, again, slide = gates.unbind(1)
     most = side // 8
-    pixels = [(_whole(u[:, i], 2 * most + 1) - most) * 2 / side for i in (2, 3)]
-    larger, wider = (torch.exp2(0.2 * gate * _normal(u[:, i])) for gate, i in ((scale, 4), (aspect, 6)))
+    pixels = [(_whole(u[:, i], 2 * most + 1) - most).to(u) * 2 / side for i in (2, 3)]
+    larger, wider = (torch.exp2(gate * (0.2 * _normal(u[:, i]))) for gate, i in ((scale, 4), (aspect, 6)))
     angles = [2 * math.pi * (u[:, i] - 0.5) for i in (5, 7)]
     slides = [0.25 * _normal(u[:, i]) for i in (8, 9)]  # a deviation of an eighth of a side
     one, zero = torch.ones_like(larger), torch.zeros_like(larger)
     parts = [
         _affine(torch.where(flip & (u[:, 0] < 0.5), -one, one), one, zero, zero),
-        _rotation(quarter * (math.pi / 2) * _whole(u[:, 1], 4)),
+        _rotation(quarter * _whole(u[:, 1], 4).to(u) * (math.pi / 2)),
         _affine(one, one, *(jump * by for by in pixels)),
         _affine(larger, larger, zero, zero),
         _rotation(turn * angles[0]),
@@ -162,15 +162,15 @@ def _normal(u: Tensor) -> Tensor:
 def _coloured(images: Images, gates: Bool[Tensor, "b m"], u: Float[Tensor, "b n"]) -> Images:
     """Changes along the grey axis and around it; one channel has no hue and no saturation."""
     gates, u = gates[:, :, None, None, None], u[:, :, None, None, None]
-    images = images + 0.2 * gates[:, 0] * _normal(u[:, 0])
-    images = images * torch.exp2(0.5 * gates[:, 1] * _normal(u[:, 1]))
+    images = images + gates[:, 0] * (0.2 * _normal(u[:, 0]))
+    images = images * torch.exp2(gates[:, 1] * (0.5 * _normal(u[:, 1])))
     grey = images.mean(1, keepdim=True)
     images = images - 2 * (gates[:, 2] & (u[:, 2] < 0.5)) * grey
     if images.shape[1] == 1:
         return images
     grey = images.mean(1, keepdim=True)
     if images.shape[1] == 3:
-        angle = 2 * math.pi * gates[:, 3] * (u[:, 3] - 0.5)
+        angle = gates[:, 3] * (2 * math.pi * (u[:, 3] - 0.5))
         across = (images.roll(-2, 1) - images.roll(-1, 1)) / math.sqrt(3)  # (1, 1, 1) / sqrt(3) x image
         images = grey + angle.cos() * (images - grey) + angle.sin() * across
     return grey + torch.exp2(gates[:, 4] * _normal(u[:, 4])) * (images - grey)
