@@ -24,7 +24,7 @@ from toy.run import options_of
 
 ARMS = ["gan", "decoupled"]
 ON_MANIFOLD = {"coverage_on", "total_variation_on"}
-NORMS = ["adversarial_gradient", "score_gradient"]
+NORMS = ["adversarial_gradient", "score_gradient", "gradient_cosine"]
 
 
 def test_exactly_the_files_of_the_contract(finished: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from toy.config import Config
 from toy.outcome import CLOSE, FAR, FLAT, LOST, MOVING, NEEDED, OFF, SAID, WORDS, floors, outcomes, sentence, word
+from toy.training.gan import Trainer, unit
 
 STEPS = 100
 FLOOR = {
@@ -153,3 +155,15 @@ def test_a_tiny_run_says_what_became_of_it(tmp_path: Path, capsys: pytest.Captur
         assert sum(outcome["shares"].values()) == pytest.approx(1)
         assert outcome["numbers"]["kl"] == pytest.approx(stored["arms"][arm]["kl"]["mean"])
         assert sentence(arm, outcome, stored["floor"]) in ended.out.splitlines()
+
+
+def test_the_cosine_between_the_two_gradients() -> None:
+    """That of torch, the median over samples; a tiny gradient has its direction, and one of 0 none."""
+    trainer = Trainer(Config(width=8, layers=1, batch=32, d_ahead=0), "gan", (0, 1))
+    draws = trainer.noise(0)
+    x = trainer.generate(draws.latent[-1])
+    pair = trainer.adversarial_gradient(x), trainer.score_term_gradient(x, draws.u, draws.eps)
+    exact = torch.nn.functional.cosine_similarity(*pair, dim=-1).median(1).values
+    torch.testing.assert_close(trainer.gradient_norms()["gradient_cosine"], exact, rtol=1e-4, atol=1e-5)
+    rows = unit(torch.tensor([[[3e-30, 4e-30], [0.0, 0.0], [-3e18, 4e18]]]))
+    torch.testing.assert_close(rows, torch.tensor([[[0.6, 0.8], [0.0, 0.0], [-0.6, 0.8]]]))

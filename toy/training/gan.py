@@ -25,8 +25,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from theory.common.seeds import generator
-from theory.manifolds import Law, make
+from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
+from toy.laws import law_of
 from toy.metrics import Reference, evaluate
 from toy.models.networks import Network
 from toy.training.adam import numbers, take
@@ -87,7 +88,7 @@ class Trainer:
         self.config, self.arm, self.seeds = config, arm, tuple(seeds)
         self.settings = config.settings(arm, len(seeds), settings)
         self.finite = Finite(arm, self.seeds, raises=settings is None)
-        self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
+        self.law: Law = law_of(config)
         self.classes = Classes(self.law) if config.conditional else None
         labels = 0 if self.classes is None else len(self.classes)
         self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes, searched=settings is not None)
@@ -259,13 +260,15 @@ class Trainer:
 
     def gradient_norms(self) -> Record:
         """Norms of the two gradients at a typical sample (the median of a batch): of one sample's loss(D(x)), and of
-        its ||eps*(x_t) - eps||^2 without lambda, so that arms can be compared."""
+        its ||eps*(x_t) - eps||^2 without lambda, so that arms can be compared; and the median cosine between them, of
+        a gradient of 0 that is 0."""
         draws = self.noise(self.at)
         x = self.generate(draws.latent[-1])
         adversarial, score = self.adversarial_gradient(x), self.score_term_gradient(x, draws.u, draws.eps)
         norms = {
             "adversarial_gradient": adversarial.norm(dim=-1).median(1).values,
             "score_gradient": score.norm(dim=-1).median(1).values,
+            "gradient_cosine": (unit(adversarial) * unit(score)).sum(-1).median(1).values,
         }
         for name, values in norms.items():
             self.must_be_finite(values, name.replace("_", " "))
@@ -310,6 +313,12 @@ class Trainer:
         self.average.theta.copy_(state["average"])
         for name in ("update", "discriminator", "term"):
             getattr(self, name).load(state[name])
+
+
+def unit(x: Float[Tensor, "s b d"]) -> Float[Tensor, "s b d"]:
+    """Each row at length 1; 0 stays, and so does the direction of one whose square is no number of its dtype."""
+    scaled = x / x.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    return torch.nn.functional.normalize(scaled, dim=-1)
 
 
 def training(trainer: Trains, reference: Reference) -> Iterator[Record]:
