@@ -135,7 +135,7 @@ def read(path: Path) -> Images:
         return read_samples(path)
     if not path.is_dir():
         raise FileError(f"samples must be a .zip, an .npz or a folder; given {path}")
-    return Images.of(sources.folder(path, None).items)
+    return Images.of(sources.folder(path, sources.How()).items)
 
 
 def check_fit(samples: Images, against: Images | Reference) -> None:

@@ -93,7 +93,8 @@ def test_a_folder_becomes_an_archive_and_an_archive_a_smaller_one(call: Callable
         image = np.full((20, 30, 3), 100 * i + 50, np.uint8)
         PIL.Image.fromarray(image).save(tmp_path / "folder" / label / "x.png")
     ended = call(data.main, tmp_path / "folder", "--dest", tmp_path / "a.zip", "--size", "16")
-    assert ended == (0, f"{tmp_path}/a.zip: 2 images [3, 16, 16], 2 classes\n", "")
+    told = f"{tmp_path}/a.zip: 2 images [3, 16, 16], 2 classes\nclasses (in dataset.json): 0 = 'a', 1 = 'b'\n"
+    assert ended == (0, told, "")
     assert call(data.main, tmp_path / "a.zip", "--dest", tmp_path / "b.zip", "--size", "8").status == 0
     found = Images.open(tmp_path / "b.zip")
     assert found.shape == (3, 8, 8)
@@ -110,12 +111,12 @@ def test_bad_sources_are_refused_in_one_line(refused: Callable[..., str], real: 
     (tmp_path / "empty").mkdir()
     for arguments, said in (
         (["digit", "--dest", out], "source must be digits, photos, or a file or folder that exists; given digit"),
-        ([tmp_path / "text", "--dest", out], "text is no folder, no zip archive and no .tar.gz"),
-        ([tmp_path / "zip", "--dest", out], "zip: truncated or damaged archive"),
-        ([tmp_path / "tar", "--dest", out], "tar: truncated or damaged archive"),
+        ([tmp_path / "text", "--dest", out], "text is no folder, no zip archive, no .tar.gz of CIFAR10"),
+        ([tmp_path / "zip", "--dest", out], "zip: truncated or damaged (File is not a zip file)"),
+        ([tmp_path / "tar", "--dest", out], "tar: truncated or damaged ("),
         ([tmp_path / "empty", "--dest", out], "empty: no images in it"),
-        (["digits", "--dest", out, "--size", "16"], "--size is for folders and archives"),
-        (["photos", "--dest", out, "--split", "test"], "--split is for digits and CIFAR10"),
+        (["digits", "--dest", out, "--size", "16"], "--size is for folders, LSUN and archives"),
+        (["photos", "--dest", out, "--split", "test"], "--split is for digits, CIFAR10 and IDX files"),
         (["digits", "--dest", real], "exists: --overwrite replaces it"),
         (["digits", "--dest", tmp_path / "out.tar"], "dest must be a .zip"),
         ([real, "--dest", out, "--size", "12"], "size must be a power of two"),

@@ -1,7 +1,8 @@
 """Archives of images as StyleGAN and EDM use them: a zip of stored PNGs, and their labels.
 
     00000/img00000000.png, 00000/img00000001.png, ...    square, a power of two, all grey or all RGB
-    dataset.json                                         {"labels": [["00000/img00000000.png", 3], ...]} or null
+    dataset.json                                         {"labels": [["00000/img00000000.png", 3], ...]} or null;
+                                                         ours may hold {"classes": ["cat", ...]} beside it
 
 Nothing is unpacked to disk. Number, unpacked size and names of the members are checked before any of them is read, an
 image's size before it is decoded.
@@ -50,7 +51,8 @@ class Archive:
     """The images of a zip, in the order of their names; each is decoded when it is read.
 
     Attributes:
-        names: of the images; labels: int64 [n] or None; shape: (channels, height, width) of every image.
+        names: of the images; labels: int64 [n] or None; classes: the labels' names or None; shape: (channels, height,
+            width) of every image.
 
     Raises:
         FileError: no such archive, or a dangerous one; labels that do not fit the images. The first image is decoded;
@@ -65,7 +67,7 @@ class Archive:
             entries = self.zip.infolist()
             check_entries(entries, path.stat().st_size)
             self.names = sorted(entry.filename for entry in entries if entry.filename.endswith(".png"))
-            self.labels = read_labels(self.zip, self.names)
+            self.labels, self.classes = read_labels(self.zip, self.names)
             self.shape = decode(self.zip.read(self.names[0]), self.names[0]).shape
             check_shape(self.shape)
 
@@ -126,15 +128,17 @@ def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
         raise FileError("no PNG in it")
 
 
-def read_labels(archive: zipfile.ZipFile, names: Sequence[str]) -> Int64[np.ndarray, " n"] | None:
-    """The labels of the images of these names; None if there is no dataset.json, or null in it.
+def read_labels(
+    archive: zipfile.ZipFile, names: Sequence[str]
+) -> tuple[Int64[np.ndarray, " n"] | None, list[str] | None]:
+    """The labels of the images of these names, and the names of the classes; None if dataset.json has none.
 
     Raises:
-        FileError: dataset.json is malformed; an image without a label, a label without an image, or outside
-            0..99,999.
+        FileError: dataset.json is malformed; an image without a label or with two, a label without an image, or
+            outside 0..99,999.
     """
     if "dataset.json" not in archive.namelist():
-        return None
+        return None, None
     try:
         content: Any = json.loads(archive.read("dataset.json"))
         pairs = content["labels"]
@@ -143,7 +147,7 @@ def read_labels(archive: zipfile.ZipFile, names: Sequence[str]) -> Int64[np.ndar
         wanted = 'wanted: {"labels": [[name, class], ...]}'
         raise FileError(f"dataset.json is malformed ({said(error)[:80]}); {wanted}") from None
     if found is None:
-        return None
+        return None, None
     if len(found) < len(pairs):
         twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise FileError(f"dataset.json lists {shown(twice)} twice")
@@ -156,7 +160,10 @@ def read_labels(archive: zipfile.ZipFile, names: Sequence[str]) -> Int64[np.ndar
     ):
         if missing:
             raise FileError(f"dataset.json: {what} {shown(min(missing, key=str))} and {len(missing) - 1} more")
-    return np.array([found[name] for name in names], np.int64)
+    labels = np.array([found[name] for name in names], np.int64)
+    classes = content.get("classes")
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes) and len(classes) > labels.max()
+    return labels, classes if named else None
 
 
 def decode(data: bytes, name: str, shape: tuple[int, ...] | None = None) -> UInt8[np.ndarray, "c h w"]:
@@ -208,8 +215,13 @@ def check_shape(shape: tuple[int, ...]) -> None:
         )
 
 
-def write(path: Path, items: Iterable[tuple[UInt8[np.ndarray, "c h w"], int | None]]) -> int:
+def write(
+    path: Path, items: Iterable[tuple[UInt8[np.ndarray, "c h w"], int | None]], classes: Sequence[str] | None = None
+) -> int:
     """Writes images with labels, all or none labelled; returns their number. The same items give the same bytes.
+
+    Args:
+        classes: the labels' names, which dataset.json keeps.
 
     Raises:
         FileError: an image of another shape than the first, of no good shape, a label out of range or missing; none.
@@ -233,7 +245,10 @@ def write(path: Path, items: Iterable[tuple[UInt8[np.ndarray, "c h w"], int | No
         unlabelled = sum(label is None for _, label in labels)
         if unlabelled not in (0, len(labels)):
             raise FileError(f"{unlabelled} of {len(labels)} images have no label; wanted: all or none")
-        add(archive, "dataset.json", json.dumps({"labels": None if unlabelled else labels}).encode())
+        content: dict[str, Any] = {"labels": None if unlabelled else labels}
+        if classes and not unlabelled:
+            content["classes"] = list(classes)
+        add(archive, "dataset.json", json.dumps(content).encode())
     return len(labels)
 
 

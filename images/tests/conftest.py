@@ -10,6 +10,7 @@ install_import_hook(
         "images.datasets.archive",
         "images.datasets.cifar10",
         "images.datasets.dataset",
+        "images.datasets.idx",
         "images.datasets.sources",
         "images.layers.resample",
         "images.metrics.distances",

@@ -21,6 +21,7 @@ import torch
 
 from images.datasets import archive, cifar10, dataset, sources
 from images.datasets.dataset import Images, batch_flips, batch_indices, to_float, to_uint8
+from images.datasets.sources import How
 from theory.common.errors import FileError
 
 RANDOM = np.random.default_rng(0)
@@ -327,10 +328,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folders_classes_are_its_sub_folders(folder: Path) -> None:
-    found = list(sources.folder(folder, 16).items)
+    found = list(sources.folder(folder, How(16)).items)
     assert [label for _, label in found] == [0, 1, 1]
     assert [image.shape for image, _ in found] == [(3, 16, 16)] * 3
-    again = list(sources.folder(folder, 16, workers=3).items)
+    again = list(sources.folder(folder, How(16, workers=3)).items)
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(found, again, strict=True))
 
 
@@ -340,7 +341,7 @@ def test_the_crop_is_the_middle_and_is_cut_before_it_is_resized(tmp_path: Path) 
     image[:, :16, 0] = image[:, 48:, 0] = 255
     image[:, 16:48, 2] = 255
     PIL.Image.fromarray(image).save(tmp_path / "a.png")
-    [(found, label)] = sources.folder(tmp_path, 16).items
+    [(found, label)] = sources.folder(tmp_path, How(16)).items
     assert label is None
     assert np.array_equal(found, np.broadcast_to(np.array([0, 0, 255], np.uint8)[:, None, None], (3, 16, 16)))
 
@@ -350,7 +351,7 @@ def test_the_filter_is_lanczos(tmp_path: Path) -> None:
     edge = np.zeros((16, 16, 3), np.uint8)
     edge[:, 8:] = 200
     PIL.Image.fromarray(edge).save(tmp_path / "a.png")
-    [(found, _)] = sources.folder(tmp_path, 8).items
+    [(found, _)] = sources.folder(tmp_path, How(8)).items
     x = (np.arange(-6, 6) + 0.5) / 2
     weights = np.sinc(x) * np.sinc(x / 3)
     weights /= weights.sum()
@@ -362,11 +363,11 @@ def test_the_filter_is_lanczos(tmp_path: Path) -> None:
 
 def test_notes_say_what_was_left_out_and_enlarged(folder: Path) -> None:
     (folder / "cat" / "list.txt").write_text("")
-    source = sources.folder(folder, 64)
+    source = sources.folder(folder, How(64))
     list(source.items)
     assert source.notes == [
         f"1 files that are no images by their names were left out ({folder}/cat/list.txt ...)",
-        "3 images were smaller than 64x64 and were enlarged",
+        f"3 images were smaller than 64x64 and were enlarged ({folder}/cat/c.PNG ...)",
     ]
 
 
@@ -414,12 +415,12 @@ def enormous(folder: Path) -> None:
 def test_a_bad_file_in_a_folder_is_named(folder: Path, spoil: Callable[[Path], None], said: str) -> None:
     spoil(folder)
     with pytest.raises(FileError, match=said):
-        list(sources.folder(folder, 16, workers=2).items)
+        list(sources.folder(folder, How(16, workers=2)).items)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no images in it"):
-        sources.folder(tmp_path, 16)
+        sources.folder(tmp_path, How(16))
 
 
 # ---- CIFAR10
