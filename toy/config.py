@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from theory.common.checks import at_least, choose, flag, positive, share, whole
+from toy.parts import TABLES, choose_or_own, is_own, label
 
 # name -> what it is, in one line: the command line's help is made of these
 MANIFOLDS = {
@@ -105,6 +106,9 @@ def listed(text: str, choices: dict[str, str]) -> Any:
     return tyro.conf.arg(help="\n".join([text, *(f"- {name}: {what}" for name, what in choices.items()), ""]))
 
 
+OWN = "or your own: FILE.py:NAME, see toy/OWN_PARTS.md"  # in the help of what can be the user's
+
+
 @dataclass(frozen=True)
 class Arm:
     """The options of an arm."""
@@ -125,7 +129,12 @@ class Arm:
 class Config:
     """Train a GAN with and without the score matching regularity on a distribution whose score is known."""
 
-    manifold: Annotated[str, listed("The real distribution.", MANIFOLDS)] = "ring"
+    manifold: Annotated[
+        str,
+        listed(
+            "The real distribution, or your own: FILE.csv, FILE.npy, FILE.py:NAME, see toy/OWN_PARTS.md.", MANIFOLDS
+        ),
+    ] = "ring"
     dim: int | None = None
     """Dimension of the space that the distribution is embedded in; its own if not given."""
     thickness: float = 0.0
@@ -135,7 +144,7 @@ class Config:
     generator: Annotated[str, listed("Kind of generator; the arm gan is the one without a score term.", GENERATORS)] = (
         "gan"
     )
-    score: Annotated[str, listed("Score model of the term.", SCORES)] = "analytic"
+    score: Annotated[str, listed(f"Score model of the term, {OWN}.", SCORES)] = "analytic"
     score_steps: int = 4000
     """Training steps of a learned score."""
     score_error: float = 0.3
@@ -152,10 +161,10 @@ class Config:
 
     game: bool = True
     """Whether the generator has an adversarial gradient; without, it has the score gradient of the arm summed alone."""
-    loss: Annotated[str, listed("Losses of the game.", LOSSES)] = "saturating"
-    regulariser: Annotated[str, listed("Regulariser of the discriminator, at each of its steps.", REGULARISERS)] = (
-        "none"
-    )
+    loss: Annotated[str, listed(f"Losses of the game, {OWN}.", LOSSES)] = "saturating"
+    regulariser: Annotated[
+        str, listed(f"Regulariser of the discriminator, at each of its steps, {OWN}.", REGULARISERS)
+    ] = "none"
     gamma: float = 1.0
     """Strength of the regulariser."""
     regulariser_every: int = 1
@@ -259,6 +268,8 @@ class Config:
             raise ValueError(f"weight_rule ratio needs an adversarial gradient; given generator {self.generator}")
         if self.conditional and self.term == "matching":
             raise ValueError("conditional needs the score of each class; term matching learns that of all samples")
+        if self.conditional and is_own(self.score):
+            raise ValueError(f"conditional needs the score of each class; given score {label(self.score)}, one for all")
         if not self.game:
             self.check_without_game()
         if self.weight_rule == "budget":
@@ -292,6 +303,8 @@ class Config:
             if getattr(self, name) not in choices:
                 wanted = " or ".join(map(str, choices))
                 raise ValueError(f"weight_rule budget needs {name} {wanted}; given {getattr(self, name)}")
+        if is_own(self.manifold):
+            raise ValueError(f"weight_rule budget needs a manifold of the list; given {label(self.manifold)}")
 
     def without_effect(self) -> dict[str, str]:
         """Option -> why it decides nothing beside the others; an arm's is written arm.option."""
@@ -327,7 +340,7 @@ class Config:
         if self.regulariser in ("none", "spectral"):
             strengths = ("gamma", *(f"{field_of(name)}.gamma" for name in ARMS))
             found |= dict.fromkeys(strengths, f"regulariser {self.regulariser} has no strength")
-        if self.regulariser not in PENALISED:
+        if self.regulariser not in PENALISED and not is_own(self.regulariser):
             lazy = ("regulariser_every", "regulariser_step")
             found |= dict.fromkeys(lazy, f"regulariser {self.regulariser} has no penalty")
         if self.score != "learned":
@@ -410,6 +423,11 @@ def one_of(choices: Iterable[str]) -> Callable[[str, Any], str]:
     return lambda name, value: choose(value, choices, name)
 
 
+def one_of_or_own(choices: Iterable[str], kinds: Iterable[str] = ("py",)) -> Callable[[str, Any], str]:
+    """A check: value is one of the choices, or an own part of one of these kinds."""
+    return lambda name, value: choose_or_own(name, value, choices, kinds)
+
+
 def at_least_(least: float, check: Callable[..., Any]) -> Callable[[str, Any], Any]:
     """A check: value is a number of at least that."""
     return lambda name, value: check(name, value, least)
@@ -426,6 +444,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "weighting": WEIGHTINGS,
     "weight_rule": WEIGHT_RULES,
 }
+OWNED = ("score", "loss", "regulariser")  # may be an object of a file of the user's
 COUNTS = (
     "seeds",
     "steps",
@@ -440,7 +459,8 @@ COUNTS = (
     "regulariser_every",
 )
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    **{name: one_of(choices) for name, choices in [("manifold", MANIFOLDS), *CHOICES.items()]},
+    "manifold": one_of_or_own(MANIFOLDS, (*TABLES, "py")),
+    **{name: (one_of_or_own if name in OWNED else one_of)(choices) for name, choices in CHOICES.items()},
     "arms": checked_arms,
     **dict.fromkeys(("conditional", "game", "scale_by_every", "corrected", "equal_length"), flag),
     **dict.fromkeys((*COUNTS, "dim"), at_least_(1, whole)),

@@ -49,12 +49,11 @@ Outcome = dict[str, Any]
 def floors(config: Config) -> dict[str, dict[str, float]]:
     """{mean, std} of every metric of real samples, as many as the run evaluates; takes a second, and imports torch."""
     from theory.common.seeds import one_thread
-    from theory.manifolds import make
+    from toy.laws import law_of
     from toy.metrics import floor
 
-    law = make(config.manifold, dim=config.dim, thickness=config.thickness)
     with one_thread():
-        found = floor(law, config.samples, FLOOR_SEEDS)
+        found = floor(law_of(config), config.samples, FLOOR_SEEDS)
     return {
         name: {"mean": values.double().mean().item(), "std": values.double().std().item()}
         for name, values in found.items()

@@ -21,9 +21,10 @@ import tyro
 
 from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
-from theory.common.errors import Diverged, OutOfMemory, Stopped, UsageError, out_of_memory
+from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped, UsageError, out_of_memory
 from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
 from toy.jobs.interrupts import held
+from toy.parts import is_own, label
 
 PROG = "python -m toy.run"
 
@@ -179,18 +180,28 @@ def stored(directory: Path) -> dict[str, Any]:
         from_dict(values)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
+    except FileError:  # an own part is not there, or has changed
+        raise
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is damaged: {error}") from None
     return values
 
 
 def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
-    """In a worker, which has torch: raises what is wrong with the law, its classes, the checkpoint or the film."""
-    from theory.manifolds import make
+    """In a worker, which has torch: raises what is wrong with the law, its classes, the own parts, the checkpoint or
+    the film."""
+    from toy.laws import law_of
     from toy.training.checkpoint import load
     from toy.training.classes import Classes
+    from toy.training.games import game_of
+    from toy.training.penalties import penalty_of
+    from toy.training.score_models import eps_model
 
-    law = make(config.manifold, dim=config.dim, thickness=config.thickness)
+    law = law_of(config)
+    game_of(config.loss)
+    penalty_of(config.regulariser)
+    if is_own(config.score):
+        eps_model(config, law)
     if config.conditional:
         classes = Classes(law)
         for count in (config.batch, config.samples):
@@ -212,7 +223,9 @@ def prepare(options: Options, config: Config) -> Path:
     """
     from toy.jobs.run_directory import begin
 
-    directory = new_directory(f"{options.manifold}-{options.preset}") if options.out is None else options.out
+    directory = (
+        new_directory(f"{Path(label(options.manifold)).stem}-{options.preset}") if options.out is None else options.out
+    )
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--out must be a directory; given the file {directory}")
     if options.resume:

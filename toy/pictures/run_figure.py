@@ -29,6 +29,7 @@ from scipy.spatial import cKDTree
 from theory.common.colours import ARM_COLOURS, ARM_LABELS
 from theory.common.statistics import interval
 from toy.config import field_of
+from toy.parts import label
 from toy.pictures.colours import (
     NOTE_COLOUR,
     OFF_COLOUR,
@@ -51,6 +52,7 @@ LOSSES = {  # minus the gradient of the generator's loss at a sample
     "wasserstein": r"$\nabla\,D(x)$",
     "relativistic": r"$\nabla\,\log\,\mathrm{sigmoid}(D(x)-D(x_{real}))$",
 }
+OWN_LOSS = r"$-\nabla\,\mathrm{loss}(D(x))$"
 TERMS = {  # minus the gradient of the score term
     "full": r"$-%s\nabla\,E\,\|%s(x_t)-\epsilon\|^2$",
     "detached": r"$-2\,E\,%s(%s(x_t)-\epsilon)/\mathrm{nsr}$",
@@ -151,7 +153,7 @@ def _title(figure: Figure, config: dict, summary: dict, dim: int) -> None:
     for number, line in enumerate(lines):
         top = 0.46 + 0.14 * (number - (len(lines) - 1) / 2)
         _say(figure, WIDTH / 2, top, ",  ".join(line), size, "center", weight="bold")
-    distribution = f"{config['manifold']} in $\\mathbb{{R}}^{{{dim}}}$"
+    distribution = label(config["manifold"]).replace("$", r"\$") + f" in $\\mathbb{{R}}^{{{dim}}}$"
     distribution += f", thickened by {config['thickness']:g}" if config["thickness"] else ""
     distribution += ", class-conditional" if config["conditional"] else ""
     over = f"{config['seeds']} seeds; in brackets: 95 % intervals over seeds" if config["seeds"] > 1 else "one seed"
@@ -213,7 +215,7 @@ def _fields(figure: Figure, config: dict, arrays: Mapping[str, np.ndarray]) -> N
     trained = f"trained {config['d_ahead']} steps ahead" if config["d_ahead"] else "not yet trained"
     trained = trained if config["game"] else "is never trained: there is no game"
     says = {
-        "discriminator": f"{LOSSES[config['loss']]}\nat step 0; $D$ {trained}",
+        "discriminator": f"{LOSSES.get(config['loss'], OWN_LOSS)}\nat step 0; $D$ {trained}",
         "score term": _score_term(config),
     }
     for i, (name, field) in enumerate(fields.items()):

@@ -13,6 +13,7 @@ from rich.table import Table
 from theory.common.terminal import console
 from toy.config import GENERATORS, Arm, Config
 from toy.outcome import sentence
+from toy.parts import label
 
 SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "kl", "w2", "sliced_w2", "energy_distance")
 SOMETIMES = ("wrong_class", "negative_log_likelihood")  # of a conditional generator; of a VAE (a bound) or a flow
@@ -42,12 +43,12 @@ def print_report(config: Config, summary: dict[str, Any], directory: Path) -> No
 
 def title(config: Config) -> str:
     """What was trained on what: 'ring in R^32, non-saturating loss, r1, 2000 steps'."""
-    parts = [config.manifold if config.dim is None else f"{config.manifold} in R^{config.dim}"]
+    parts = [label(config.manifold) + ("" if config.dim is None else f" in R^{config.dim}")]
     if config.conditional:
         parts.append("class-conditional")
     if config.generator == "gan":
-        parts.append(f"{config.loss} loss")
-        parts += [config.regulariser] if config.regulariser != "none" else []
+        parts.append(f"{label(config.loss)} loss")
+        parts += [label(config.regulariser)] if config.regulariser != "none" else []
     else:
         parts.append(GENERATORS[config.generator])
     return ", ".join([*parts, f"{config.steps} steps"])

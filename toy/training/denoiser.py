@@ -121,16 +121,21 @@ def sigma_data_of(law: Law, generator: torch.Generator) -> float:
     return float(law.sample(DRAWS, generator).square().mean().sqrt())
 
 
-def cached_denoiser(law: Law, steps: int, interval: Interval, seed: int = 0, directory: Path = CACHE) -> Denoiser:
+def cached_denoiser(
+    law: Law, steps: int, interval: Interval, seed: int = 0, directory: Path = CACHE, part: str = ""
+) -> Denoiser:
     """The denoiser of `train_denoiser`, from its file in `directory`; trained and written if there is none.
 
     The file is named by a hash of every number that decides it. Processes that need the same one wait for the first,
     which trains it. A damaged file is trained again, with a warning.
 
+    Args:
+        part: what decides the law beside its repr: a file of the user's and its content's digest.
+
     Raises:
         OSError: the file cannot be read or written.
     """
-    made_of = ingredients(law, steps, interval, seed)
+    made_of = ingredients(law, steps, interval, seed) | ({"part": part} if part else {})
     name = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
     path = directory / f"denoiser-{name}.pt"
     directory.mkdir(parents=True, exist_ok=True)

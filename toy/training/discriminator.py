@@ -14,8 +14,8 @@ from toy.models.networks import Network
 from toy.models.spectral import SpectralNetwork
 from toy.training.adam import Adam, take
 from toy.training.draws import Extra
-from toy.training.games import GAMES
-from toy.training.penalties import PENALTIES
+from toy.training.games import game_of
+from toy.training.penalties import penalty_of
 
 Check = Callable[[Float[Tensor, " s"]], None]  # raises where a value is not finite
 
@@ -39,7 +39,8 @@ class Discriminator:
     ):
         self.config, self.dim, self.lr, self.check = config, dim, lr, check
         self.gamma = gamma.to(torch.get_default_dtype())[:, None, None]
-        self.game = GAMES[config.loss]
+        self.game = game_of(config.loss)
+        self.penalty = penalty_of(config.regulariser)
         self.told = config.regulariser == "diffusion"
         widths = [dim + labels + self.told, *[config.width] * config.layers, 1]
         self.network = (SpectralNetwork if config.regulariser == "spectral" else Network)(widths, len(lr))
@@ -48,7 +49,7 @@ class Discriminator:
         self.network.initialise(generators)
         config = self.config
         lr, betas = self.lr, (config.beta1, config.beta2)
-        if config.regulariser_step == "corrected" and config.regulariser in PENALTIES:
+        if config.regulariser_step == "corrected" and self.penalty:
             c = config.regulariser_every / (config.regulariser_every + 1)
             lr, betas = lr * c, (betas[0] ** c, betas[1] ** c)
         self.adam = Adam(self.network.parameters, self.views, lr, betas)
@@ -71,8 +72,8 @@ class Discriminator:
         self.check(self.game.d_loss(*logits).sum((1, 2)))
         slopes = torch.cat(self.game.d_slopes(*logits), 1) / batch
         network.parameter_gradient(hidden, network.deltas(hidden, slopes), self.parts)
-        every, penalty = self.config.regulariser_every, PENALTIES.get(self.config.regulariser)
-        penalty = penalty if self.count % every == 0 else None
+        every = self.config.regulariser_every
+        penalty = self.penalty if self.count % every == 0 else None
         summed = self.config.regulariser_step == "summed"
         self.count += 1
         if penalty and summed:

@@ -2,7 +2,7 @@
 
 A large logit means real. Every loss is one line, for one pair of logits, and its derivative is the next; tests compare
 the losses with the papers' formulas and the derivatives with autograd. The linear output of the network is called the
-logit in all games, also where no sigmoid follows.
+logit in all games, also where no sigmoid follows. A game of the user's is two losses; its slopes are autograd's.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, ones_like, sigmoid
 from torch.nn.functional import relu, softplus
+
+from theory.common.errors import FileError
+from toy.parts import is_own, load, part_of, tried
 
 Logits: TypeAlias = Float[Tensor, "*n"]
 
@@ -83,3 +87,60 @@ GAMES: dict[str, Game] = {
         uses_real=True,
     ),
 }
+
+
+def game_of(loss: str) -> Game:
+    """The game of that name, or that of FILE.py:NAME.
+
+    NAME is a pair (d_loss, g_loss), or an object with these attributes and, if it likes, d_slopes, g_slope and
+    uses_real (True if it does not say). A loss is a function of (real, fake), logits [seed, batch, 1], with values of
+    that shape; it may mix the samples of a batch, and not the seeds. Slopes that are not given are autograd's.
+
+    Raises:
+        FileError: it is none of these, or a value is not finite or has another shape.
+    """
+    if not is_own(loss):
+        return GAMES[loss]
+    name, given = str(part_of(loss)), load(loss)
+    pair = given if isinstance(given, tuple) else (getattr(given, "d_loss", None), getattr(given, "g_loss", None))
+    if len(pair) != 2 or not all(map(callable, pair)):
+        raise FileError(f"{name} must be a pair of functions (d_loss, g_loss), or an object that has both")
+    d_loss, g_loss = pair
+    game = Game(
+        d_loss,
+        getattr(given, "d_slopes", lambda real, fake: slopes(d_loss, real, fake)),
+        g_loss,
+        getattr(given, "g_slope", lambda real, fake: slopes(g_loss, real, fake)[1]),
+        getattr(given, "uses_real", True),
+    )
+    tried(name, "is no game", check, game, name)
+    return game
+
+
+def slopes(loss: Callable[[Logits, Logits], Logits], real: Logits, fake: Logits) -> tuple[Logits, Logits]:
+    """(d loss / d real, d loss / d fake), by autograd; 0 where the loss does not depend on one."""
+    with torch.enable_grad():
+        at = real.detach().requires_grad_(), fake.detach().requires_grad_()
+        of_real, of_fake = torch.autograd.grad(loss(*at).sum(), at, allow_unused=True, materialize_grads=True)
+    return of_real, of_fake
+
+
+def check(game: Game, name: str) -> None:
+    """FileError where a loss or a slope of the user's has another shape, is not finite, or mixes seeds."""
+    real, fake = torch.randn(2, 2, 3, 1, generator=torch.Generator().manual_seed(0)).unbind()
+    parts = {
+        "d_loss": game.d_loss,
+        "g_loss": game.g_loss,
+        "d_slopes": lambda real, fake: torch.cat(game.d_slopes(real, fake), -1),
+        "g_slope": game.g_slope,
+    }
+    for part, function in parts.items():
+        value, one = function(real, fake), function(real[:1], fake[:1])
+        wanted = [2, 3, 2 if part == "d_slopes" else 1]
+        given = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if given != wanted:
+            raise FileError(f"{name}: {part} must return a value for each pair of logits, {wanted}; given {given}")
+        if not value.isfinite().all():
+            raise FileError(f"{name}: {part} is NaN or infinite at ordinary logits")
+        if not torch.allclose(value[:1], one):
+            raise FileError(f"{name}: {part} mixes the seeds, which are the first axis of the logits")

@@ -25,8 +25,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from theory.common.seeds import generator
-from theory.manifolds import Law, make
+from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
+from toy.laws import law_of
 from toy.metrics import Reference, evaluate
 from toy.models.flow import Flow
 from toy.models.vae import VAE
@@ -60,7 +61,7 @@ class LikelihoodTrainer:
         self.config, self.arm, self.seeds = config, arm, tuple(seeds)
         self.settings = config.settings(arm, len(seeds), settings)
         self.finite = Finite(arm, self.seeds, raises=settings is None)
-        self.law: Law = make(config.manifold, dim=config.dim, thickness=config.thickness)
+        self.law: Law = law_of(config)
         self.term = ScoreTerm(config, self.law, self.seeds, self.settings, searched=settings is not None)
         self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
         for model in (self.model, self.average):

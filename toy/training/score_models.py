@@ -1,4 +1,4 @@
-"""Score models eps_theta(x_t, level): exact, learned, or with an error of known size.
+"""Score models eps_theta(x_t, level): exact, learned, with an error of known size, or the user's own.
 
 `score_error` measures the error of a model near the data and off them.
 """
@@ -12,11 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common.errors import FileError
 from theory.levels import Interval, Level
 from theory.manifolds import Law
 from theory.manifolds.law import at_unit_alpha
 from theory.regularity import EpsModel, eps_model_of
 from toy.config import Config
+from toy.parts import is_own, load, part_of, tried
 from toy.training.denoiser import cached_denoiser
 
 WAVES = 64  # of the random field
@@ -32,17 +34,50 @@ def eps_model(config: Config, law: Law) -> EpsModel:
     - learned: a `Denoiser` trained for score_steps steps on samples of the law, from the cache if it is there.
     - perturbed: eps*(x_t) + score_error f(x_t / alpha), f the `RandomField` of FIELD_SEED, scaled so that
       E||f||^2 = d over x ~ P and nsr uniform on the interval: the error there is score_error^2 d (claim P6).
+    - FILE.py:NAME: `own_model`.
 
     Raises:
-        OSError: the cache of learned ones cannot be read or written.
+        OSError: the cache of learned ones cannot be read or written. FileError: as `own_model`.
     """
     interval = Interval(config.low, config.high)
+    if is_own(config.score):
+        return own_model(config.score, law, interval, config.term)
     makers: dict[str, Callable[[], EpsModel]] = {
         "analytic": lambda: eps_model_of(law),
-        "learned": lambda: cached_denoiser(law, config.score_steps, interval),
+        "learned": lambda: cached_denoiser(law, config.score_steps, interval, part=own_file(config.manifold)),
         "perturbed": lambda: perturbed(law, interval, config.score_error),
     }
     return makers[config.score]()
+
+
+def own_file(manifold: str) -> str:
+    """What a law's repr may leave out: the user's file that it is from, with its digest; empty for laws of ours."""
+    return manifold if is_own(manifold) else ""
+
+
+def own_model(score: str, law: Law, interval: Interval, term: str) -> EpsModel:
+    """The callable that FILE.py:NAME means, (x_t [..., d], level) -> eps [..., d] in x_t's type; level.alpha and
+    level.sigma are tensors [...] that broadcast against x_t's leading axes. A class is called once, without arguments.
+
+    Raises:
+        FileError: it is no callable or raises; at noised samples of the law its values are not finite, or have another
+            shape or type; under the term full they are not differentiable in x_t.
+    """
+    name, given = str(part_of(score)), load(score)
+    model = tried(name, "is no score", given) if isinstance(given, type) else given
+    if not callable(model):
+        raise FileError(f"{name} must be a function (x_t, level); given {type(given).__name__}")
+    x_t, level = noised(law, interval, torch.Generator().manual_seed(0), n=6)
+    x_t, level = x_t.view(2, 3, -1).requires_grad_(), Level(*(part.view(2, 3) for part in (level.alpha, level.sigma)))
+    eps = tried(name, "is no score", model, x_t, level)
+    found = f"{eps.dtype} {list(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
+    if found != f"{x_t.dtype} {list(x_t.shape)}":
+        raise FileError(f"{name} must return eps as x_t is, {x_t.dtype} {list(x_t.shape)}; given {found}")
+    if not eps.isfinite().all():
+        raise FileError(f"{name} returns NaN or infinity at noised samples")
+    if term == "full" and not eps.requires_grad:
+        raise FileError(f"{name} is not differentiable in x_t, as the term full needs it; --term detached does not")
+    return model
 
 
 class RandomField:
