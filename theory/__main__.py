@@ -186,7 +186,9 @@ def explanation(verdict: Verdict, width: int) -> Iterator[str]:
         yield from textwrap.wrap(text, width, initial_indent=f"  {found.error:7.1e}  ", subsequent_indent=" " * 11)
     yield from ["", "Controls, to be rejected by the same check"]
     for judged in verdict.controls:
-        text = f"{'rejected' if judged.rejected else 'PASSES  '}  {judged.control.title}"
+        times = f"{judged.worst_error / claim.tolerance:.2g} times the tolerance"
+        why = f" ({times}, near by design: {judged.control.near})" if judged.control.near else ""
+        text = f"{'rejected' if judged.rejected else 'PASSES  '}  {judged.control.title}{why}"
         yield from textwrap.wrap(
             text, width, initial_indent=f"  {judged.worst_error:7.1e}  ", subsequent_indent=" " * 21
         )

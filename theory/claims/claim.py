@@ -40,14 +40,20 @@ class Comparison:
 
 
 Checker: TypeAlias = Callable[..., Iterable[Comparison]]
+MARGIN = 10.0  # of a control's error over the tolerance; less is an exception with a reason
 
 
 @dataclass(frozen=True)
 class Control:
-    """A near-miss of the statement: the checker with some arguments changed."""
+    """A near-miss of the statement: the checker with some arguments changed.
+
+    Attributes:
+        near: why its error may be less than MARGIN times the tolerance; empty for the others, which must miss by that.
+    """
 
     title: str
     changes: Mapping[str, Any]
+    near: str = ""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ L1 = Claim(
 
 # L2, L3, C8: how the two gradients meet Adam
 
-BETA2 = (0.99, 0.995)
+BETA2 = (0.98, 0.99)
 G = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.3, -2.0], dtype=torch.float64)
 A = torch.tensor([0.1, 3.0, 30.0, 1000.0, 3.0, 30.0], dtype=torch.float64)
 
@@ -129,11 +129,12 @@ def mean_steps(k: int, beta2: float, coupling: Coupling) -> tuple[Float[Tensor, 
             decoupled.step(scores=[A.clone()] if scored else None)
         else:
             main.step()
-        part = rate * G / root_of_second_moment(main, theta, beta2)  # what Adam has just moved by, of g
+        counted = step >= (cycles - 1) * k
+        part = rate * G / root_of_second_moment(main, theta, beta2) if counted else A  # Adam's last step, of g
         if scored and coupling not in ("summed", "decoupled"):
             theta.grad = A.clone()
             second.step()
-        if step >= (cycles - 1) * k:
+        if counted:
             due_to_g += part
             due_to_a += before - theta - part
     return due_to_g / k, due_to_a / k
@@ -171,8 +172,25 @@ def decoupled_law(k: int) -> tuple[Tensor, Tensor]:
     return torch.sign(G), A / k / G.abs()
 
 
+def settled(k: int, beta2: float, coupling: Coupling) -> tuple[Tensor, Tensor]:
+    """Mean steps as of `mean_steps`, with v as it is in a cycle that repeats itself.
+
+    In a cycle of m updates, one on a gradient a and the others on g, v is g^2 + w beta2^j (a^2 - g^2) at the
+    j-th update after that on a, w = (1 - beta2) / (1 - beta2^m). Its mean over the cycle is g^2 + (a^2 - g^2) / m, as in the laws.
+    """
+    if coupling in ("two-adams", "decoupled"):
+        return (two_adams_law if coupling == "two-adams" else decoupled_law)(k)
+    own, rate = int(coupling != "summed"), 1.0
+    if coupling == "corrected":
+        rate, beta2 = k / (k + 1), beta2 ** (k / (k + 1))
+    length, rare = k + own, A if own else G + A
+    shares = (1 - beta2) / (1 - beta2**length) * beta2 ** torch.arange(length, dtype=torch.float64)
+    root = torch.sqrt(G**2 + shares[:, None] * (rare**2 - G**2))
+    return rate * (G / root[own:]).sum(0) / k, rate * A / k / root[0]
+
+
 def compared(coupling: Coupling, law: Means, name: str = "") -> Iterator[Comparison]:
-    """Both mean steps against the law, as beta2 -> 1 and, for k = 8, at beta2 = 0.99."""
+    """Both mean steps against the law as beta2 -> 1, and for k = 8 at beta2 = 0.99."""
     for k in (1, 2, 8):
         runs = [mean_steps(k, beta2, coupling) for beta2 in BETA2]
         for part, of in enumerate(("adversarial", "score")):
@@ -180,8 +198,8 @@ def compared(coupling: Coupling, law: Means, name: str = "") -> Iterator[Compari
             limit = richardson(steps, order=1)
             yield compare(f"{name}k = {k}: mean {of} step as beta2 -> 1", limit, predicted, predicted.abs())
             if k == 8:
-                what = f"{name}k = 8: mean {of} step at beta2 = 0.99, in units of 4 times itself"
-                yield compare(what, steps[0], predicted, 4 * predicted.abs())
+                exact = settled(k, BETA2[-1], coupling)[part]
+                yield compare(f"{name}k = 8: mean {of} step at beta2 = 0.99", steps[-1], exact, exact.abs())
 
 
 def large(coupling: Coupling, k: int) -> Float[Tensor, " 1"]:
@@ -218,10 +236,17 @@ L2 = Claim(
         "    g / r  (adversarial)      (A/k) / r  (score).\n"
         "For A >> g the score's is 1/sqrt(k) whatever lambda is, and the adversarial is suppressed to sqrt(k) g/A."
     ),
-    assumptions=("(1 - beta2) k -> 0, no noise. At beta2 = 0.99, k = 8 the law is met to 2 %, which is checked too.",),
+    assumptions=(
+        "(1 - beta2) k -> 0, no noise.",
+        "At beta2 = 0.99 and k = 8 the score step is 1.7 % below the law for A >> g: v is largest as A enters it.",
+        "Both steps are checked there too, against v of a cycle that repeats itself.",
+    ),
     source=Source("ours", "the average of Adam's second moment over a cycle"),
-    tolerance=5e-3,
-    why="Relative; beta2 is 0.99 and 0.995, extrapolated: what is left is of order ((1 - beta2) k)^2, 1e-4 here.",
+    tolerance=2e-3,
+    why=(
+        "Relative; beta2 is 0.98 and 0.99, extrapolated, which leaves a tenth of ((1 - beta2) k)^2: 6e-4 at k = 8. "
+        "A = 1000 g in the place of infinite A is off by 1e-3."
+    ),
     check=check_adam,
     controls=(
         Control("without the 1/k in the root", {"law": without_inner_k}),
@@ -337,7 +362,7 @@ L3 = Claim(
     source=Source("ours", "as decoupled weight decay, Loshchilov and Hutter 2019, keeps a penalty out of the moments"),
     tolerance=5e-3,
     why=(
-        "For steady g all is exact to rounding. For noisy g, v fluctuates by 3 %, over 4000 independent stretches: "
+        "For steady g all is exact to rounding. For noisy g, v fluctuates by 4 %, over 4000 independent stretches: "
         "a standard error of 1e-3 after extrapolation, so that a true statement fails with probability below 1e-5."
     ),
     check=check_decoupled,
@@ -421,12 +446,14 @@ C8 = Claim(
         "adversarial step is what it is without it."
     ),
     assumptions=(
-        "(1 - beta2) k -> 0, no noise. At beta2 = 0.99, k = 8 the law is met to 2 %, which is checked too.",
+        "(1 - beta2) k -> 0, no noise.",
+        "At beta2 = 0.99 and k = 8 the score step is 2 % below the law for A >> g, as v is largest where A enters it.",
+        "Both steps are checked there too, against v of a cycle that repeats itself.",
         "This is how the authors' framework applies a lazy term; that SMaRt's runs did is likely, and not published.",
     ),
     source=Source("ours", "the average of Adam's second moment over a cycle; the correction is Karras et al. 2020"),
-    tolerance=5e-3,
-    why="As L2: relative, extrapolated in beta2; what is left is of order ((1 - beta2) k)^2.",
+    tolerance=2e-3,
+    why="As L2: relative, extrapolated in beta2, which leaves a tenth of ((1 - beta2) k)^2: 6e-4 at k = 8.",
     check=check_own_step,
     controls=(
         Control("the law of L2", {"law": summed_law}),

@@ -211,15 +211,19 @@ UNEQUAL = Gaussians([(-1.0,), (1.0,)], weights=(0.8, 0.2))
 MINORITY = {False: 0.80366, True: 0.48127}  # the noise at which the lighter loses its minimum, full and detached
 
 
+def on_a_line(law: Law, nsr: float, detach: bool, x: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """nsr^2 times the potential of the full or the detached gradient at places of a line, but for a constant."""
+    eps, weights = gaussian_rule(1, 96)
+    x_t = x[:, None, None] + nsr * eps
+    if detach:
+        return -2 * nsr**2 * law.log_density(x_t, 1.0, nsr) @ weights
+    return (x[:, None] - law.denoise(x_t, 1.0, nsr)[..., 0]).square() @ weights
+
+
 @lru_cache
 def minima(law: Law, nsr: float, detach: bool) -> int:
     """How many local minima the potential has on [-1.5, 1.5], of 1201 places."""
-    x = torch.linspace(-1.5, 1.5, 1201, dtype=torch.float64)[:, None]
-    eps, weights = gaussian_rule(1)
-    if detach:
-        value = -weights @ law.log_density(x + nsr * eps[:, None], 1.0, nsr)
-    else:
-        value = weights @ (x - law.denoise(x + nsr * eps[:, None], 1.0, nsr)).square().sum(-1)
+    value = on_a_line(law, nsr, detach, torch.linspace(-1.5, 1.5, 1201, dtype=torch.float64))
     return int(((value[1:-1] < value[:-2]) & (value[1:-1] < value[2:])).sum())
 
 
@@ -246,18 +250,27 @@ def check_detached_critical(
 
 def show_detached_critical(axes: Axes) -> None:
     """Where the minima are, against nsr: two points of equal and of unequal weight, full and detached."""
-    levels = np.linspace(0.3, 1.2, 46)
+    levels, places = np.linspace(0.3, 1.2, 31), torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
     for number, (law, name) in enumerate(((TWO_POINTS, "equal weights"), (UNEQUAL, "weights 0.8, 0.2"))):
         for detach, style in ((False, "-"), (True, ":")):
-            potential = (detached_potential if detach else full_potential)(law)
-            for start in (-1.0, 1.0):
-                x, path = torch.tensor([start], dtype=torch.float64), []
-                for nsr in levels:
-                    x = minimum_near(potential, x, float(nsr), 1.0)
-                    path.append(float(x[0]))
-                label = f"{name}, {'detached' if detach else 'full'}" if start < 0 else None
-                axes.plot(levels, path, style, color=COLOURS[number], label=label)
+            values = [on_a_line(law, float(nsr), detach, places) for nsr in levels]
+            for start in (50, 250):  # at -1 and 1
+                path = [start]
+                for value in values:
+                    path.append(downhill(value, path[-1]))
+                label = f"{name}, {'detached' if detach else 'full'}" if start == 50 else None
+                axes.plot(levels, places[path[1:]], style, color=COLOURS[number], label=label)
     axes.set(xlabel="nsr", ylabel="x of the minimum", title="Where the minima of two points at -1 and 1 go")
+
+
+def downhill(value: Float[Tensor, " m"], at: int) -> int:
+    """The index of the minimum that steps of one place downwards lead to."""
+    while True:
+        low = max(at - 1, 0)
+        lower = low + int(value[low : at + 2].argmin())
+        if value[lower] >= value[at]:
+            return at
+        at = lower
 
 
 C4 = Claim(

@@ -372,7 +372,11 @@ S6 = Claim(
     controls=(
         Control("the two pushes exchanged", {"adversarial": score_push, "score": adversarial_push}),
         Control("exp(-dist^2 / tau^2)", {"tau": TAU / math.sqrt(2)}),
-        Control("exp(-1.1 dist^2 / 2 tau^2)", {"tau": TAU / math.sqrt(1.1)}),
+        Control(
+            "exp(-1.1 dist^2 / 2 tau^2)",
+            {"tau": TAU / math.sqrt(1.1)},
+            near="a rate 10 % off, where the circle's curvature asks for a tolerance of 2 %",
+        ),
         Control("the largest push at nsr = sqrt(2) tau", {"peak": math.sqrt(2)}),
     ),
     picture=thick,
@@ -636,7 +640,11 @@ S8 = Claim(
     controls=(
         Control("circles in one plane of R^3, not in general position", {"n": 4000, "planar": True}),
         Control("the codimension of points on a line, 0", {"codimension": 0.0}),
-        Control("an exponent of 5/4 for circles of R^3", {"codimension": 1.25}),
+        Control(
+            "an exponent of 5/4 for circles of R^3",
+            {"codimension": 1.25},
+            near="the tolerance is 4.5 standard errors of 100000 pairs, a quarter is 13",
+        ),
     ),
     picture=general_position,
 )

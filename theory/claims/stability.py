@@ -56,21 +56,26 @@ def growth(states: list[list[float]]) -> float:
 
 @lru_cache
 def played_rate(
-    lam_snr: float, gamma: float = 0.0, step: float = 0.1, alternating: bool = False, every: int = 1, cycles: int = 12
+    lam_snr: float, gamma: float = 0.0, step: float = 0.1, alternating: bool = False, every: int = 1
 ) -> float:
     """The rate a step of gradient descent of both players, from so near the rest point that the game is linear."""
-    lam = lam_snr * NSR**2
-    theta, psi = (torch.full((1,), start, dtype=torch.float64) for start in (1e-6, -5e-7))
+    return played_rates(lam_snr, gamma, [step], alternating, every)[0]
+
+
+def played_rates(lam_snr: float, gamma: float, steps: list[float], alternating: bool, every: int) -> list[float]:
+    """That of each step size: the games are played side by side, for twelve cycles."""
+    lam, step = lam_snr * NSR**2, torch.tensor(steps, dtype=torch.float64)
+    theta, psi = (torch.full((len(steps),), start, dtype=torch.float64) for start in (1e-6, -5e-7))
     states = []
-    for at in range(cycles * every):
+    for at in range(12 * every):
         if at % every == 0:
-            states.append([float(theta), float(psi)])
+            states.append(torch.stack([theta, psi], -1))
         for_g, for_d = players(theta, psi, every * lam if at % every == 0 else 0.0, gamma)
         moved = theta - step * for_g
         if alternating:
             _, for_d = players(moved, psi, 0.0, gamma)
         theta, psi = moved, psi - step * for_d
-    return growth(states) / every
+    return [growth(orbit.tolist()) / every for orbit in torch.stack(states, 1)]
 
 
 @lru_cache
@@ -179,7 +184,7 @@ def rates(axes: Axes) -> None:
     for number, (name, alternating, every) in enumerate(
         (("simultaneous", False, 1), ("alternating", True, 1), ("alternating, every 8th step", True, 8))
     ):
-        found = [played_rate(score, step=h, alternating=alternating, every=every) for h in steps.tolist()]
+        found = played_rates(score, 0.0, steps.tolist(), alternating, every)
         fine = np.linspace(0.02, 0.8, 100)
         predicted = [dirac_rate(2 * score, step=h, alternating=alternating, every=every) for h in fine.tolist()]
         axes.plot(steps, found, "os^"[number], ms=4, color=COLOURS[number], label=f"{name}: played")

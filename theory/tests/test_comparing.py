@@ -77,7 +77,7 @@ def test_sign_flip_keeps_its_level_on_symmetric_nulls():
         assert abs((p < 0.05).mean() - 0.05) < 0.015
 
 
-def rates(shift: float, n: int, margin: float, tables: int = 100) -> dict[str, float]:
+def rates(shift: float, n: int, margin: float, tables: int = 40) -> dict[str, float]:
     """How often each verdict is given of n normal differences with mean `shift` and deviation 1."""
     generator = np.random.default_rng(2)
     d = generator.normal(shift, 1, (tables, n))
@@ -87,12 +87,12 @@ def rates(shift: float, n: int, margin: float, tables: int = 100) -> dict[str, f
 
 
 def test_verdicts_keep_their_error_rates_at_32_seeds():
-    """No difference: decided in at most 5 % (400 tables: below .05 + 3 standard errors of .011); a difference of the
-    margin itself: equal in at most 5 % (100 tables: below .05 + 3 standard errors of .022); far inside: equal."""
-    null = rates(0.0, 32, margin=0.1, tables=400)
-    assert null["helps"] + null["hurts"] < 0.083
+    """No difference: decided in at most 5 % (200 tables: below .05 + 3 standard errors of .015); a difference of the
+    margin itself: equal in at most 5 % (40 tables: below .05 + 3 standard errors of .034); far inside: equal."""
+    null = rates(0.0, 32, margin=0.1, tables=200)
+    assert null["helps"] + null["hurts"] < 0.096
     assert min(null["helps"], null["hurts"]) > 0  # the check is able to fail
-    assert rates(-1.0, 32, margin=1.0)["equal"] < 0.116
+    assert rates(-1.0, 32, margin=1.0)["equal"] < 0.153
     assert rates(0.0, 32, margin=1.0)["equal"] > 0.99
     assert rates(-1.0, 32, margin=0.1)["helps"] > 0.99
     assert rates(1.0, 32, margin=0.1)["hurts"] > 0.99

@@ -122,6 +122,7 @@ def test_score_is_the_gradient_of_the_log_density(law, nsr):
 
 
 @every_law
+@settings(max_examples=8)  # of each law
 @given(alpha=st.floats(0.01, 1), nsr=st.floats(0.02, 100), c=st.floats(0.1, 10))
 def test_scaling_y_and_both_levels_changes_the_density_by_the_jacobian(law, alpha, nsr, c):
     y, sigma = noised(law, alpha, nsr, n=4), alpha * nsr

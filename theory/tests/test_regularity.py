@@ -283,9 +283,9 @@ def near_edges(
 
 
 def test_the_error_bounds_the_true_one_near_edges():
-    """1000 points: 900 on a line, 96 in a plane, 4 in space. It is exceeded at none, by more than rounding."""
+    """1000 points: 962 on a line, 36 in a plane, 2 in space. It is exceeded at none, by more than rounding."""
     generator, exceeded, relative = torch.Generator().manual_seed(3), 0, []
-    for dim, laws, count, low in ((1, 45, 20, 0.01), (2, 12, 8, 0.05), (3, 1, 4, 0.19)):
+    for dim, laws, count, low in ((1, 13, 74, 0.01), (2, 4, 9, 0.05), (3, 1, 2, 0.19)):
         for _ in range(laws):
             law, x, nsr, true = near_edges(generator, dim, low, count)
             value, error = pointwise_estimate(law, x, 1.0, nsr)

@@ -66,7 +66,7 @@ def test_an_explanation_says_all_there_is(claims, capsys, monkeypatch):
         why="a half is enough",
         proven=False,
     )
-    passing = Control("no near-miss", {"which": "statement"})
+    passing = Control("no near-miss", {"which": "statement"}, near="a test")
     claims(dataclasses.replace(claim, controls=(*claim.controls, passing)))
     assert run(main, ["--explain", "x1", "--proof"]) == 1
     assert capsys.readouterr().out.splitlines() == [
@@ -90,7 +90,8 @@ def test_an_explanation_says_all_there_is(claims, capsys, monkeypatch):
         "",
         "Controls, to be rejected by the same check",
         "  7.5e-01  rejected  a near-miss",
-        "  2.5e-01  PASSES    no near-miss",
+        "  2.5e-01  PASSES    no near-miss (0.5 times the tolerance,",
+        "                     near by design: a test)",
         "",
         "Verdict: X1 defect, worst error 2.5e-01.",
         "",
