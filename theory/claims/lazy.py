@@ -176,7 +176,8 @@ def settled(k: int, beta2: float, coupling: Coupling) -> tuple[Tensor, Tensor]:
     """Mean steps as of `mean_steps`, with v as it is in a cycle that repeats itself.
 
     In a cycle of m updates, one on a gradient a and the others on g, v is g^2 + w beta2^j (a^2 - g^2) at the
-    j-th update after that on a, w = (1 - beta2) / (1 - beta2^m). Its mean over the cycle is g^2 + (a^2 - g^2) / m, as in the laws.
+    j-th update after that on a, w = (1 - beta2) / (1 - beta2^m). Its mean over the
+    cycle is g^2 + (a^2 - g^2) / m, as in the laws.
     """
     if coupling in ("two-adams", "decoupled"):
         return (two_adams_law if coupling == "two-adams" else decoupled_law)(k)

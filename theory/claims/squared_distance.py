@@ -167,14 +167,17 @@ FLAT, SQUARE, CUBE = Segment((-1.0, 0.0), (1.0, 0.0)), Box((-1.0,) * 2, (1.0,) *
 BEYOND_THE_END = (Case("beyond a segment's end", FLAT, ((1.3, 0.0),), k=1),)
 
 
+@lru_cache
+def loss_at(case: Case, nsr: float) -> Float[Tensor, " n"]:
+    """ell at the points of the case."""
+    return pointwise_loss(case.law, case.points(), 1.0, nsr)
+
+
 def check_pythagoras(
     cases: Sequence[Case] = OFF + ON, shift: int = 0, snr: Callable[[float], float] = lambda nsr: nsr**-2
 ) -> Iterator[Comparison]:
     for case in cases:
-        rest = [
-            pointwise_loss(case.law, case.points(), 1.0, nsr) - snr(nsr) * case.distance().square()
-            for nsr in (0.02, 0.01)
-        ]
+        rest = [loss_at(case, nsr) - snr(nsr) * case.distance().square() for nsr in (0.02, 0.01)]
         limit = richardson(torch.stack(rest), order=2)
         yield compare(f"{case.name}: ell - SNR dist^2 as nsr -> 0", limit, case.k + shift)
         coarse, fine = ((value - case.k - shift).abs() for value in rest)

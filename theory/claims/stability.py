@@ -242,30 +242,33 @@ TERMS: tuple[tuple[str, Law, tuple[float, ...], float], ...] = (
 )
 
 
-def shrink(law: Law, x: Float[Tensor, "1 d"], nsr: float, product: float) -> float:
+@lru_cache
+def slope_of_loss(law: Law, place: tuple[float, ...], nsr: float) -> Float[Tensor, "1 d"]:
+    x = torch.tensor([place], dtype=torch.float64, requires_grad=True)
+    return torch.autograd.grad(pointwise_loss(law, x, 1.0, nsr).sum(), x)[0]
+
+
+def shrink(law: Law, place: tuple[float, ...], nsr: float, product: float) -> float:
     """The signed factor by which one step on the term changes x - Proj(x), eta lambda SNR = product."""
-    x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(pointwise_loss(law, x, 1.0, nsr).sum(), x)
-    away = x.detach() - law.project(x.detach())
+    x, slope = torch.tensor([place], dtype=torch.float64), slope_of_loss(law, place, nsr)
+    away = x - law.project(x)
     moved = away - product * nsr**2 * slope
     return float((moved * away).sum() / away.square().sum())
 
 
 def check_step(factor: float = 2.0) -> Iterator[Comparison]:
     for name, law, place, nsr in TERMS:
-        x = torch.tensor([place], dtype=torch.float64)
         for product in (0.1, 0.5, 0.9, 1.1):
             what = f"{name}, eta lambda SNR = {product}: dist after one step over dist before, signed"
-            yield compare(what, shrink(law, x, nsr, product), 1 - factor * product)
+            yield compare(what, shrink(law, place, nsr, product), 1 - factor * product)
     law, nsr = TERMS[1][1], 0.05
     for product, how in ((0.98, "shrinks"), (1.02, "grows")):
-        x = torch.tensor([[0.01, 0.1]], dtype=torch.float64)
+        x = (0.01, 0.1)
         for _ in range(20):
-            x = x.requires_grad_()
-            (slope,) = torch.autograd.grad(pointwise_loss(law, x, 1.0, nsr).sum(), x)
-            x = (x - product * nsr**2 * slope).detach()
+            slope = slope_of_loss(law, x, nsr)[0]
+            x = (x[0] - product * nsr**2 * float(slope[0]), x[1] - product * nsr**2 * float(slope[1]))
         wanted = 20 * math.log(abs(1 - factor * product))
-        found = math.log(float(law.distance(x)[0]) / 0.01)
+        found = math.log(float(law.distance(torch.tensor([x], dtype=torch.float64))[0]) / 0.01)
         yield compare(f"20 steps at {product}, dist {how}: log of the growth", found, wanted)
     interval = index_interval("karras", 40, 60)
     mean = float(interval.nsr((torch.arange(10**4, dtype=torch.float64) + 0.5) / 10**4).pow(-2).mean())
@@ -276,8 +279,7 @@ def steps_on_the_term(axes: Axes) -> None:
     """C7: the factor of one step against eta lambda SNR."""
     products = torch.linspace(0, 1.3, 14).tolist()
     for number, (name, law, place, nsr) in enumerate(TERMS):
-        x = torch.tensor([place], dtype=torch.float64)
-        found = [abs(shrink(law, x, nsr, product)) for product in products]
+        found = [abs(shrink(law, place, nsr, product)) for product in products]
         axes.plot(products, found, "os^"[number], ms=6 - number, color=COLOURS[number], label=f"{name}, nsr {nsr}")
     fine = np.linspace(0, 1.3, 131)
     axes.plot(fine, np.abs(1 - 2 * fine), color="0.4", label=r"$|1 - 2\eta\lambda$ SNR$|$")

@@ -23,6 +23,7 @@ from theory.equilibrium import (
 )
 from theory.levels import Interval
 from theory.manifolds import Embedded, Gaussians, Sphere, make
+from theory.regularity import pointwise_loss
 
 LOSSES = ("saturating", "non-saturating")
 
@@ -258,3 +259,14 @@ def test_bad_bias():
 def test_the_standard_deviation_of_ell_is_that_over_p():
     game = Game("", torch.tensor([0.25, 0.75, 0.0]), torch.tensor([1.0, 3.0, 99.0]))
     assert float(standard_deviation(game)) == pytest.approx(0.75**0.5)
+
+
+def test_ell_is_averaged_over_the_interval():
+    """Its two nodes are Gauss's: the answer is that for the mean of ell over 400 levels of a wide interval."""
+    law, tv = Gaussians([(-1.0,), (1.0,)], weights=(0.8, 0.2)), 0.05
+    drawn = law.sample(128, torch.Generator().manual_seed(0), torch.float64)
+    x, counts = torch.unique(drawn, dim=0, return_counts=True)
+    p, levels = counts.double() / 128, 0.6 + 0.5 * (torch.arange(400).double() + 0.5) / 400
+    ell = pointwise_loss(law, x.expand(400, 2, 1), 1.0, levels[:, None]).mean(0)
+    lam = lambda_for_bias(law, Interval(0.6, 1.1), tv, "non-saturating")
+    assert float(total_variation(p, equilibrium(p, ell, lam, "non-saturating"))) == pytest.approx(tv, rel=5e-3)
