@@ -1,4 +1,4 @@
-"""Random numbers of a run as functions of (seed, stream, step, index of the sample in the whole batch).
+"""Random numbers of a run as functions of (seed, stream, step, retry, index of the sample in the whole batch).
 
 The number of processes therefore changes no draw, all arms of a seed see the same numbers, and a resumed run needs no
 state of a generator. Numbers come in blocks of BLOCK samples, each from a generator of its own.
@@ -33,12 +33,23 @@ OF_PENALTIES, OF_PATHS, OF_SCORE = (Streams(*range(first, first + 4)) for first 
 """Of the steps that lazy terms have of their own."""
 
 
-def draw(kind: Callable[..., Tensor], shape: tuple[int, ...], seed: int, stream: int, step: int, part: slice) -> Tensor:
+def draw(
+    kind: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    seed: int,
+    stream: int,
+    step: int,
+    part: slice,
+    retry: int = 0,
+) -> Tensor:
     """Random numbers kind(n, *shape) of the samples part.start .. part.stop - 1 of a batch.   [n, *shape]
 
     Args:
         kind: torch.randn or torch.rand.
+        retry: how often the run went back to a checkpoint, after which its numbers are others.
     """
+    more = (retry,) if retry else ()
     first, last = part.start // BLOCK, -(-part.stop // BLOCK)
-    blocks = [kind(BLOCK, *shape, generator=generator(seed, stream, step, block)) for block in range(first, last)]
+    places = [(seed, stream, step, block, *more) for block in range(first, last)]
+    blocks = [kind(BLOCK, *shape, generator=generator(*place)) for place in places]
     return torch.cat(blocks)[part.start - first * BLOCK : part.stop - first * BLOCK]

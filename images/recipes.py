@@ -163,6 +163,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "momentum": share,
     "clip": positive,
     "micro": counted(0),
+    "retry": counted(0),
 } | dict.fromkeys(
     (
         "channels", "width", "latent", "seeds", "images", "batch", "penalty_every", "path_every", "group", "burn_in",
@@ -279,6 +280,8 @@ class Recipe:
     and changes the result by rounding alone. For StyleGAN2 a multiple of --group."""
     save_every: int = 500
     """Steps between checkpoints."""
+    retry: int = 0
+    """Times that a run which diverged goes back to its last checkpoint and takes other noise; then it fails."""
     evaluate_every: int = 250
     """Steps between evaluations and sample grids."""
 
@@ -369,8 +372,8 @@ ALL = DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET1
 RECIPES = {recipe.recipe: recipe for recipe in ALL}
 """Where each number is from: `images.plan.provenance`, which `python -m images.plan` prints."""
 
-FREE = ("save_every", "evaluate_every", "micro", "seeds", "couplings", "first_seed")
-"""Fields that may differ when a run is continued: they change no step of it."""
+FREE = ("save_every", "evaluate_every", "micro", "retry", "seeds", "couplings", "first_seed")
+"""Fields that may differ when a run is continued: they change no step of it before it diverges."""
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:

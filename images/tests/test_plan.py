@@ -336,7 +336,7 @@ UNUSED = {
     "r3gan": {"mixing", "path_weight", "path_every", "group", "target"},
     "stylegan2": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target"},
 }
-BOOKKEEPING = {"recipe", "couplings", "seeds", "first_seed", "rates", "micro", "save_every", "evaluate_every"}
+BOOKKEEPING = {"recipe", "couplings", "seeds", "first_seed", "rates", "micro", "retry", "save_every", "evaluate_every"}
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -103,7 +103,8 @@ class Experiment:
         found = summary(table) | {"real": measures(self.recipe, self.cache).real}
         write_table(self.directory / "metrics.csv", table, digits=6)
         write_json(self.directory / "summary.json", found)
-        write_json(self.directory / "run.json", origin(self.command) | {"cost": cost})
+        retries = {r.job.name: r.retries for r in results if r.retries}  # [diverged after step, went back to step]
+        write_json(self.directory / "run.json", origin(self.command) | {"cost": cost, "retries": retries})
         with replacing(self.directory / "samples.npz") as file:
             arrays = {r.job.name: r.samples for r in results}
             arrays |= {f"interpolation-{r.job.name}": r.interpolation for r in results}

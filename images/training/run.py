@@ -19,10 +19,12 @@ from images.training import checkpoint
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.trainer import Trainer
-from theory.common.errors import CheckpointError
+from theory.common.errors import CheckpointError, Diverged
 from theory.common.seeds import generator, one_thread
+from theory.common.terminal import console
 
 Record = tuple[int, str, float]  # (step, metric, value)
+Retry = tuple[int, int]  # (the step after which the run diverged, the step to which it went back)
 FRAMES = 12  # of an interpolation
 SHOWN = 10  # images a class, or a row, of the grids
 
@@ -58,6 +60,7 @@ class Result:
     samples: np.ndarray
     labels: np.ndarray | None
     interpolation: np.ndarray  # [rows, FRAMES, c, h, w]
+    retries: list[Retry] = field(default_factory=list)
     seconds: float = field(default=0.0, compare=False)
 
 
@@ -84,6 +87,8 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
     Args:
         report: called with the number of steps taken, after each.
 
+    A run that diverged goes back to its last sound checkpoint and takes other random numbers, at most `retry` times.
+
     Raises:
         Diverged, OutOfMemory, CheckpointError, ValueError, OSError.
     """
@@ -93,19 +98,32 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
     world = world or World()
     trainer = trainer_of(job, world)
     records: list[Record] = []
+    retries: list[Retry] = []
     if job.checkpoint.exists():
-        content = checkpoint.load(job.checkpoint, as_dict(job.recipe))
-        if (content["coupling"], content["seed"]) != (job.coupling, job.seed):
-            raise CheckpointError(f"{job.checkpoint} is of {describe(content)}, not of {job.name}")
-        trainer.load(content["trainer"])
-        records = [tuple(record) for record in content["records"]]
+        content = loaded(job, job.checkpoint)
+        records = restored(trainer, content)
+        retries = [tuple(retry) for retry in content["retries"]]
         if report is not None:
             report(trainer.at)
     job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     recipe = job.recipe
     judge = measures(recipe, job.cache)
     while trainer.at < recipe.steps:
-        trainer.step()
+        try:
+            trainer.step()
+        except Diverged as error:
+            if len(retries) >= recipe.retry:
+                raise
+            diverged, known = trainer.at, sound(job)
+            if known is None:
+                trainer = trainer_of(job, world)
+            records = [] if known is None else restored(trainer, known)
+            retries.append((diverged, trainer.at))
+            trainer.retry = len(retries)
+            if world.leads:
+                said = f"{error}; retry {trainer.retry} of {recipe.retry}, from step {trainer.at} with other noise"
+                console(stderr=True).print(said, soft_wrap=True)
+            continue
         last = trainer.at == recipe.steps
         if trainer.at % recipe.evaluate_every == 0 or last:
             records += [(trainer.at, name, value) for name, value in trainer.losses.items()]
@@ -113,24 +131,57 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
                 found = judge(*samples(trainer, judge.n), last)
                 records += [(trainer.at, name, value) for name, value in found.items()]
         if (trainer.at % recipe.save_every == 0 or last) and world.leads:
-            save(job, trainer, records)
+            save(job, trainer, records, retries)
         if report is not None:
             report(trainer.at)
     world.wait()
     x, labels = samples(trainer, judge.n)
     numbers = None if labels is None else labels.numpy()
-    return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), cpu_seconds() - begin)
+    return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), retries, cpu_seconds() - begin)
 
 
-def save(job: Job, trainer: Trainer, records: list[Record]) -> None:
+def save(job: Job, trainer: Trainer, records: list[Record], retries: list[Retry]) -> None:
     content = {
         "recipe": as_dict(job.recipe),
         "coupling": job.coupling,
         "seed": job.seed,
         "trainer": trainer.state(),
         "records": [list(record) for record in records],
+        "retries": [list(retry) for retry in retries],
     }
     checkpoint.save(job.checkpoint, content)
+
+
+def loaded(job: Job, path: Path) -> dict[str, Any]:
+    """A checkpoint of this run.
+
+    Raises:
+        CheckpointError: as `checkpoint.load`, or it is that of another arm or seed.
+    """
+    content = checkpoint.load(path, as_dict(job.recipe))
+    if (content["coupling"], content["seed"]) != (job.coupling, job.seed):
+        raise CheckpointError(f"{path} is of {describe(content)}, not of {job.name}")
+    return content
+
+
+def restored(trainer: Trainer, content: dict[str, Any]) -> list[Record]:
+    """The records of a checkpoint, after the trainer went to it."""
+    trainer.load(content["trainer"])
+    return [tuple(record) for record in content["records"]]
+
+
+def finite(content: dict[str, Any]) -> bool:
+    """Whether all parameters of a checkpoint are: a loss tells that they are not one step later."""
+    networks = (content["trainer"][name] for name in ("g", "d", "average"))
+    return all(bool(value.isfinite().all()) for network in networks for value in network.values())
+
+
+def sound(job: Job) -> dict[str, Any] | None:
+    """The last checkpoint of this run whose parameters are finite; None: there is none, and it starts anew."""
+    for path in (job.checkpoint, checkpoint.previous(job.checkpoint)):
+        if path.exists() and finite(content := loaded(job, path)):
+            return content
+    return None
 
 
 def samples(trainer: Trainer, n: int) -> tuple[Tensor, Tensor | None]:

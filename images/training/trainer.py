@@ -94,7 +94,7 @@ class Trainer:
             self.average = copy.deepcopy(self.g).eval().requires_grad_(False)
             self.update = Update(self.g.parameters(), recipe, self.coupling)
         self.d_adam = adam_of_d(self.d.parameters(), recipe)
-        self.at = 0
+        self.at = self.retry = 0
         self.losses: dict[str, float] = {}
         self.p, self.signs = 0.0, 0.0  # of adaptive augmentation: its probability; sum of sign D(real) since it moved
         self.path = 0.0  # average path length
@@ -300,7 +300,7 @@ class Trainer:
         return found[part.start - self.share.start : part.stop - self.share.start]
 
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
-        return draw(kind, shape, self.seed, stream, step, part).to(self.device)
+        return draw(kind, shape, self.seed, stream, step, part, self.retry).to(self.device)
 
     def judged(self, x: Images, stream: int, part: slice, labels: Labels | None) -> Logits:
         """D's logits of augmented images."""
@@ -362,6 +362,7 @@ class Trainer:
         """Everything that decides the rest of the run. The random numbers and the sampler's place are those of `at`."""
         return {
             "at": self.at,
+            "retry": self.retry,
             "g": self.g.state_dict(),
             "d": self.d.state_dict(),
             "average": self.average.state_dict(),
@@ -372,7 +373,7 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.at, self.losses = state["at"], dict(state["losses"])
+        self.at, self.retry, self.losses = state["at"], state["retry"], dict(state["losses"])
         self.g.load_state_dict(state["g"])
         self.d.load_state_dict(state["d"])
         self.average.load_state_dict(state["average"])
