@@ -77,9 +77,8 @@ L1 = Claim(
     id="L1",
     title="With SGD, weight lambda at every k-th step is weight lambda / k at every step",
     statement=(
-        "With SGD the parameters after a given time (steps times step size) are, to first order in the step size, the\n"
-        "same with the score gradient at weight lambda every k-th step as at weight lambda / k every step: their\n"
-        "distance is O(step size)."
+        "Run SGD for a given time (steps times step size), once with the score gradient at weight lambda every k-th\n"
+        "step, once with it at weight lambda / k every step. The distance of the two results is O(step size)."
     ),
     assumptions=("Both gradients are smooth functions of the parameters. The optimisers are torch's.",),
     source=Source("in print", "the averaging theorem, Sanders, Verhulst, Murdock 2007"),
@@ -351,8 +350,8 @@ L3 = Claim(
     statement=(
         "With the score gradient kept out of Adam's moments and divided by the root of the adversarial second\n"
         "moment, its mean step is lr (A/k) / sqrt(v_adv): linear in lambda, at any k, and the adversarial step is\n"
-        "what it is without it. At weight k lambda every k-th step and score gradients a + b xi, xi of variance one,\n"
-        "the drift lr lambda a / sqrt(v) a step does not depend on k, while the variance a step is\n"
+        "what it is without it. Let the weight be k lambda every k-th step, and the score gradients a + b xi with xi\n"
+        "of variance one. The drift lr lambda a / sqrt(v) a step does not depend on k; the variance a step is\n"
         "k lr^2 lambda^2 b^2 / v: noise, not bias, limits k. A clip c binds once k lambda |a| > c sqrt(v)."
     ),
     assumptions=(

@@ -205,8 +205,8 @@ P2 = Claim(
     statement="ell(x) = SNR dist(x, M)^2 + k + O(nsr^2) as nsr -> 0, k being the dimension of M near Proj(x).",
     assumptions=(
         "x has a unique projection; near it M is smooth, has no boundary, and P has a smooth positive density.",
-        "The ends of M: a point on it whose tangent cone is a cone of dimension k still reads k (homogeneity makes it "
-        "exact, at the end of a segment too), but a point beyond the end of a segment reads 2, not 1 (P2b).",
+        "The ends of M: a point on it whose tangent cone has dimension k still reads k, at the end of a segment too: "
+        "homogeneity makes it exact. A point beyond the end of a segment reads 2, not 1 (P2b).",
     ),
     source=Source("paper", "claim 2 (the loss is a squared distance); the law and its k are ours"),
     tolerance=0.01,
@@ -286,13 +286,11 @@ P2B = Claim(
     id="P2b",
     title="Beyond an edge of M the dimension law reads 2k - f, f the dimension of the face projected to",
     statement=(
-        "If x, off M, projects into the inside of a face of dimension f of the k-dimensional M, and x - Proj(x) lies\n"
-        "inside the normal cone of that face, then ell(x) = SNR dist^2 + 2k - f + O(nsr^2): each of the k - f\n"
+        "Let x, off M, project into the inside of a face of dimension f of the k-dimensional M, with x - Proj(x)\n"
+        "inside the normal cone of that face. Then ell(x) = SNR dist^2 + 2k - f + O(nsr^2): each of the k - f\n"
         "directions in which M ends counts twice (2 beyond a segment's end, 3 beyond a square's edge, 4 beyond its\n"
-        "corner, 6 beyond a cube's, in any space). On the face itself it is k. Proof: by P4, ell = 2 d KL / d log SNR\n"
-        "with KL = -E log p_t - H(noise), and Laplace's method gives\n"
-        "    p_t(y) ~ nsr^(-d) nsr^f nsr^(2(k - f)) exp(-dist(y)^2 / 2 nsr^2):\n"
-        "the posterior falls off over nsr along the face, and over nsr^2 in the k - f directions. In P2, f = k."
+        "corner, 6 beyond a cube's, in any space). On the face itself it is k. In P2, f = k. The posterior falls off\n"
+        "over nsr along the face, and over nsr^2 in the k - f directions."
     ),
     assumptions=(
         "P has a positive smooth density up to the face. On the boundary of the normal cone (beside a segment's end, "
