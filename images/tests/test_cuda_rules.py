@@ -130,7 +130,7 @@ def tiny(recipe: Recipe) -> Recipe:
     """The same code with small images and narrow networks, everything lazy at work, and every image augmented."""
     width = {"small": 4, "r3gan": 24, "stylegan2": 8}[recipe.generator]
     side = 64 if recipe.recipe == "lsun-bedroom" else 8  # the discriminator of larger images has skip connections
-    shape = {"resolution": side, "width": width, "latent": 8, "batch": 4, "group": 2, "images": 8}
+    shape: dict[str, Any] = {"resolution": side, "width": width, "latent": 8, "batch": 4, "group": 2, "images": 8}
     return dataclasses.replace(recipe, **shape, burn_in=1 if any(recipe.augment) else recipe.burn_in)
 
 

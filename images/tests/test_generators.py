@@ -141,6 +141,7 @@ def test_networks_of_symmetric_kernels_do_not_tell_left_from_right(name: str) ->
     """With all kernels and the constant mirrored onto themselves, G's images are, and D gives an image and its mirror
     image one logit. A filter that shifts by half a pixel breaks both."""
     g, d = (stirred(network).double().eval() for network in pair(name, 16))
+    linear: Any = d.linear
     with torch.no_grad():
         for parameter in [*g.parameters(), *d.parameters()]:
             if parameter.ndim >= 3:
@@ -149,7 +150,7 @@ def test_networks_of_symmetric_kernels_do_not_tell_left_from_right(name: str) ->
             if parameter_name.endswith("strength"):  # of StyleGAN2's noise, which is not symmetric
                 parameter.zero_()
         if name == "stylegan2":  # D's last layer sees 4 x 4 pixels, flat
-            weight = d.linear.weight.unflatten(1, (-1, 4, 4))
+            weight = linear.weight.unflatten(1, (-1, 4, 4))
             weight.copy_((weight + weight.flip(-1)) / 2)
     z, labels, x = torch.randn(2, 6).double(), torch.tensor([0, 1]), torch.randn(2, 3, 16, 16).double()
     images = g(z, labels)
@@ -269,7 +270,7 @@ def test_noise() -> None:
 def test_the_logit_is_linear_in_the_mapped_class() -> None:
     """<features, mapped class> / sqrt(n): the mapping's last layer at twice its size doubles the logit, as a leaky ReLU
     is positively homogeneous. (With the mapped class at unit norm it would not change.)"""
-    d = stirred(make_discriminator("stylegan2", 16, 3, 3, **SMALL["stylegan2"])).double()
+    d: Any = stirred(make_discriminator("stylegan2", 16, 3, 3, **SMALL["stylegan2"])).double()
     x, labels = torch.randn(4, 3, 16, 16).double(), torch.tensor([0, 1, 2, 0])
     before = d(x, labels)
     with torch.no_grad():

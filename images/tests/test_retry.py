@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return set_up
 
 
-def job(directory: Path, cache: Path, **changes: int) -> Job:
+def job(directory: Path, cache: Path, **changes: Any) -> Job:
     return Job(dataclasses.replace(RECIPE, **changes), "gan", 0, directory, cache)
 
 

@@ -240,7 +240,7 @@ def test_a_step_of_its_own_has_latents_of_its_own() -> None:
             used.append(streams)
             return original(streams, *given)
 
-        ours.generated = generated  # type: ignore[method-assign]
+        ours.generated = generated  # type: ignore[method-assign, assignment]
         ours.g_step()
     assert seen == {"summed": [OF_G] * 3, "own-step": [OF_G, OF_SCORE, OF_SCORE]}
 

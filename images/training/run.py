@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
     return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), retries, cpu_seconds() - begin)
 
 
-def save(job: Job, trainer: Trainer, records: list[Record], retries: list[Retry]) -> None:
+def save(job: Job, trainer: Trainer, records: list[Record], retries: Sequence[Retry] = ()) -> None:
     content = {
         "recipe": as_dict(job.recipe),
         "coupling": job.coupling,

@@ -226,7 +226,7 @@ class Trainer:
         """
         recipe, gradients = self.recipe, Gradients(self.g.parameters())
         weight = recipe.decoupled_weight if self.coupling in DECOUPLED else recipe.weight
-        slopes = []  # [b, c, h, w] of each part
+        slopes: list[Images] = []  # of each part
         for part in self.parts():
             labels = self.labels(part)
             with torch.no_grad(), self.autocast():
