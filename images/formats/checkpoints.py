@@ -69,8 +69,9 @@ def told(content: Any) -> str | None:
     snapshot = content.get("G_ema", content.get("G"))
     if isinstance(snapshot, Inert):
         options = snapshot.state.get("_init_kwargs") if isinstance(snapshot.state, dict) else None
-        names = ("img_resolution", "img_channels", "c_dim") if isinstance(options, dict) else ()
-        facts = [f"{name} {shown(options[name])}" for name in names if name in options]
+        given: dict[Any, Any] = options if isinstance(options, dict) else {}
+        names = ("img_resolution", "img_channels", "c_dim")
+        facts = [f"{name} {shown(given[name])}" for name in names if name in given]
         return f"a GAN's snapshot in the layout of StyleGAN2-ADA (G_ema: {', '.join([shown(snapshot.kind), *facts])})"
     models = content.get("models")
     if isinstance(models, dict) and any(isinstance(name, str) and name.startswith("generator") for name in models):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from theory.common.errors import FileError, out_of_memory
 
-LONGEST = 230  # characters of a message, beside the file's name
+LONGEST = 220  # characters of a message, beside the file's name
 WORD = 60  # characters of a name or a number from a file
 
 
@@ -34,7 +34,7 @@ def clipped(text: str, more: bool = False) -> str:
 
 
 def line(text: str) -> str:
-    """One line of at most 230 characters, none of them a control character."""
+    """One line of at most 220 characters, none of them a control character."""
     text = " ".join(text[: 4 * LONGEST].split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -238,10 +239,10 @@ def check_records(entries: list[zipfile.ZipInfo], size: int) -> None:
 def numbers(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, dtype: torch.dtype) -> Tensor:
     """A record's numbers; its end is read too, where zipfile compares the check sum."""
     data = torch.empty(entry.file_size, dtype=torch.uint8)
-    view, at = memoryview(data.numpy()), 0
+    array, at = data.numpy(), 0
     with archive.open(entry) as file:
         while part := file.read(CHUNK):
-            view[at : at + len(part)] = part
+            array[at : at + len(part)] = np.frombuffer(part, np.uint8)
             at += len(part)
     if at != len(data):
         raise FileError(f"truncated: the record {shown(entry.filename)}")

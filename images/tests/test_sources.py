@@ -160,7 +160,7 @@ def test_a_database_is_read_in_the_order_of_its_keys(
         assert options["readonly"]
         return types.SimpleNamespace(begin=lambda buffers: Transaction(encoded))
 
-    monkeypatch.setitem(sys.modules, "lmdb", types.SimpleNamespace(open=opened))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "lmdb", types.SimpleNamespace(open=opened))
     (tmp_path / "bedroom").mkdir()
     (tmp_path / "bedroom" / "data.mdb").touch()
     assert make(tmp_path / "bedroom", "--size", "8")[0] == 0
