@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -37,37 +37,63 @@ def points_around(law: Law, generator: torch.Generator) -> Float[Tensor, "n d"]:
     return x + moves * torch.randn(x.shape, generator=generator, dtype=torch.float64)
 
 
-def check_tweedie(score: Callable[[Law, Tensor, Scalars, Scalars], Tensor] = Law.score) -> Iterator[Comparison]:
+class Noised(NamedTuple):
+    """A law, noised points, and what the score has no part in: log p_t with its gradient, x0hat; both at (1, nsr)."""
+
+    name: str
+    law: Law
+    level: Level
+    x: Float[Tensor, "n d"]
+    noise: Float[Tensor, "n d"]
+    x_t: Float[Tensor, "n d"]
+    log_density: Float[Tensor, " n"]
+    slope: Float[Tensor, "n d"]
+    refined: Float[Tensor, "n d"]
+    unit_log_density: Float[Tensor, " n"]
+    unit_refined: Float[Tensor, "n d"]
+
+
+@lru_cache
+def noised_laws() -> tuple[Noised, ...]:
+    """Every law of the catalogue, plain and thickened in a larger space."""
     generator = torch.Generator().manual_seed(1)
     plain = {name: make(name) for name in names()}
     laws = plain | {f"{name}, thick, in a larger space": make(name, law.dim + 2, 0.1) for name, law in plain.items()}
+    nsr = torch.tensor([0.02, 0.2, 2.0], dtype=torch.float64).repeat(8)
+    level, unit = Level.variance_preserving(nsr), Level.variance_exploding(nsr)
+    alpha, sigma = (torch.as_tensor(part)[:, None] for part in (level.alpha, level.sigma))
+    found = []
     for name, law in laws.items():
         x = points_around(law, generator)
-        nsr = torch.tensor([0.02, 0.2, 2.0], dtype=torch.float64).repeat(8)
-        level, unit = Level.variance_preserving(nsr), Level.variance_exploding(nsr)
-        alpha, sigma = (torch.as_tensor(part)[:, None] for part in (level.alpha, level.sigma))
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
         x_t = (alpha * x + sigma * noise).requires_grad_()
         log_density = law.log_density(x_t, level.alpha, level.sigma)
-        by_autograd = -sigma * torch.autograd.grad(log_density.sum(), x_t)[0]
+        (slope,) = torch.autograd.grad(log_density.sum(), x_t)
         x_t = x_t.detach()
+        refined, again = (law.denoise(y, at.alpha, at.sigma) for y, at in ((x_t, level), (x_t / alpha, unit)))
+        moved = law.log_density(x_t / alpha, unit.alpha, unit.sigma) - law.dim * torch.log(alpha[:, 0])
+        found.append(Noised(name, law, level, x, noise, x_t, log_density.detach(), slope, refined, moved, again))
+    return tuple(found)
+
+
+def check_tweedie(score: Callable[[Law, Tensor, Scalars, Scalars], Tensor] = Law.score) -> Iterator[Comparison]:
+    for name, law, level, x, noise, x_t, log_density, slope, refined, moved, again in noised_laws():
+        alpha, sigma = (torch.as_tensor(part)[:, None] for part in (level.alpha, level.sigma))
+        by_autograd = -sigma * slope
         size = 1 + by_autograd.abs()
 
         def eps_star(y: Tensor, level: Level, law: Law = law, sigma: Tensor = sigma) -> Tensor:
             return -sigma * score(law, y, level.alpha, level.sigma)
 
-        refined = law.denoise(x_t, level.alpha, level.sigma)
         distance = ((alpha / sigma) * (x - refined)).square().sum(-1)
-        residual = eps_star(x_t, level) - noise
+        estimate = eps_star(x_t, level)
         loss = score_matching_loss(x, eps_star, level, noise)
-        yield compare(f"{name}: eps* and -sigma grad log p_t", eps_star(x_t, level), by_autograd, size)
+        yield compare(f"{name}: eps* and -sigma grad log p_t", estimate, by_autograd, size)
         yield compare(
-            f"{name}: eps* - eps and (alpha/sigma)(x - x0hat)", residual, (alpha / sigma) * (x - refined), size
+            f"{name}: eps* - eps and (alpha/sigma)(x - x0hat)", estimate - noise, (alpha / sigma) * (x - refined), size
         )
         yield compare(f"{name}: the loss and SNR ||x - x0hat||^2", loss, distance, 1 + distance)
-        again = law.denoise(x_t / alpha, unit.alpha, unit.sigma)
         yield compare(f"{name}: x0hat at (alpha, sigma) and (1, nsr)", refined, again, 1 + refined.abs())
-        moved = law.log_density(x_t / alpha, unit.alpha, unit.sigma) - law.dim * torch.log(alpha[:, 0])
         yield compare(f"{name}: log p_t at (alpha, sigma) and (1, nsr)", log_density, moved, 1 + moved.abs())
 
 
