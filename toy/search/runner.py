@@ -14,7 +14,7 @@ from toy.search.propose import FIRST, LATER, Trial, Values, best, propose
 from toy.search.space import Range, at_edges, extended
 from toy.sweep.pool import run
 
-LEAST, MOST = 2, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell
+LEAST, MOST = 4, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell
 
 
 @dataclass(frozen=True)

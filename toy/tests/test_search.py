@@ -225,7 +225,7 @@ def test_every_arm_has_as_many_trials_and_the_best_is_compared(conductor: Conduc
     trials = results.trials.groupby(["cell", "arm"], sort=False)
     assert trials.size().tolist() == arms.trials.tolist()
     assert arms.groupby("cell").trials.nunique().tolist() == [1, 1]
-    assert (arms.trials >= 48).all()
+    assert (arms.trials >= 80).all()
     for row, (_, part) in zip(arms.to_dict("records"), trials, strict=True):
         assert row["kl"] == part.kl.min()
         assert row["lr"] == part.loc[part.kl.idxmin()].lr
