@@ -419,8 +419,9 @@ def test_what_does_not_fit(what: str) -> None:
     torch.set_default_dtype(torch.float32)
     option, name, content, says = WRONG[what]
     Path("x.py").write_text(content)
+    given: dict[str, Any] = {option: f"x.py:{name}"}
     with pytest.raises(FileError, match=f"^{re.escape(says)}[^\n]*$"):
-        use(Config(**{option: f"x.py:{name}"}))
+        use(Config(**given))
 
 
 def use(config: Config) -> Law:
