@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import struct
 import warnings
@@ -61,7 +62,7 @@ class Archive:
     """
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.process = path, os.getpid()
         with reading(path):
             self.zip = zipfile.ZipFile(path)
             entries = self.zip.infolist()
@@ -82,6 +83,8 @@ class Archive:
         """
         name = self.names[index]
         with reading(self.path):
+            if self.process != os.getpid():  # a forked process shares the position in the file with its parent
+                self.zip.fp, self.process = open(self.path, "rb"), os.getpid()  # noqa: SIM115
             try:
                 return decode(self.zip.read(name), name, self.shape)
             except BROKEN_ZIP as error:

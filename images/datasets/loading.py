@@ -1,0 +1,66 @@
+"""Batches of images that worker processes decode ahead of the step that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from images.datasets.dataset import Images, batch_indices
+from theory.common.errors import FileError
+
+AHEAD = 4  # batches that a worker prepares before they are asked for
+Batch = tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"] | None]
+
+
+class _Decoding(Dataset[Batch | FileError]):
+    """Images by the indices of a whole batch; an error is a result, since a worker's would come with its traceback."""
+
+    def __init__(self, images: Images):
+        self.images = images
+
+    def __getitem__(self, indices: Int64[Tensor, " b"]) -> Batch | FileError:
+        try:
+            return self.images.batch(indices)
+        except FileError as error:
+            return error
+
+
+class Steps:
+    """The indices of the steps from `first` on, one batch of this rank each; a function of the step's number alone."""
+
+    def __init__(self, seed: int, batch: int, n: int, first: int, last: int, rank: int = 0, world: int = 1):
+        self.first, self.last = first, last
+        self.given = seed, batch, n, rank, world
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[Int64[Tensor, " b"]]:
+        seed, batch, n, rank, world = self.given
+        return (batch_indices(seed, step, batch, n, rank, world) for step in range(self.first, self.last))
+
+
+def loaded(images: Images, steps: Steps, workers: int = 1, pinned: bool = False, ahead: int = AHEAD) -> Iterator[Batch]:
+    """(pixels, labels) of each step in turn, decoded `ahead` batches before by each of the worker processes.
+
+    Resuming at a step needs its number only: the batches are those of `batch_indices`, whatever the number of workers.
+
+    Args:
+        workers: processes; 0 decodes in this one. Each opens the archive once.
+        pinned: in page-locked memory, from which copies to a CUDA device need not wait.
+
+    Raises:
+        FileError: a damaged image; names archive and image.
+    """
+    loader = DataLoader(
+        _Decoding(images), sampler=cast(Any, steps), batch_size=None, num_workers=workers,
+        prefetch_factor=ahead if workers else None, pin_memory=pinned,
+    )  # fmt: skip
+    for batch in loader:
+        if isinstance(batch, FileError):
+            raise batch
+        yield batch
