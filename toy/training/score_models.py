@@ -67,8 +67,8 @@ def own_model(score: str, law: Law, interval: Interval, term: str) -> EpsModel:
     model = tried(name, "is no score", given) if isinstance(given, type) else given
     if not callable(model):
         raise FileError(f"{name} must be a function (x_t, level); given {type(given).__name__}")
-    x_t, level = noised(law, interval, torch.Generator().manual_seed(0), n=6)
-    x_t, level = x_t.view(2, 3, -1).requires_grad_(), Level(*(part.view(2, 3) for part in (level.alpha, level.sigma)))
+    flat, levels = noised(law, interval, torch.Generator().manual_seed(0), n=6)
+    x_t, level = flat.view(2, 3, -1).requires_grad_(), Level.variance_exploding(torch.as_tensor(levels.nsr).view(2, 3))
     eps = tried(name, "is no score", model, x_t, level)
     found = f"{eps.dtype} {list(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
     if found != f"{x_t.dtype} {list(x_t.shape)}":
