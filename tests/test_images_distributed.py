@@ -36,7 +36,7 @@ def in_double():
 with joined(torch.device("cpu")) as world:
     found = {}
     in_double()
-    for coupling in ("summed", "decoupled"):
+    for coupling in ("summed", "own-step", "decoupled", "bounded"):
         trainer = Trainer(recipe, coupling, 3, parts.networks, parts.Noise(), parts.score_model(), "cpu", world)
         losses = []
         for _ in range(20):
@@ -84,7 +84,7 @@ def test_two_processes_are_one(ends: list[dict]) -> None:
     """20 steps with 10 lazy penalties and 5 score terms, in float64, where another order of sums is 1e-15. The two
     processes hold the same bits."""
     alone, first, second = ends
-    for coupling in ("summed", "decoupled"):
+    for coupling in ("summed", "own-step", "decoupled", "bounded"):
         wanted = alone[coupling]
         for network in ("g", "d"):
             for name, value in wanted[network].items():

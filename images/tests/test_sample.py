@@ -29,7 +29,7 @@ def checkpoint(directory: Path, recipe: Recipe) -> Path:
     with torch.no_grad():
         for parameter in trainer.average.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))  # the average is not the generator
-    save(job, trainer, [])
+    save(job, trainer, [], [])
     return job.checkpoint
 
 
