@@ -85,6 +85,10 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
     data = Path(path).read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not look at the check sums
+            records = archive.infolist()
+            packed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
+            if packed or sum(record.file_size for record in records) > len(data):
+                raise ValueError("its records hold more than the file")
             if damaged := archive.testzip():
                 raise ValueError(f"check sum of {damaged}")
         return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")

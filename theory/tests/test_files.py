@@ -227,3 +227,17 @@ def test_results_of_a_checkout_lie_in_it_and_those_of_a_package_do_not(
     assert (workplace() / "theory" / "common" / "files.py").samefile(files.__file__)
     monkeypatch.setattr(files, "__file__", str(tmp_path / "site-packages" / "theory" / "common" / "files.py"))
     assert workplace() == tmp_path
+
+
+@pytest.mark.parametrize("kind", ["packed", "twice"])
+def test_a_file_that_unpacks_to_more_than_its_size_is_refused(tmp_path: Path, kind: str) -> None:
+    """Before anything is unpacked: 64 MB of zeros in 64 kB, and one record that the directory names 1000 times."""
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if kind == "packed" else zipfile.ZIP_STORED) as archive:
+        archive.writestr("bomb/data/0", bytes(2**26 if kind == "packed" else 2**16))
+        if kind == "twice":
+            (record,) = archive.filelist
+            archive.filelist.extend([record] * 999)
+    assert path.stat().st_size < 2**18
+    with pytest.raises(FileError, match=r"bomb.pt is truncated, damaged or no checkpoint: its records hold more"):
+        read_tensors(path, "checkpoint")
