@@ -71,6 +71,7 @@ def main(arguments: list[str]) -> int:
 
 def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, others: pd.DataFrame, directory: Path) -> None:
     """The files."""
+    made = origin("python -m theory.claims.snapshot")  # before they change the tree that it describes
     directory.mkdir(exist_ok=True)
     rows = [
         {"claim": verdict.claim.id, "control": control, **dataclasses.asdict(found)}
@@ -92,7 +93,7 @@ def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, others: pd.DataFram
     files.write_table(directory / "claims.csv", pd.DataFrame(map(summary, verdicts)))
     files.write_table(directory / "accuracy.csv", digits.reset_index())
     files.write_table(directory / "others.csv", others, digits=6)
-    files.write_json(directory / "ledger.json", origin("python -m theory.claims.snapshot"))
+    files.write_json(directory / "ledger.json", made)
 
 
 def defaults(claim: Claim) -> dict[str, Any]:
