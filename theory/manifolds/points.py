@@ -17,7 +17,8 @@ from theory.common.errors import FileError
 from theory.manifolds.gaussians import Gaussians
 from theory.manifolds.law import check_points
 
-MOST = 4096  # points: a score is a sum over all of them, and a table of all pairs of points is kept
+MOST = 4096  # points: a score is a sum over all of them
+PAIRS = 2**27  # numbers in the table of differences of all pairs of points, which a law makes once: 1 GiB
 BLOCK = 2**14  # points that are projected at a time
 
 
@@ -37,8 +38,8 @@ class Points(Gaussians):
         left out.
 
         Raises:
-            FileError: the file cannot be read, is no such table, holds a number that is not finite, no point or more
-                than MOST points; it names the file, and the line of a CSV.
+            FileError: the file cannot be read, is no such table, holds a number that is not finite, no point or too
+                many (MOST; fewer above 8 coordinates); it names the file, and the line of a CSV.
             ValueError: std is not in [0, inf).
         """
         table = _array(path) if Path(path).suffix.lower() == ".npy" else _table(path)
@@ -106,5 +107,6 @@ def _is_number(text: str) -> bool:
 def _check_count(path: str | os.PathLike[str], points: int, coordinates: int) -> None:
     if not points or not coordinates:
         raise FileError(f"{path} holds no points")
-    if points > MOST:
-        raise FileError(f"{path} holds {points} points, and at most {MOST} can be used: take a random part of them")
+    most = min(MOST, math.isqrt(PAIRS // coordinates))
+    if points > most:
+        raise FileError(f"{path} holds {points} points, and at most {most} can be used: take a random part of them")

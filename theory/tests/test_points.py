@@ -60,6 +60,7 @@ WRONG = {
     "binary": ("a.csv", b"\xff\xfe\x00\x01", "a.csv is no text of numbers between commas"),
     "many": ("a.csv", b"0,1\n" * 6, "a.csv holds 6 points, and at most 5 can be used: take a random part of them"),
     "many in an array": ("a.npy", array(np.zeros((6, 2))), "a.npy holds 6 points, and at most 5 "),
+    "many of many coordinates": ("a.npy", array(np.zeros((5, 7))), "a.npy holds 5 points, and at most 4 "),
     "no array": ("a.npy", b"0,1\n", "a.npy is no .npy file of numbers: "),
     "empty array": ("a.npy", array(np.zeros((0, 2))), "a.npy holds no points"),
     "one axis": ("a.npy", array(np.zeros(3)), r"a.npy must hold real numbers \[points, coordinates\]; given float64 "),
@@ -75,6 +76,7 @@ WRONG = {
 def test_what_is_no_table(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "MOST", 5)
+    monkeypatch.setattr(module, "PAIRS", 4 * 4 * 7)
     name, content, says = WRONG[what]
     Path(name).write_bytes(content)
     with pytest.raises(FileError, match=f"^{says}[^\n]*$"):
