@@ -20,19 +20,21 @@ from toy.sweep.cache import VERSION
 
 @dataclass(frozen=True)
 class Task:
-    """Work for one process: a round of a search (several settings, stopped on the way), or a comparison (one)."""
+    """Work for one process: a round of a search (several settings, stopped on the way), its final (the best of them, to
+    the end), or a comparison (one setting)."""
 
     config: Config
     arm: str
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
     compared: bool = False
+    final: bool = False
 
     @property
     def work(self) -> float:
         """Steps of one row of one network of width 32, of those that are not stopped."""
         config, rows = self.config, len(self.settings) * len(self.seeds)
-        steps = config.steps * (config.d_steps + 1) * (1.0 if self.compared else 0.5) + config.d_ahead
+        steps = config.steps * (config.d_steps + 1) * (1.0 if self.compared or self.final else 0.5) + config.d_ahead
         return rows * steps * (config.width / 32) ** 1.5
 
 
@@ -41,7 +43,7 @@ class Outcome:
     """What came of a task.
 
     Attributes:
-        values: of a round: `share` and `numbers` (of all seeds in turn) of each setting; of a comparison: each
+        values: of a round or final: `share` and `numbers` (of all seeds in turn) of each setting; of a comparison: each
             metric's value on each seed.
         seconds: processor time.
         failure: why there are no values: a defect, not a divergence.
@@ -64,6 +66,7 @@ def description(task: Task) -> dict[str, Any]:
         "seeds": list(task.seeds),
         "compared": task.compared,
         "config": config,
+        **({"final": True} if task.final else {}),
     }
 
 
@@ -105,7 +108,7 @@ def finish(index: int, task: Task) -> tuple[int, Outcome]:
 
     import torch
 
-    from toy.search.stack import compare_round, search_round
+    from toy.search.stack import RUNGS, compare_round, search_round
 
     torch.set_num_threads(1)
     begun = time.thread_time()
@@ -113,7 +116,7 @@ def finish(index: int, task: Task) -> tuple[int, Outcome]:
         if task.compared:
             values: dict[str, list[Any]] = dict(compare_round(task.config, task.arm, task.settings[0], task.seeds))
         else:
-            found = search_round(task.config, task.arm, task.settings, task.seeds)
+            found = search_round(task.config, task.arm, task.settings, task.seeds, () if task.final else RUNGS)
             values = {"share": [share for share, _ in found], "numbers": [x for _, part in found for x in part]}
         return index, Outcome(values, time.thread_time() - begun)
     except Exception as error:

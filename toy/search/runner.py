@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from toy.sweep.pool import run
 LEAST, MOST = 4, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell
 
 
+FINALISTS = 6  # settings of an arm that are trained again, on other seeds, before one is chosen
+
+
 @dataclass(frozen=True)
 class Plan:
     """How much is tried, and on which seeds."""
@@ -25,6 +29,8 @@ class Plan:
     """Seeds of a comparison."""
     tuning_seeds: int = 8
     """Seeds of a search; no comparison uses them."""
+    final_seeds: int = 24
+    """Seeds on which one of the FINALISTS is chosen: other ones again."""
     search: int = 0
     """Number of the search: another one has other proposals and other seeds."""
 
@@ -32,6 +38,11 @@ class Plan:
     def tuning(self) -> tuple[int, ...]:
         first = FAR * self.search + TUNING
         return tuple(range(first, first + self.tuning_seeds))
+
+    @property
+    def finals(self) -> tuple[int, ...]:
+        first = FAR * self.search + TUNING + self.tuning_seeds
+        return tuple(range(first, first + self.final_seeds))
 
     @property
     def fresh(self) -> tuple[int, ...]:
@@ -50,13 +61,15 @@ class Search:
     """Of each round."""
     asked: list[Values] = field(default_factory=list)
     """The settings of the last task."""
+    chosen: Trial | None = None
+    """The setting that is compared, and its number on the seeds of the final."""
     failure: str | None = None
 
     @property
     def key(self) -> str:
         """The hash of what decides the search and the comparison."""
         first = Search(self.entry, self.plan).task()
-        return digest([description(first), dataclasses.asdict(self.plan), FIRST, LATER, LEAST, MOST])
+        return digest([description(first), dataclasses.asdict(self.plan), FIRST, LATER, LEAST, MOST, FINALISTS])
 
     def task(self) -> Task:
         """The next round; of the same trials before it, always the same."""
@@ -88,9 +101,36 @@ class Search:
         chosen = self.best()
         return [] if chosen is None else at_edges(chosen.values, self.ranges[len(self.trials) - 1])
 
+    def finalists(self) -> list[Values]:
+        """The FINALISTS best settings of all rounds, without those at an edge of the last ranges."""
+        whole = [
+            trial for trials in self.trials for trial in trials if trial.share == 1 and math.isfinite(trial.number)
+        ]
+        inner = [trial for trial in whole if not at_edges(trial.values, self.ranges[len(self.trials) - 1])]
+        return [trial.values for trial in sorted(inner, key=lambda trial: trial.number)[:FINALISTS]]
+
+    def final(self) -> Task | None:
+        """The finalists, to the end of training on seeds of their own: the least of many means on the seeds of the
+        search is too low for its setting, and the setting may owe it to them. None where all settings diverged."""
+        settings = tuple(self.entry.setting(values) for values in self.finalists())
+        if not settings or self.failure is not None:
+            return None
+        return Task(self.entry.config, self.entry.arm.coupling, settings, self.plan.finals, final=True)
+
+    def choose(self, outcome: Outcome) -> None:
+        """Chooses the finalist of least mean."""
+        if outcome.failure is not None:
+            self.failure = outcome.failure
+            return
+        n, numbers = self.plan.final_seeds, outcome.values["numbers"]
+        means = [mean(numbers[at : at + n]) for at in range(0, len(numbers), n)]
+        least = min(range(len(means)), key=means.__getitem__)
+        if math.isfinite(means[least]):
+            self.chosen = Trial(self.finalists()[least], means[least], 1.0, len(self.trials))
+
     def comparison(self) -> Task | None:
-        """The best setting on fresh seeds; None where all settings diverged, or the search failed."""
-        chosen = self.best()
+        """The chosen setting on fresh seeds; None where all settings diverged, or the search failed."""
+        chosen = self.chosen
         return None if chosen is None or self.failure is not None else self.comparison_of(chosen.values)
 
     def comparison_of(self, values: Values) -> Task:
@@ -137,6 +177,10 @@ class Conductor:
             for search, task in zip(going, tasks, strict=True):
                 search.take(found[task])
         searches = [search for part in cells for search in part]
+        finals = [(search, task) for search in searches if (task := search.final()) is not None]
+        found = self.outcomes((task for _, task in finals), f"{experiment.name}, final")
+        for search, final in finals:
+            search.choose(found[final])
         compared = [search.comparison() for search in searches]
         found = self.outcomes((task for task in compared if task is not None), f"{experiment.name}, comparison")
         return [
@@ -161,14 +205,24 @@ class Conductor:
                 if not all(known):
                     later = LEAST - len(going[0].trials) - 1
                     tasks += [(dataclasses.replace(t, settings=t.settings[:LATER]), False) for t in asked] * later
-                    tasks += [(search.comparison_of(search.asked[0]), False) for search in going]
+                    for search, task in zip(going, asked, strict=True):
+                        few = dataclasses.replace(
+                            task, settings=task.settings[:FINALISTS], seeds=self.plan.finals, final=True
+                        )
+                        tasks += [(few, False), (search.comparison_of(search.asked[0]), False)]
                     break
                 for search, outcome in zip(going, known, strict=True):
                     if outcome is not None:
                         search.take(outcome)
             else:
-                last = [task for search in part if (task := search.comparison()) is not None]
-                tasks += [(task, self.cache.get(task) is not None) for task in last]
+                for search in part:
+                    if (final := search.final()) is not None:
+                        outcome = self.cache.get(final)
+                        tasks.append((final, outcome is not None))
+                        if outcome is not None:
+                            search.choose(outcome)
+                        last = search.comparison() or search.comparison_of(search.finalists()[0])
+                        tasks.append((last, outcome is not None and self.cache.get(last) is not None))
         work = sum(task.work for task, _ in tasks)
         ready = sum(task.work for task, known in tasks if known)
         return Left(len(tasks), sum(known for _, known in tasks), 1 - ready / work)

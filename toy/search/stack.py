@@ -35,18 +35,18 @@ class Running:
 
 
 def search_round(
-    config: Config, arm: str, settings: Sequence[Arm], seeds: Sequence[int]
+    config: Config, arm: str, settings: Sequence[Arm], seeds: Sequence[int], rungs: Sequence[float] = RUNGS
 ) -> list[tuple[float, list[float]]]:
     """Of each setting: the share of the steps that it was trained for, and its number on each seed (inf: diverged).
 
-    Successive halving (Jamieson and Talwalkar 2016): at each of RUNGS the worse half of the settings is stopped, by the
-    mean over seeds.
+    Successive halving (Jamieson and Talwalkar 2016): at each of `rungs` the worse half of the settings is stopped, by
+    the mean over seeds.
     """
     size = max(1, ROWS // (config.width * len(seeds)))
     blocks = [list(range(i, min(i + size, len(settings)))) for i in range(0, len(settings), size)]
     running = [Running(block, started(config, arm, [settings[i] for i in block], seeds)) for block in blocks]
     found: dict[int, tuple[float, list[float]]] = {}
-    for share in (*RUNGS, 1.0):
+    for share in (*rungs, 1.0):
         for part in running:
             train_to(part.trainer, round(share * config.steps))
             numbers = numbers_of(part.trainer, seeds, config.samples if share == 1 else config.samples // 2)

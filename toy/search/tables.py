@@ -24,7 +24,7 @@ class Tables:
 
     Attributes:
         arms: a row a cell and arm: the cell's keys, the arm's options, its best setting, the ranges searched, the
-            number of trials, and `key`, the hash of what decides them all.
+            number of trials, kl on the seeds of the final, and `key`, the hash of what decides them all.
         values: a row a cell, arm and fresh seed: every metric at the end of training.
         trials: a row a trial: its setting, the share of the steps it was trained for, and kl there.
         made: cell -> where its numbers come from (command, commit, ...).
@@ -114,7 +114,7 @@ def trials_of(search: Search) -> list[dict[str, Any]]:
 
 def arm_of(search: Search) -> dict[str, Any]:
     """The row of an arm."""
-    entry, chosen = search.entry, search.best()
+    entry, chosen = search.entry, search.chosen
     assert chosen is not None
     row = names_of(search) | {**entry.cell.keys, "tuned": entry.cell.tuned, "coupling": entry.arm.coupling}
     row |= {name: said(value) for name, value in entry.arm.overrides.items()}
