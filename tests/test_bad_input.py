@@ -138,12 +138,12 @@ def test_the_room_lists_its_commands() -> None:
     """One line each, within 80 columns, at once; a command that there is not names the nearest."""
     ended = python("-c", ROOM)
     assert (ended.status, ended.err) == (0, "")
-    assert re.findall(r"^  (\w+) +\w", ended.out, re.MULTILINE) == ["run", "sweep", "explore", "bench"]
+    assert re.findall(r"^  (\w+) +\w", ended.out, re.MULTILINE) == ["run", "sweep", "search", "explore", "bench"]
     assert max(map(len, ended.out.splitlines())) <= 80
     ended = python("-c", ROOM, "rnu")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(
-        "error: unknown command 'rnu': choose from run, sweep, explore, bench; did you mean 'run'?"
+        "error: unknown command 'rnu': choose from run, sweep, search, explore, bench; did you mean 'run'?"
     )
     assert python("-m", "toy", "Run", "--steps", "0").err.startswith(
         "error: steps must be a whole number of at least 1"

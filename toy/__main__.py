@@ -9,7 +9,7 @@ from theory.common.commandline import dispatch, run
 COMMANDS = {
     "run": ("toy.run", "train a GAN with and without the score term, compare, draw and store"),
     "sweep": ("toy.sweep.__main__", "the experiments: tune every arm of every cell, compare over seeds"),
-    "search": ("toy.search.__main__", "the experiments, every arm searching equally and compared on fresh seeds"),
+    "search": ("toy.search.__main__", "experiments in which every arm searches equally"),
     "explore": ("toy.explore.__main__", "a page with both gradients at a generated sample, under sliders"),
     "bench": ("toy.bench", "cost and results of a run, as JSON"),
 }

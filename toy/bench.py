@@ -27,7 +27,6 @@ from theory.common.checks import choose
 from theory.common.commandline import parse, run, usage
 from theory.common.statistics import ratio
 from toy.config import LOSSES, Arm, Config
-from toy.jobs.job import Job
 from toy.jobs.worker import prepare_process, trainer_of
 from toy.training.draws import CHUNK
 from toy.training.games import GAMES
