@@ -177,8 +177,8 @@ class Conductor:
             for search, task in zip(going, tasks, strict=True):
                 search.take(found[task])
         searches = [search for part in cells for search in part]
-        finals = [(search, task) for search in searches if (task := search.final()) is not None]
-        found = self.outcomes((task for _, task in finals), f"{experiment.name}, final")
+        finals = [(search, final) for search in searches if (final := search.final()) is not None]
+        found = self.outcomes((final for _, final in finals), f"{experiment.name}, final")
         for search, final in finals:
             search.choose(found[final])
         compared = [search.comparison() for search in searches]
