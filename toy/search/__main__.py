@@ -81,7 +81,9 @@ def main(arguments: list[str]) -> int:
     from toy.sweep.pool import pool
 
     check_writable(options.cache)
-    conductor = Conductor(Cache(options.cache), Plan(options.seeds, options.tuning_seeds, options.search))
+    conductor = Conductor(
+        Cache(options.cache), Plan(seeds=options.seeds, tuning_seeds=options.tuning_seeds, search=options.search)
+    )
     kept = {name: Tables.read(options.out, EXPERIMENTS[name]) for name in wanted}
     if options.plan:
         for name, rows in wanted.items():

@@ -21,7 +21,7 @@ LEAST, MOST = 4, 8  # rounds of a search: more than LEAST where a best value lie
 FINALISTS = 6  # settings of an arm that are trained again, on other seeds, before one is chosen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How much is tried, and on which seeds."""
 
