@@ -147,13 +147,16 @@ def entries(experiment: Experiment, times: Sequence[int] = (), only: Sequence[st
         only: the names of the cells that are wanted, without their lengths; all if there are none.
 
     Raises:
-        ValueError: two cells have one name, or an option decides nothing beside the others; no such cell.
+        ValueError: two cells have one name, or an option decides nothing beside the others; no such cell
+            or length.
     """
     cells = list(experiment.cells())
     names = [cell.name for cell in cells]
     if len(set(names)) < len(names):
         raise ValueError(f"{experiment.name} needs cells of different names; given {', '.join(names)}")
     wanted = [choose(name, names, "cell") for name in only] or names
+    if unknown := [n for n in times if n not in experiment.times]:
+        raise ValueError(f"times must be of {', '.join(map(str, experiment.times))}; given {unknown[0]}")
     lengths = [n for n in experiment.times if not times or n in times]
     longer = [cell.longer(n) for n in lengths for cell in cells if cell.name in wanted]
     found = [Entry(experiment, cell, arm) for cell in longer for arm in cell.arms]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
+from theory.common import commandline
 from theory.common.errors import FileError
 from toy.config import Arm as Setting
 from toy.config import Config
+from toy.search import __main__ as search
 from toy.search import propose as proposing
 from toy.search import runner, stack
 from toy.search.cache import Cache, Outcome, Task, mean
@@ -253,12 +256,12 @@ def test_the_final_chooses_on_its_own_seeds(monkeypatch: pytest.MonkeyPatch, tmp
 
     monkeypatch.setattr(runner, "run", run)
     conductor = Conductor(Cache(tmp_path), Plan(seeds=4))
-    found = [search for search, _ in conductor.conduct(SMALL, entries(SMALL))]
-    for search in found:
-        chosen, least = search.chosen, search.best()
+    found = [one for one, _ in conductor.conduct(SMALL, entries(SMALL))]
+    for one in found:
+        chosen, least = one.chosen, one.best()
         assert chosen is not None
         assert least is not None
-        assert chosen.values in search.finalists()
+        assert chosen.values in one.finalists()
         assert abs(chosen.number - 1) < 3 / 24**0.5
         assert least.number < 1 - 1.5 / 8**0.5
 
@@ -422,3 +425,62 @@ def test_verdicts() -> None:
     assert (none.seeds, none.diverged, none.verdict) == (0, 32, "unknown")
     with pytest.raises(ValueError, match="less and gan must have the same seeds; in a, kl not"):
         verdicts(table(cases).query("arm != 'less' or seed > 2"), {"kl": "lower"})
+
+
+# The command
+
+
+@pytest.fixture
+def command(
+    conductor: Conductor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """python -m toy.search with the small experiment and made-up work; its status and what it prints."""
+    monkeypatch.setattr(search, "EXPERIMENTS", {"small": SMALL})
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        where = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), "--processes", "1"]
+        status = commandline.run(search.main, [*where, *arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_the_command_plans_measures_and_measures_nothing_again(command: Callable, tmp_path: Path) -> None:
+    status, told, said = command("small", "--plan")
+    assert (status, said) == (0, "")
+    assert told == "small, x1: 3 arms, 0 measured; of the others 0 of 18 tasks done, 100% of the work left\n"
+    assert done == []
+    status, told, _ = command("small", "--seeds", "5")
+    assert status == 0
+    assert re.search(r"^ +summed +.*", told, re.MULTILINE)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "small.csv", "small.arms.csv", "small.trials.csv", "small.verdicts.csv", "small.json"
+    }  # fmt: skip
+    (facts,) = {json.dumps(made) for made in json.loads((tmp_path / "out" / "small.json").read_text())["made"].values()}
+    assert json.loads(facts)["seeds"] == 5
+    assert json.loads(facts)["final_seeds"] == len(Plan().finals) == 24
+    assert {len(task.seeds) for task in done if task.final} == {24}
+    count = len(done)
+    assert command("small", "--seeds", "5")[1].splitlines() == told.splitlines()
+    assert len(done) == count
+    assert command("small", "--seeds", "5", "--plan")[1] == "small, x1: 3 arms, 3 measured\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["smal"], "unknown experiment 'smal': choose from small, all; did you mean 'small'"),
+        ([], "name experiments, or all: small"),
+        (["small", "--cells", "c"], "unknown cell 'c': choose from a, b"),
+        (["small", "--seeds", "2"], "seeds must be a whole number of at least 3; given 2"),
+        (["small", "--search", "-1"], "search must be a whole number of at least 0; given -1"),
+        (["small", "--times", "7"], "times must be of 1; given 7"),
+        (["small", "--out", "/dev/null/x"], "cannot write to /dev/null/x: Not a directory"),
+    ],
+)
+def test_bad_input(command: Callable, arguments: list[str], said: str) -> None:
+    status, told, complaint = command(*arguments)
+    assert (status, told) == (2, "")
+    assert re.match(f"error: {said}", complaint), complaint
+    assert complaint.count("\n") == 1
