@@ -34,6 +34,7 @@ NAMES = (
     "pythagoras",
     "divergence",
     "training",
+    "searches",
     "equilibrium",
     "interval",
     "lazy",

@@ -10,6 +10,7 @@ The template is prose with places between double braces, filled from toy/results
     {{table EXPERIMENT}}                            means and verdicts of all cells and arms
     {{settings EXPERIMENT}}                         the learning rate and lambda of each of them
     {{predictions}}                                 of the experiment lambda: measured and predicted bias
+    {{searched ...}}                                what the searches found: see searches.py
     {{cost}}                                        core-hours of all results
 
 An ARM is a coupling and options: `summed`, `summed, every 8`. Where several arms of a cell have the values named, the
@@ -26,6 +27,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from figures.report import searches
 from theory.common.errors import UsageError
 from theory.common.files import workplace
 from theory.common.statistics import compare, interval
@@ -69,6 +71,8 @@ def fill(place: str) -> str:
 
 def filled(place: str) -> str:
     words = place.split()
+    if words[0] == "searched":
+        return searches.filled(place.removeprefix("searched "))
     if place == "cost":
         return f"{sum(facts(name)['core_seconds'] for name in have()) / 3600:.1f}"
     if place == "predictions":

@@ -1,0 +1,159 @@
+"""What the searches found, for toy/FINDINGS.md and paper_repro.md: numbers and tables of `python -m toy.search`.
+
+Places between double braces, filled from toy/results:
+
+    {{searched EXPERIMENT: CELL: ARM: METRIC}}            the mean, the baseline's, difference [interval], verdict
+    {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of toy.search.verdicts, or `alone`: the mean
+    {{searched table EXPERIMENT: CELL; CELL; ...}}        means and verdicts of these cells, or of all that are there
+    {{searched settings EXPERIMENT: CELL; CELL; ...}}     the settings that were chosen
+    {{searched turns EXPERIMENT: CELL; ...}}              from how many trials on each arm's order to the baseline stays
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from theory.common.comparing import best_of_n
+from theory.common.errors import UsageError
+from toy.search.experiments import EXPERIMENTS
+from toy.search.tables import Tables
+from toy.sweep.collect import RESULTS
+
+MARKS = {"helps": " **+**", "hurts": " **−**", "equal": " =", "unknown": " ?"}
+SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M"}
+SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
+
+
+def filled(place: str) -> str:
+    """The text of a place, without its `searched`.
+
+    Raises:
+        UsageError: it names what the results do not have.
+    """
+    kind, _, rest = place.partition(" ")
+    if kind in ("table", "settings", "turns"):
+        name, _, cells = rest.partition(": ")
+        wanted = [cell for cell in cells.split("; ") if cell] or list(dict.fromkeys(read(name).arms.cell))
+        return {"table": table, "settings": settings, "turns": turns}[kind](name, wanted)
+    parts = [part.strip() for part in place.split(": ")]
+    if len(parts) not in (4, 5):
+        raise UsageError(f"a place is EXPERIMENT: CELL: ARM: METRIC[: COLUMN]; given {place!r}")
+    name, cell, arm, metric = parts[:4]
+    if parts[4:] == ["alone"]:
+        return number(mean(name, cell, arm, metric))
+    row = judged(name, cell, arm, metric)
+    return number(row[parts[4]]) if parts[4:] else sentence(row)
+
+
+@lru_cache
+def read(name: str) -> Tables:
+    if name not in EXPERIMENTS:
+        raise UsageError(f"no experiment {name}: {', '.join(EXPERIMENTS)}")
+    found = Tables.read(RESULTS, EXPERIMENTS[name])
+    if found.arms.empty:
+        raise UsageError(f"{name} has no results: python -m toy.search {name} --out toy/results makes them")
+    return found
+
+
+@lru_cache
+def verdicts(name: str) -> pd.DataFrame:
+    return read(name).verdicts()
+
+
+def judged(name: str, cell: str, arm: str, metric: str) -> pd.Series:
+    found = verdicts(name)
+    rows = found[(found.cell == cell) & (found.arm == arm) & (found.metric == metric)]
+    if len(rows) != 1:
+        raise UsageError(f"{name} has {len(rows)} verdicts of {cell}: {arm}: {metric}")
+    return rows.iloc[0]
+
+
+def mean(name: str, cell: str, arm: str, metric: str) -> float:
+    values = read(name).values
+    rows = values[(values.cell == cell) & (values.arm == arm)]
+    if not len(rows) or metric not in rows:
+        raise UsageError(f"{name} has no runs of {cell}: {arm}: {metric}")
+    return float(rows[metric].mean())
+
+
+def number(value: object) -> str:
+    """Three significant digits; words as they are."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def sentence(row: pd.Series) -> str:
+    """0.19 against 0.24 (-0.05 [-0.08, -0.02], helps)"""
+    ends = f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]"
+    return f"{number(row['mean'])} against {number(row.baseline_mean)} ({ends}, {row.verdict})"
+
+
+def table(name: str, cells: list[str]) -> str:
+    """A row an arm, below its cell: each judged metric's mean, with the mark of its verdict."""
+    metrics = [metric for metric in EXPERIMENTS[name].metrics if metric in read(name).values]
+    lines = [
+        f"| arm | {' | '.join(SHORT.get(metric, metric) for metric in metrics)} |",
+        "|---" * (len(metrics) + 1) + "|",
+    ]
+    for cell in cells:
+        lines.append(f"| **{cell}** |{' |' * len(metrics)}")
+        for at, arm in enumerate(arms(name, cell)):
+            shown = []
+            for metric in metrics:
+                mark = MARKS[judged(name, cell, arm, metric).verdict] if at else ""
+                shown.append(number(mean(name, cell, arm, metric)) + mark)
+            lines.append(f"| {arm} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def heading(columns: list[str]) -> list[str]:
+    return [f"| arm | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+
+
+def arms(name: str, cell: str) -> list[str]:
+    found = read(name).arms
+    if not (found.cell == cell).any():
+        raise UsageError(f"{name} has no cell {cell}; it has {', '.join(dict.fromkeys(found.cell))}")
+    return found[found.cell == cell].arm.tolist()
+
+
+def settings(name: str, cells: list[str]) -> str:
+    """A row an arm, below its cell: its best setting; folded."""
+    found = read(name).arms
+    options = [option for option in SETTING if option in found]
+    lines = heading([SETTING[option] for option in options])
+    for cell in cells:
+        arms(name, cell)
+        lines.append(f"| **{cell}** |{' |' * len(options)}")
+        for row in found[found.cell == cell].to_dict("records"):
+            shown = ["" if row[option] != row[option] else f"{row[option]:.2g}" for option in options]
+            lines.append(f"| {row['arm']} | {' | '.join(shown)} |")
+    listed = "\n".join(lines)
+    return f"<details><summary>Settings that were chosen</summary>\n\n{listed}\n\n</details>"
+
+
+def curve(name: str, cell: str, arm: str) -> np.ndarray:
+    """The expected best KL of n trials of an arm on the tuning seeds, n = 1 .. all.
+
+    A trial that was stopped counts with its number then, one that diverged with the worst of the others.
+    """
+    trials = read(name).trials
+    kl = trials[(trials.cell == cell) & (trials.arm == arm)].kl.to_numpy(np.float64)
+    return best_of_n(np.minimum(kl, kl[np.isfinite(kl)].max()))
+
+
+def turns(name: str, cells: list[str]) -> str:
+    """From how many trials on each arm's order to the baseline is the last one: "summed from 3 of 48 trials on"."""
+    said = []
+    for cell in cells:
+        first, *others = arms(name, cell)
+        base = curve(name, cell, first)
+        found = []
+        for arm in others:
+            less = curve(name, cell, arm) < base
+            same = np.flatnonzero(less != less[-1])
+            found.append(f"{arm} from {int(same[-1]) + 2 if len(same) else 1}")
+        said.append(f"{', '.join(found)} of {len(base)} trials on")
+    return "; ".join(said)

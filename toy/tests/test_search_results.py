@@ -1,0 +1,72 @@
+"""The committed tables of the searches keep the protocol's rules."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from toy.search.design import entries
+from toy.search.experiments import EXPERIMENTS
+from toy.search.propose import FIRST, LATER
+from toy.search.runner import LEAST
+from toy.search.space import RANGES, Range, edge
+from toy.search.tables import Tables
+from toy.sweep.collect import RESULTS
+
+MEASURED = [name for name in EXPERIMENTS if (RESULTS / f"{name}.json").exists()]
+
+
+def edges(arms: pd.DataFrame) -> list[str]:
+    """The settings that lie within the outer tenth of the range that was searched."""
+    return [
+        f"{row['cell']}: {row['arm']}: {name} {row[name]:g}"
+        for row in arms.to_dict("records")
+        for name, usual in RANGES.items()
+        if row.get(name, float("nan")) == row.get(name)
+        and edge(row[name], Range(row[f"{name}_low"], row[f"{name}_high"], usual.zero))
+    ]
+
+
+def unequal(arms: pd.DataFrame) -> list[str]:
+    """The cells whose arms had not as many trials, and those with fewer than the protocol's 30."""
+    counts = arms.groupby("cell").trials.agg(["min", "max"])
+    return counts[(counts["min"] < counts["max"]) | (counts["min"] < FIRST + (LEAST - 1) * LATER)].index.tolist()
+
+
+def test_some_are_there() -> None:
+    assert "core" in MEASURED
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_no_best_setting_lies_at_an_edge(name: str) -> None:
+    arms = Tables.read(RESULTS, EXPERIMENTS[name]).arms
+    assert edges(arms) == []
+    assert edges(arms.assign(lr=arms.lr_high * 0.99)) != []  # the near-miss
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_all_arms_of_a_cell_had_as_many_trials(name: str) -> None:
+    tables = Tables.read(RESULTS, EXPERIMENTS[name])
+    assert unequal(tables.arms) == []
+    fewer = tables.arms.copy()
+    fewer.loc[0, "trials"] -= 1
+    assert unequal(fewer) == [fewer.cell[0]]
+    counted = tables.trials.groupby(["cell", "arm"]).size()
+    for row in tables.arms.to_dict("records"):
+        assert counted[row["cell"], row["arm"]] == row["trials"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_tables_agree(name: str) -> None:
+    """Arms are those of the definition, seeds those of the comparison; the verdicts follow from the values."""
+    tables = Tables.read(RESULTS, EXPERIMENTS[name])
+    defined = {(row.cell.name, row.arm.text) for row in entries(EXPERIMENTS[name])}
+    kept = set(zip(tables.arms.cell, tables.arms.arm, strict=True))
+    assert kept <= defined
+    cells = {cell for cell, _ in kept}
+    assert {place for place in defined if place[0] in cells} == kept  # cells are whole
+    assert set(tables.made) == cells
+    assert (tables.values.groupby(["cell", "arm"]).size() == 32).all()
+    stored = pd.read_csv(RESULTS / f"{name}.verdicts.csv")
+    again = tables.verdicts()
+    pd.testing.assert_frame_equal(again[stored.columns], stored, rtol=1e-3, atol=1e-12, check_dtype=False)
