@@ -69,4 +69,8 @@ def test_tables_agree(name: str) -> None:
     assert (tables.values.groupby(["cell", "arm"]).size() == 32).all()
     stored = pd.read_csv(RESULTS / f"{name}.verdicts.csv")
     again = tables.verdicts()
-    pd.testing.assert_frame_equal(again[stored.columns], stored, rtol=1e-3, atol=1e-12, check_dtype=False)
+    names = ["cell", "arm", "metric", "seeds", "verdict"]
+    pd.testing.assert_frame_equal(again[names], stored[names], check_dtype=False)
+    rounding = 1e-3 * (stored["mean"].abs() + stored.baseline_mean.abs())  # values and verdicts have 4 digits each
+    for name in ("mean", "difference", "low", "high"):
+        assert ((again[name] - stored[name]).abs() <= rounding).all(), name
