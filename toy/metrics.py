@@ -85,7 +85,7 @@ class Cells:
             raise ValueError(f"count must be at least 1; given {count}")
         points = law.project(law.sample(2**16, _seeded(1)))
         centres = _lloyd(law, points, _spread_out(points[: 2**13], count))
-        generator, hits = _seeded(2), torch.zeros(len(centres))
+        generator, hits = _seeded(2), points.new_zeros(len(centres))
         for _ in range(8):  # eight blocks of 2^15: bounds the memory in R^64
             nearest = _nearest(law.project(law.sample(2**15, generator)), centres)
             hits += torch.bincount(nearest, minlength=len(centres))

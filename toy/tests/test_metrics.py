@@ -475,3 +475,18 @@ def test_samples_of_another_shape(reference, shape):
 def test_a_reference_without_sense(wrong):
     with pytest.raises(ValueError, match="seeds, n >= 2, tolerance >= 0 are wanted"):
         Reference.of(CIRCLE, **wrong)
+
+
+def test_the_cells_do_not_depend_on_the_default_dtype() -> None:
+    """They are kept for a whole process: of another dtype they would change the digits of runs after it."""
+    law, usual = make("ring"), torch.get_default_dtype()
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            found.append(Cells.of(law, 16))
+        finally:
+            torch.set_default_dtype(usual)
+    assert found[0].masses.dtype == found[1].masses.dtype == torch.float32
+    assert torch.equal(found[0].masses, found[1].masses)
+    assert torch.equal(found[0].centres, found[1].centres)
