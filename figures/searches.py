@@ -95,7 +95,7 @@ style.save(
     fresh seeds, with 95 % intervals. {len(TITLES)} games, 1000 steps. Every arm searched the learning rates of both
     networks, γ of R1 and, with the term, λ. It had {tables.arms.trials.min()} to {tables.arms.trials.max()} trials on 8
     seeds, as many as the others of its game; one of the best six was chosen on 24 other seeds. KL: the mean of both
-    divergences of the noised laws at nsr 0.05, 0.2 and 0.8. Of the other comparisons
+    divergences of the noised distributions at nsr 0.05, 0.2 and 0.8. Of the other comparisons
     {tally.get("hurts", 0)} hurts, {tally.get("equal", 0)} are equal and {tally.get("unknown", 0)} unknown.""",
     pd.concat([shown, best], ignore_index=True),
     [f"toy/results/core.csv (python -m toy.search core --times 1, commit {tables.made['space, x1'].get('commit')})"],
