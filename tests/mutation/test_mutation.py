@@ -35,6 +35,7 @@ theory/seen.py,seen,return x,return y,the third
 """
 
 
+@pytest.mark.slow
 def test_what_it_says_of_a_tree_with_and_without_tests(tmp_path):
     """Two modules, alike but for their tests: those of one see everything, those of the other run the lines."""
     (tmp_path / "theory" / "tests").mkdir(parents=True)
