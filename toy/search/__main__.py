@@ -21,6 +21,7 @@ from theory.common.commandline import complain, noted, parse, run, usage
 from theory.common.provenance import origin
 from toy.search.design import Entry, entries
 from toy.search.experiments import EXPERIMENTS
+from toy.sweep.design import TUNING
 
 if TYPE_CHECKING:
     from toy.search.runner import Conductor
@@ -61,6 +62,8 @@ class Options:
             raise ValueError(f"name experiments, or all: {', '.join(EXPERIMENTS)}")
         names = [choose(name, (*EXPERIMENTS, "all"), "experiment") for name in self.names]
         object.__setattr__(self, "names", tuple(EXPERIMENTS if "all" in names else dict.fromkeys(names)))
+        if self.seeds > TUNING:
+            raise ValueError(f"seeds must be at most {TUNING}, where those of tuning begin; given {self.seeds}")
         for name, least in {"seeds": 3, "tuning_seeds": 1, "search": 0, "processes": 1}.items():
             whole(name, getattr(self, name), least)
 

@@ -5,7 +5,6 @@ Only the process that the user started writes here. A file that is damaged, or o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from theory.common import files
 from toy.config import ARMS, Config, as_dict, field_of
 from toy.config import Arm as Setting
-from toy.sweep.cache import VERSION
+from toy.sweep.cache import VERSION, digest
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,6 @@ def description(task: Task) -> dict[str, Any]:
         "config": config,
         **({"final": True} if task.final else {}),
     }
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class Cache:

@@ -17,13 +17,11 @@ from theory.common.checks import choose
 from toy.config import ARMS, BOUND, Config, field_of
 from toy.config import Arm as Setting
 from toy.search.space import RANGES, Range
+from toy.sweep.design import OF_CONFIG, OF_SETTING, text
 
 D_SIDE = ("d_lr", "gamma")  # the discriminator's side of a setting
 JUDGED = {"kl": "lower", "w2": "lower", "off_manifold": "lower", "total_variation_on": "lower"}
-OF_SETTING = tuple(option.name for option in dataclasses.fields(Setting))
-OF_CONFIG = tuple(option.name for option in dataclasses.fields(Config) if option.name not in map(field_of, ARMS))
 FAR = 1_000_000  # between the seeds of one search and those of another
-TUNING = 10_000  # the first seed of tuning; comparisons use 0, 1, ...
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,7 @@ class Arm:
     @property
     def text(self) -> str:
         """The arm in words: "summed, every 8"."""
-        return ", ".join([self.coupling, *(f"{name} {said(value)}" for name, value in self.overrides.items())])
-
-
-def said(value: object) -> str:
-    """A value of an option in words; "none" for None, and for NaN, as which a table holds it."""
-    if value is None or value != value:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return text({"arm": self.coupling, **self.overrides})
 
 
 @dataclass(frozen=True)

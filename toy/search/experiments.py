@@ -17,14 +17,10 @@ from collections.abc import Sequence
 
 from toy.config import Config
 from toy.search.design import Arm, Cell, Experiment
+from toy.sweep.experiments import MODES, SATURATED, SPACE
 
 replace = dataclasses.replace
 
-PLANE = Config(width=32, batch=64, samples=1024, steps=1000, d_ahead=1000)
-SATURATED = replace(PLANE, d_lr=4e-3)
-HEALTHY = replace(PLANE, loss="non-saturating", regulariser="r1", d_steps=1, d_ahead=0, d_lr=None, start=0.0)
-SPACE = replace(HEALTHY, dim=16)
-MODES = replace(HEALTHY, manifold="8-ring")
 GAMES = {"saturated": SATURATED, "space": SPACE, "modes": MODES}
 
 COUPLINGS = [Arm("gan"), Arm("summed"), Arm("own-step"), Arm("two-adams"), Arm("decoupled"), Arm("bounded")]

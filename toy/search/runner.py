@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from toy.jobs.progress import meter
-from toy.search.cache import Cache, Outcome, Task, description, digest, finish, mean
-from toy.search.design import FAR, TUNING, Entry, Experiment
+from toy.search.cache import Cache, Outcome, Task, description, finish, mean
+from toy.search.design import FAR, Entry, Experiment
 from toy.search.propose import FIRST, LATER, Trial, Values, best, propose
 from toy.search.space import Range, at_edges, extended
+from toy.sweep.cache import digest
+from toy.sweep.design import TUNING
 from toy.sweep.pool import run
 
 LEAST, MOST = 4, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell

@@ -13,9 +13,10 @@ import pandas as pd
 from theory.common import files
 from theory.common.errors import FileError
 from toy.search.cache import Outcome
-from toy.search.design import Entry, Experiment, said
+from toy.search.design import Entry, Experiment
 from toy.search.runner import Plan, Search
 from toy.search.verdicts import verdicts
+from toy.sweep.design import said
 
 
 @dataclass

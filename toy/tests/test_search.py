@@ -474,6 +474,7 @@ def test_the_command_plans_measures_and_measures_nothing_again(command: Callable
         ([], "name experiments, or all: small"),
         (["small", "--cells", "c"], "unknown cell 'c': choose from a, b"),
         (["small", "--seeds", "2"], "seeds must be a whole number of at least 3; given 2"),
+        (["small", "--seeds", "10001"], "seeds must be at most 10000, where those of tuning begin; given 10001"),
         (["small", "--search", "-1"], "search must be a whole number of at least 0; given -1"),
         (["small", "--times", "7"], "times must be of 1; given 7"),
         (["small", "--out", "/dev/null/x"], "cannot write to /dev/null/x: Not a directory"),
