@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from theory.common.checks import at_least, choose, flag, positive, share, whole
-from toy.parts import TABLES, choose_or_own, is_own, label
+from theory.common.parts import TABLES, choose_or_own, is_own, label
 
 # name -> what it is, in one line: the command line's help is made of these
 MANIFOLDS = {

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from theory.common.errors import FileError
+from theory.common.parts import is_own, label, load, part_of, read, tried
 from theory.manifolds import Law, Points, make, placed
 from toy.config import Config
-from toy.parts import is_own, label, load, part_of, read, tried
 
 LEAST = ("sample", "log_density", "project")  # what nothing else replaces
 NSR, DRAWS, AGREE = 0.1, 64, 1e-3  # of the check of a law: its level, its points, and how far two formulas may differ

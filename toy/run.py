@@ -22,9 +22,9 @@ import tyro
 from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped, UsageError, out_of_memory
+from theory.common.parts import is_own, label
 from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
 from toy.jobs.interrupts import held
-from toy.parts import is_own, label
 
 PROG = "python -m toy.run"
 

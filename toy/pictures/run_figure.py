@@ -27,9 +27,9 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from theory.common.colours import ARM_COLOURS, ARM_LABELS
+from theory.common.parts import label
 from theory.common.statistics import interval
 from toy.config import field_of
-from toy.parts import label
 from toy.pictures.colours import (
     NOTE_COLOUR,
     OFF_COLOUR,

@@ -10,10 +10,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from theory.common.parts import label
 from theory.common.terminal import console
 from toy.config import GENERATORS, Arm, Config
 from toy.outcome import sentence
-from toy.parts import label
 
 SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "kl", "w2", "sliced_w2", "energy_distance")
 SOMETIMES = ("wrong_class", "negative_log_likelihood")  # of a conditional generator; of a VAE (a bound) or a flow

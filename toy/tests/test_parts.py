@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from theory.common import parts
 from theory.common.errors import FileError
 from theory.levels import Interval, Level
 from theory.manifolds import Law, Points, make
 from theory.regularity import eps_model_of
-from toy import parts
 from toy.config import Arm, Config, as_dict
 from toy.laws import law_of
 from toy.training.classes import Classes

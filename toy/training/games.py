@@ -16,7 +16,7 @@ from torch import Tensor, ones_like, sigmoid
 from torch.nn.functional import relu, softplus
 
 from theory.common.errors import FileError
-from toy.parts import is_own, load, part_of, tried
+from theory.common.parts import is_own, load, part_of, tried
 
 Logits: TypeAlias = Float[Tensor, "*n"]
 

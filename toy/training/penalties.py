@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from theory.common.errors import FileError
+from theory.common.parts import is_own, load, part_of, tried
 from toy.models.networks import SLOPE, Network, leaky_relu_backward
-from toy.parts import is_own, load, part_of, tried
 
 Hidden: TypeAlias = list[Float[Tensor, "s b _"]]
 Gamma: TypeAlias = float | Float[Tensor, "s 1 1"]

@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from theory.common.errors import FileError
+from theory.common.parts import is_own, load, part_of, tried
 from theory.levels import Interval, Level
 from theory.manifolds import Law
 from theory.manifolds.law import at_unit_alpha
 from theory.regularity import EpsModel, eps_model_of
 from toy.config import Config
-from toy.parts import is_own, load, part_of, tried
 from toy.training.denoiser import cached_denoiser
 
 WAVES = 64  # of the random field

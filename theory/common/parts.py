@@ -1,8 +1,8 @@
 """Own parts of a run: a file of the user's and, of a Python file, the object in it that is meant.
 
-    --manifold points.csv                          a law: these points
-    --manifold laws.py:heart                       a law: the object `heart`, or what it returns
-    --loss, --regulariser, --score parts.py:NAME   see toy/OWN_PARTS.md
+    --manifold points.csv                          these points (toy/OWN_PARTS.md)
+    --manifold laws.py:heart                       the object `heart` in a Python file
+    --score, --generator parts.py:NAME             the same for images (images/OWN_PARTS.md)
 
 A relative path is one from the current directory, which the processes of a run share. A configuration holds the path
 as it was given and, behind an @, the first 16 hexadecimal digits of the SHA-256 of the file's content: a run whose file
