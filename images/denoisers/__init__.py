@@ -1,1 +1,5 @@
 """Diffusion networks, their preconditioning, and readers of their files."""
+
+from images.denoisers.own import eps_model
+
+__all__ = ["eps_model"]

@@ -17,47 +17,45 @@ from torch import Tensor, nn
 from images.denoisers.adm import ADM
 from images.denoisers.song import SongUNet
 from images.formats.messages import shown
-from theory.levels import STEPS, Interval, Level, Scalars, schedule
+from theory.levels import Interval, Level, Scalars, schedule
 from theory.regularity import EpsModel
 
 Network: TypeAlias = ADM | SongUNet
 
 
-class Score(nn.Module):
+class ScoreModel(nn.Module):
     """eps_theta(x_t, level, labels), an estimate of the noise in x_t = alpha x + sigma eps.   [b, c, h, w]
 
-    alpha and sigma are numbers or tensors [b]. Labels are whole numbers [b]; a class-conditional ADM needs them, a
-    SongUNet without them is unconditional. x_t's gradient runs through the network. `interval` holds the
-    noise-to-signal ratios that the network was trained on.
+    alpha and sigma are numbers or tensors [b]; labels are whole numbers [b], or None. x_t's gradient runs through the
+    network. `interval` holds the noise-to-signal ratios that the network was trained on.
 
     Raises:
-        ValueError: x_t has other channels than the network; labels where there are no classes, none where an ADM
-            has them, or outside 0..classes - 1; a level outside the interval. Tensors on an accelerator are not read,
-            which would stop it: their levels are taken to the nearest end of the interval.
+        ValueError: x_t is no batch of images; a level is neither a number nor [b], or lies outside the interval.
+            Tensors on an accelerator are not read, which would stop it: their levels are taken to the nearest end of
+            the interval.
     """
 
     interval: Interval
-    options: ClassVar[tuple[str, ...]]  # attributes that, with the network, make it again
-    title: ClassVar[str]  # of the preconditioning
-
-    def __init__(self, network: Network):
-        super().__init__()
-        self.network = network
 
     def forward(
         self, x_t: Float[Tensor, "b c h w"], level: Level, labels: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        config = self.network.config
-        if x_t.ndim != 4 or x_t.shape[1] != config.channels_in:
-            raise ValueError(f"x_t must be [b, {config.channels_in}, h, w]; given {tuple(x_t.shape)}")
-        check_labels(labels, len(x_t), config.classes, isinstance(self.network, ADM))
+        self.check(x_t, labels)
         alpha, sigma = (torch.as_tensor(value, dtype=torch.float64) for value in (level.alpha, level.sigma))
+        for name, value in (("alpha", alpha), ("sigma", sigma)):
+            if value.shape not in ((), (len(x_t),)):
+                raise ValueError(f"level.{name} must be a number or [{len(x_t)}]; given {list(value.shape)}")
         nsr = (sigma / alpha).to(x_t.device).expand(len(x_t))  # [b]
         if nsr.device.type == "cpu":
             check_nsr(nsr, self.interval)
         scale = 1 / alpha.to(x_t.device)
         y = x_t * (scale if scale.ndim == 0 else scale[:, None, None, None]).to(x_t.dtype)  # x + nsr eps
         return self.eps(y, nsr, labels)
+
+    def check(self, x_t: Tensor, labels: Tensor | None) -> None:
+        """ValueError unless x_t is a batch of images."""
+        if x_t.ndim != 4:
+            raise ValueError(f"x_t must be [b, c, h, w]; given {tuple(x_t.shape)}")
 
     def eps(
         self, y: Float[Tensor, "b c h w"], nsr: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
@@ -73,8 +71,31 @@ class Score(nn.Module):
         self, x_t: Float[Tensor, "b c h w"], level: Level, labels: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b c h w"]:
         """x0hat = (x_t - sigma eps_theta) / alpha."""
-        alpha, sigma = (_per_image(value, x_t) for value in (level.alpha, level.sigma))
+        alpha, sigma = (per_image(value, x_t) for value in (level.alpha, level.sigma))
         return (x_t - sigma * self(x_t, level, labels)) / alpha
+
+
+class Score(ScoreModel):
+    """A network of ours under a preconditioning. A class-conditional ADM needs labels, a SongUNet without them is
+    unconditional.
+
+    Raises:
+        ValueError: as `ScoreModel`; x_t has other channels than the network; labels where there are no classes, none
+            where an ADM has them, or outside 0..classes - 1.
+    """
+
+    options: ClassVar[tuple[str, ...]]  # attributes that, with the network, make it again
+    title: ClassVar[str]  # of the preconditioning
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def check(self, x_t: Tensor, labels: Tensor | None) -> None:
+        config = self.network.config
+        if x_t.ndim != 4 or x_t.shape[1] != config.channels_in:
+            raise ValueError(f"x_t must be [b, {config.channels_in}, h, w]; given {tuple(x_t.shape)}")
+        check_labels(labels, len(x_t), config.classes, isinstance(self.network, ADM))
 
 
 class DDPMScore(Score):
@@ -99,16 +120,12 @@ class DDPMScore(Score):
 
     def index(self, nsr: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The fractional index t in [0, 999] of each noise-to-signal ratio; float64."""
-        table = self.log_nsr
-        value = nsr.log().clamp(table[0], table[-1])
-        above = torch.searchsorted(table, value).clamp(1, STEPS - 1)
-        low, high = table[above - 1], table[above]
-        return above - 1 + (value - low) / (high - low)
+        return index_in(self.log_nsr, nsr)
 
     def eps(
         self, y: Float[Tensor, "b c h w"], nsr: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b c h w"]:
-        variance_preserving = y * _per_image((1 + nsr**2) ** -0.5, y)
+        variance_preserving = y * per_image((1 + nsr**2) ** -0.5, y)
         return self.network(variance_preserving, self.index(nsr).to(y.dtype), labels)[:, : y.shape[1]]
 
 
@@ -137,8 +154,8 @@ class EDMScore(Score):
         nsr = nsr.clamp(self.interval.low, self.interval.high)
         root = (nsr**2 + self.sigma_data**2).sqrt()
         t = (self.time_scale / 4 * nsr.log()).to(y.dtype)
-        estimate = self.network(y * _per_image(1 / root, y), t, labels)
-        return y * _per_image(nsr / root**2, y) - estimate * _per_image(self.sigma_data / root, y)
+        estimate = self.network(y * per_image(1 / root, y), t, labels)
+        return y * per_image(nsr / root**2, y) - estimate * per_image(self.sigma_data / root, y)
 
 
 class VPScore(Score):
@@ -168,7 +185,7 @@ class VPScore(Score):
     ) -> Float[Tensor, "b c h w"]:
         nsr = nsr.clamp(self.interval.low, self.interval.high)
         t = ((self.beta_min**2 + 2 * self.beta_d * torch.log1p(nsr**2)).sqrt() - self.beta_min) / self.beta_d
-        return self.network(y * _per_image((1 + nsr**2) ** -0.5, y), ((self.steps - 1) * t).to(y.dtype), labels)
+        return self.network(y * per_image((1 + nsr**2) ** -0.5, y), ((self.steps - 1) * t).to(y.dtype), labels)
 
 
 class VEScore(Score):
@@ -194,7 +211,16 @@ class VEScore(Score):
         return -self.network(y, (nsr / 2).log().to(y.dtype), labels)
 
 
-def _per_image(value: Scalars, x: Tensor) -> Tensor | float:
+def index_in(log_nsr: Float[Tensor, " n"], nsr: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The fractional place of each noise-to-signal ratio in an ascending table of logarithms, linear in between; from 0
+    to n - 1, float64."""
+    value = nsr.log().clamp(log_nsr[0], log_nsr[-1])
+    above = torch.searchsorted(log_nsr, value).clamp(1, len(log_nsr) - 1)
+    low, high = log_nsr[above - 1], log_nsr[above]
+    return above - 1 + (value - low) / (high - low)
+
+
+def per_image(value: Scalars, x: Tensor) -> Tensor | float:
     """A number as it is; one number an image as [b, 1, 1, 1] of x's dtype."""
     if not isinstance(value, Tensor):
         return value
