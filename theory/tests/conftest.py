@@ -1,5 +1,6 @@
 """Annotated shapes are checked at run time, here only; hypothesis draws the same examples in every run."""
 
+import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -11,3 +12,19 @@ torch.set_num_threads(1)  # the tensors are small: a second thread costs more th
 
 settings.register_profile("theory", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("theory")
+
+SHARED = ("test_claims.py", "test_accuracy.py")  # a computation is kept for all tests that are given the same name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those tests follow one another, as pytest-xdist gives neighbours to one process: it is then made once."""
+
+    def group(item: pytest.Item) -> object:
+        call = getattr(item, "callspec", None)  # of a test with parameters
+        name = call.params.get("name") if call is not None and item.path.name in SHARED else None
+        return item.nodeid if name is None else (item.path, name)
+
+    first: dict[object, int] = {}
+    for i, item in enumerate(items):
+        first.setdefault(group(item), i)
+    items.sort(key=lambda item: first[group(item)])

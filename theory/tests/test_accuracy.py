@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 
 import mpmath as mp
 import pandas as pd
@@ -161,20 +162,24 @@ def test_nodes_are_spread_evenly() -> None:
 # --- The laws
 
 
-@pytest.mark.parametrize(
-    ("name", "levels"),
-    [("ring", NSR), ("sphere", NSR), ("segment", NSR), ("8-ring", NSR), ("two-moons", (1e-3, 1e-1, 10.0))],
-)
-def test_the_laws_have_ten_digits(name: str, levels: tuple[float, ...]) -> None:
+@cache
+def errors_of(name: str) -> pd.DataFrame:
+    """Those of every method on the case's grid. 60 digits take long: the tests of a case share them."""
+    return measured([name])
+
+
+@pytest.mark.parametrize("name", ["ring", "sphere", "segment", "8-ring", "two-moons"])
+def test_the_laws_have_ten_digits(name: str) -> None:
     law, points, distances = CASES[name]
-    for nsr in levels:
-        y = torch.cat([points(law, distance) for distance in distances])
-        truth = exact(law, y, nsr)
-        score, x0hat, log_density = relative_errors(by_law(law, y, nsr), truth, nsr)
+    errors = errors_of(name).query("method == 'law' and bits == 64")
+    assert len(errors) == len(NSR) * len(distances) * 3
+    for cell in errors.itertuples():
         # modes whose means cancel: x0hat is 5e-7 at nsr 1e3, and moves by EPS with the modes, which are 1 from 0
-        least = float(torch.linalg.vector_norm(truth.x0hat, dim=-1).min())
-        assert max(score, log_density) < 1e-10
-        assert x0hat < 1e-10 + EPS / least
+        slack = 0.0
+        if cell.quantity == "x0hat":
+            truth = exact(law, points(law, cell.distance), float(torch.tensor(cell.nsr, dtype=torch.float32)))
+            slack = EPS / float(torch.linalg.vector_norm(truth.x0hat, dim=-1).min())
+        assert cell.error < 1e-10 + slack, cell
 
 
 def tie(law: Mixture, distance: float, nsr: float) -> Tensor:
@@ -379,7 +384,7 @@ def differing(found: pd.DataFrame, recorded: dict, cells: int) -> list[tuple]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_table_is_the_one_recorded(name: str) -> None:
-    errors = measured([name])
+    errors = errors_of(name)
     cells = errors.groupby(["method", "bits", "quantity"]).size().min()
     found = summary(errors)
     assert list(found.index) == [key for key in RECORDED if key[0] == name]
@@ -388,7 +393,7 @@ def test_the_table_is_the_one_recorded(name: str) -> None:
 
 def test_a_table_of_other_numbers_is_told() -> None:
     """Ten times the errors everywhere; a share of NaN that grew by two cells; float32 for float64."""
-    errors = measured(["segment"])
+    errors = errors_of("segment")
     found, cells = summary(errors), 30
     recorded = found.to_dict("index")
     assert differing(found, recorded, cells) == []

@@ -86,13 +86,13 @@ def test_p_is_exact_with_and_without_ties(difference):
 
 
 def test_p_is_uniform_when_nothing_differs():
-    # 1000 null data sets of 8: P(p <= .0391) = 10/256; binomial bounds left less than once in 1e5
-    null = np.random.default_rng(2).normal(size=(1000, 8))
-    p = np.apply_along_axis(statistics._signed_rank, -1, null)
-    low, high = stats.binom.interval(1 - 1e-5, 1000, 10 / 256)
-    assert low <= (p <= 10 / 256 + 1e-9).sum() <= high
-    p = np.apply_along_axis(statistics._signed_rank, -1, null + 0.7)  # control
-    assert (p <= 10 / 256 + 1e-9).sum() > high
+    """All 256 signs of eight differences are then as likely: P(p <= 2 k / 256) = 2 k / 256 wherever that is a p."""
+    signs = np.array(list(itertools.product([-1, 1], repeat=8)))
+
+    null, moved = ([statistics._signed_rank(row) for row in signs * abs(EIGHT) + shift] for shift in (0, 0.7))
+    for level in (2 / 256, 10 / 256, 64 / 256):
+        assert np.mean(np.array(null) <= level + 1e-9) == level
+    assert np.mean(np.array(moved) <= 10 / 256 + 1e-9) > 30 / 256  # control
 
 
 def test_compare_is_paired():
