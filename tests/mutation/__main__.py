@@ -165,26 +165,40 @@ class Record:
 
 
 class Recorder:
-    """A pytest plugin that notes the statements each test runs, and its seconds. Caches are emptied before each."""
+    """A pytest plugin that notes the statements each test runs, and its seconds.
+
+    Caches are emptied before each, but for neighbours that are given the same name: they share what is computed for it.
+    The later ones are noted with the statements and the seconds of those before, as if each ran alone.
+    """
 
     def __init__(self) -> None:
         self.notes: dict[str, Any] = {"tests": {}}
+        self.shared: tuple[str, Any] = ("", None)
+        self.start = 0.0
 
     def pytest_collection_finish(self) -> None:
         self.notes["imported"] = sorted(statements())
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Item) -> Generator[None, Any, Any]:
+        call = getattr(item, "callspec", None)  # of a test with parameters
+        shared = (item.nodeid.partition("::")[0], call.params.get("name") if call is not None else None)
+        if shared[1] is None or shared != self.shared:
+            self.begin()
+        self.shared = shared
+        result = yield
+        self.notes["tests"][item.nodeid] = (time.process_time() - self.start, sorted(statements()))
+        return result
+
+    def begin(self) -> None:
+        """Forget what was computed and noted."""
         for name, module in list(sys.modules.items()):
             if name.startswith("theory"):
                 for value in vars(module).values():
                     if hasattr(value, "cache_clear"):
                         value.cache_clear()
         statements().clear()
-        start = time.process_time()
-        result = yield
-        self.notes["tests"][item.nodeid] = (time.process_time() - start, sorted(statements()))
-        return result
+        self.start = time.process_time()
 
     def pytest_sessionfinish(self) -> None:
         Path("record.json").write_text(json.dumps(self.notes))

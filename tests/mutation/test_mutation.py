@@ -8,11 +8,12 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.mutation.__main__ import EQUIVALENT as LISTED
-from tests.mutation.__main__ import JUDGES, Record, draw, limit, main, modules, verdict
+from tests.mutation.__main__ import JUDGES, Record, Recorder, draw, limit, main, modules, verdict
 from tests.mutation.operators import Mutant, mutants, with_probes
 from tests.mutation.statements import of_statements
 from theory.common.commandline import run
@@ -196,6 +197,31 @@ def test_probes_note_what_runs():
     source += "f(1)"
     exec(compile(with_probes("x.py", source.encode()), "x.py", "exec"), {})
     assert {line for path, line in sys.__dict__.pop("statements") if path == "x.py"} == {3, 4, 5, 7}
+
+
+def test_neighbours_of_one_name_are_noted_with_what_they_share(monkeypatch):
+    """Statement n runs in the n-th test; the caches are emptied where the name or the file changes."""
+    monkeypatch.setitem(sys.__dict__, "statements", set())
+    recorder, emptied = Recorder(), []
+    monkeypatch.setattr(recorder, "begin", lambda: (emptied.append(1), sys.__dict__["statements"].clear()))
+    tests = [
+        ("a::s[P1]", "P1"),
+        ("a::c[P1]", "P1"),
+        ("a::s[P2]", "P2"),
+        ("b::s[P2]", "P2"),
+        ("b::t", None),
+        ("b::u", None),
+    ]
+    for n, (test, name) in enumerate(tests):
+        call = {} if name is None else {"callspec": SimpleNamespace(params={"name": name})}
+        running = recorder.pytest_runtest_protocol(SimpleNamespace(nodeid=test, **call))
+        next(running)
+        sys.__dict__["statements"].add(("x.py", n))
+        with pytest.raises(StopIteration):
+            running.send(None)
+    noted = {test: [line for _, line in places] for test, (_, places) in recorder.notes["tests"].items()}
+    assert list(noted.values()) == [[0], [0, 1], [2], [3], [4], [5]]
+    assert len(emptied) == 5
 
 
 def test_relevant_tests_come_fastest_first():
