@@ -257,11 +257,15 @@ def random_mixture(generator: torch.Generator, dim: int) -> tuple[Gaussians, tor
     return law, places, direction
 
 
+PANELS = 800
+
+
 def near_edges(
     generator: torch.Generator, dim: int, low: float, count: int
 ) -> tuple[Gaussians, torch.Tensor, torch.Tensor, torch.Tensor]:
     """(law, x, nsr, ell at x) of so many points: nsr is low to 0.2 times a separation, x within 2 nsr of the middle
-    between two neighbours. The reference is Gauss-Legendre on 1500 panels along the line of the points."""
+    between two neighbours. The reference is Gauss-Legendre on 800 panels along the line of the points: x0hat has its
+    poles at pi nsr / gap from the real eps, 2.8 half panels or more, so that 8 nodes err by 5.8^-16 = 1e-12."""
     law, places, direction = random_mixture(generator, dim)
     pair = torch.randint(len(places) - 1, (count,), generator=generator)
     gap = places[pair + 1] - places[pair]
@@ -271,13 +275,13 @@ def near_edges(
     across = torch.randn(count, dim, generator=generator, dtype=torch.float64) * 0.1
     across = across - (across @ direction)[:, None] * direction
     nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(8))
-    edges = torch.linspace(-9, 9, 1501, dtype=torch.float64)
+    edges = torch.linspace(-9, 9, PANELS + 1, dtype=torch.float64)
     half = float(edges[1] - edges[0]) / 2
     eps = ((edges[:-1] + half)[:, None] + half * nodes).flatten()
     y = along[:, None] + nsr[:, None] * eps
     log_terms = law._weights.log() - (y[..., None] - places).square() / (2 * nsr[:, None, None] ** 2)
     refined = log_terms.softmax(-1) @ places
-    density = torch.exp(-(eps**2) / 2) / math.sqrt(2 * math.pi) * half * weights.repeat(1500)
+    density = torch.exp(-(eps**2) / 2) / math.sqrt(2 * math.pi) * half * weights.repeat(PANELS)
     ell = ((along[:, None] - refined) / nsr[:, None]).square() @ density + across.square().sum(-1) / nsr**2
     return law, along[:, None] * direction + across, nsr, ell
 

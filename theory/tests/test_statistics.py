@@ -18,8 +18,9 @@ EIGHT = RNG.normal(size=8)
 
 def coverage_at_eight_seeds() -> float:
     """Share of 2000 normal data sets of 8 whose 95 % interval holds the true mean."""
-    found = interval(np.random.default_rng(1).normal(size=(2000, 8)))
-    return float(((found.low <= 0) & (found.high >= 0)).mean())
+    data = np.random.default_rng(1).normal(size=(20, 100, 8))  # the resamples of 100 fit a processor's cache
+    ends = [interval(part)[1:] for part in data]
+    return float(np.mean([(low <= 0) & (high >= 0) for low, high in ends]))
 
 
 def covers(share: float) -> bool:
