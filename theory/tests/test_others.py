@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
+import pandas as pd
 import pytest
 import torch
 
 from theory.accuracy import others
 from theory.accuracy.__main__ import main
-from theory.accuracy.others import OTHERS, PAIR, Other, Row, by_law, compared, lines, table, window
+from theory.accuracy.others import OTHERS, PAIR, Other, Row, by_law, compared, lines, window
 from theory.accuracy.reference import exact
 from theory.claims.snapshot import RESULTS, rows_of
 from theory.common.commandline import run
@@ -24,9 +26,14 @@ def agrees(value: float, row: Row) -> bool:
     return abs(value - row.monte_carlo) <= ERRORS * row.standard_error + ROUNDING * abs(row.monte_carlo)
 
 
-@pytest.fixture(scope="module")
-def found() -> list[Row]:
+@cache
+def computed() -> list[Row]:
     return [compared(other) for other in OTHERS]
+
+
+@pytest.fixture
+def found() -> list[Row]:
+    return computed()
 
 
 def test_each_formula_is_rejected_and_this_library_is_not(found: list[Row]) -> None:
@@ -96,7 +103,7 @@ def test_most_of_the_window_has_no_score_in_float32() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_the_table_fits(found: list[Row], width: int) -> None:
-    printed = [line for text in lines(table(), width) for line in text.splitlines()]
+    printed = [line for text in lines(pd.DataFrame(found), width) for line in text.splitlines()]
     assert max(map(len, printed)) <= width
     assert sum("+-" in line for line in printed) == len(OTHERS)
 
