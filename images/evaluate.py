@@ -1,7 +1,8 @@
 """python -m images.evaluate: distances between samples and real images.
 
-With the user's Inception of 2015: FID and KID. Without it, on digits, the same distances in the features of a small
-classifier, under other names. Against real images also precision, recall, and the share of samples that are copies.
+With the user's Inception of 2015: FID and KID. Without it the same distances under other names: on digits in the
+features of a small classifier, on any images in coarse pixels. Against real images also precision, recall, and the
+share of samples that are copies.
 Exit status: 0 done, 2 bad usage or bad files (one line), 1 anything else.
 """
 
@@ -44,8 +45,9 @@ class Options:
     """Real images, or their moments; always needed."""
     inception: Path | None = None
     """NVIDIA's inception-2015-12-05.pt, a file that you bring."""
-    features: Literal["inception", "digits"] = "inception"
-    """digits: those of a classifier of 8x8 digits, trained in seconds and cached. Their distances are no FID."""
+    features: Literal["inception", "digits", "pixels"] = "inception"
+    """digits: those of a classifier of 8x8 digits, trained in seconds and cached; pixels: means over an 8 x 8 grid, of
+    images of any kind. Their distances are no FID."""
     trust_torchscript: bool = False
     """Run --inception even if it is another program than NVIDIA's; its distances are no FID."""
     save_reference: Path | None = None
@@ -60,8 +62,8 @@ class Options:
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        if self.features == "digits" and self.inception is not None:
-            raise ValueError("give --inception or --features digits, not both")
+        if self.features != "inception" and self.inception is not None:
+            raise ValueError(f"give --inception or --features {self.features}, not both")
         whole("pairs", self.pairs, 4)
         whole("batch", self.batch, 1)
         if self.save_reference is not None and self.save_reference.suffix != ".npz":
@@ -96,7 +98,8 @@ def check(options: Options) -> None:
     if options.features == "inception" and options.inception is None:
         raise UsageError(
             "no Inception file: give --inception inception-2015-12-05.pt (NVIDIA's, 95 MB, not part of this project); "
-            "for 8x8 digits --features digits needs no file, and its distances are no FID"
+            "for 8x8 digits --features digits needs no file, and its distances are no FID; nor does --features pixels, "
+            "for any images"
         )
 
 
@@ -155,10 +158,12 @@ def check_fit(samples: Images, against: Images | Reference) -> None:
 
 def load(options: Options) -> Any:
     """The feature network."""
-    from images.metrics.features import Inception, digits_classifier
+    from images.metrics.features import Inception, Pixels, digits_classifier
 
     if options.inception is not None:
         return Inception(options.inception, options.trust_torchscript)
+    if options.features == "pixels":
+        return Pixels()
     return digits_classifier()
 
 

@@ -59,7 +59,7 @@ def publish(directory: Path, name: str | None, into: Path, cache: Path) -> None:
     """
     try:
         config = json.loads((directory / "config.json").read_text())
-        recipe = from_dict(config)
+        recipe = from_dict(config | {"score": ""})  # which need not be there any more
         facts = json.loads((directory / "run.json").read_text()) | {"recipe": config}
         facts |= json.loads((directory / "summary.json").read_text())
         grids = of_samples(directory, recipe, cache) if recipe.resolution <= SMALL else None

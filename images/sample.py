@@ -43,6 +43,8 @@ class Options:
     """StyleGAN2: 1 is the generator as trained; below 1 styles move towards their mean, 0 gives one image."""
     seed: int = 0
     """Of the latents."""
+    generator: str | None = None
+    """Your own pair that the run trained, FILE.py:NAME: a file that a checkpoint names is run only if it is given."""
     batch: int = 64
     """Images a process handles at once."""
     device: str = "cpu"
@@ -85,7 +87,7 @@ def write(options: Options, path: Path) -> None:
 
     device = device_of(options.device)
     with joined(device) as world, one_thread():  # on a CPU sums depend on the number of threads
-        g, recipe = generator_of(path, device)
+        g, recipe = generator_of(path, device, options.generator)
         try:
             items = samples(g, recipe, options, device, world)
             if not world.leads:
@@ -101,11 +103,15 @@ def write(options: Options, path: Path) -> None:
     print(f"{options.out}: {n} images {[recipe.channels, *[recipe.resolution] * 2]}, {classes}")
 
 
-def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
+def generator_of(path: Path, device: Any, own: str | None = None) -> tuple[Any, Recipe]:
     """The averaged generator of a checkpoint, and the recipe it was trained by.
 
+    Args:
+        own: the user's FILE.py:NAME, if the run trained that.
+
     Raises:
-        FileError: the file holds none, is damaged, or its tensors do not fit the recipe's network.
+        FileError: the file holds none, is damaged, or its tensors do not fit the recipe's network. UsageError: the
+            run trained the user's own and `own` is not given, or the other way round, or its content has changed.
     """
     import torch
 
@@ -119,7 +125,9 @@ def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
         content = checkpoints.read(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise FileError(f"{checkpoints.told(content) or 'this'} is no checkpoint of this version of images.train")
-        recipe, state = from_dict(content["recipe"]), content["trainer"]["average"]
+        known, state = dict(content["recipe"]), content["trainer"]["average"]
+        known |= {"score": "", "generator": trained(known["generator"], own)}
+        recipe = from_dict(known)
         with torch.device("meta"):  # allocates nothing: a recipe may name any width
             wanted = networks_of(recipe)[0].state_dict()
         fits = {name: value.shape for name, value in wanted.items()} == {name: x.shape for name, x in state.items()}
@@ -128,6 +136,27 @@ def generator_of(path: Path, device: Any) -> tuple[Any, Recipe]:
         g, _ = networks_of(recipe)
         g.load_state_dict(state)
     return g.to(device).eval().requires_grad_(False), recipe
+
+
+def trained(generator: str, own: str | None) -> str:
+    """The generator of a checkpoint: its name, or the user's file in which it is now.
+
+    Raises:
+        UsageError: it is the user's and none is given, or the other way round; the file has another content.
+    """
+    from theory.common.parts import choose_or_own, part_of
+
+    part = part_of(generator)
+    if part is None:
+        if own is not None:
+            raise UsageError(f"--generator is for runs of your own; the generator of this one is {generator}")
+        return generator
+    if own is None:
+        raise UsageError(f"the run trained a generator of your own: give --generator {part}")
+    now = choose_or_own("generator", own, ())
+    if now.rpartition(":")[2] != generator.rpartition(":")[2]:
+        raise UsageError(f"{own} is not what the run trained: that was {generator}, this is {now}")
+    return now
 
 
 def samples(

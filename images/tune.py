@@ -88,7 +88,7 @@ def tune(recipe: Recipe, directory: Path, cache: Path, processes: int) -> pd.Dat
     from images.training import inputs
     from images.training.run import Job
 
-    inputs.score_model(recipe, inputs.real_images(recipe, None, cache), None, cache, "cpu")
+    inputs.score_model(recipe, inputs.real_images(recipe, None, cache), cache, "cpu")
     cells = list(product(SEEDS, settings(recipe)))
     jobs = [Job(tried, arm, seed, directory / f"{rate}-{weight}", cache) for seed, (arm, rate, weight, tried) in cells]
     rows = []

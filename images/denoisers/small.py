@@ -45,13 +45,18 @@ class Denoiser:
     lr: float = 2e-3
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Denoiser:
+    def of(cls, recipe: Recipe, data: str | None = None) -> Denoiser:
         """The configuration for a recipe. At 8x8: one level without attention; else the three levels of CIFAR10's
-        network, thin, and trained briefly."""
+        network, thin, and trained briefly.
+
+        Args:
+            data: what the images are, if not the recipe's own.
+        """
         shape = recipe.resolution, recipe.channels, recipe.classes, recipe.low, recipe.high
+        data = data or recipe.source
         if recipe.resolution == 8:
-            return cls(recipe.source, *shape)
-        return cls(recipe.source, *shape, multipliers=(1, 2, 2), attention=True, steps=150, batch=16)
+            return cls(data, *shape)
+        return cls(data, *shape, multipliers=(1, 2, 2), attention=True, steps=150, batch=16)
 
     def network(self) -> SongUNet:
         """With random parameters."""
@@ -66,13 +71,16 @@ class Denoiser:
         return f"{self.data}-denoiser-{key}.pt"
 
 
-def score_for(recipe: Recipe, data: Data, cache: Path) -> EDMScore:
+def score_for(recipe: Recipe, data: Data, cache: Path, archive: Path | None = None) -> EDMScore:
     """The recipe's small score model, frozen: from the cache, or trained now and stored there.
+
+    Args:
+        archive: that the data are from, if they are not the recipe's own; its content names the file in the cache.
 
     Raises:
         OSError: the cache cannot be written. FileError: what is there is damaged.
     """
-    what = Denoiser.of(recipe)
+    what = Denoiser.of(recipe, None if archive is None else named(archive))
     path = cache / what.file
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -80,6 +88,12 @@ def score_for(recipe: Recipe, data: Data, cache: Path) -> EDMScore:
     score = published.load(path).score
     assert isinstance(score, EDMScore)
     return score
+
+
+def named(archive: Path) -> str:
+    """The first digits of the SHA-256 of an archive."""
+    with open(archive, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @one_thread()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from images.datasets.dataset import to_uint8
+from images.interfaces import Data
 from images.metrics import distances
-from images.metrics.features import digits, digits_classifier, extract
+from images.metrics.features import Pixels, digits, digits_classifier, extract
 from images.recipes import Recipe
 
 
@@ -74,13 +76,52 @@ class Digits:
         }
         if labels is not None:
             found["class_accuracy"] = (self.network.classify(pixels) == labels).double().mean().item()
-        if last:
-            flat, train = (part.flatten(1).double() / 127.5 for part in (pixels, self.train))
-            found["nearest_training"] = distances.nearest(flat, train).distance.median().item() / flat.shape[1] ** 0.5
-            found["memorised"] = distances.memorised(flat, train)
-        return found
+        return found | copies(pixels, self.train) if last else found
 
 
-def measures(recipe: Recipe, cache: Path) -> Judge:
-    """The metrics of a recipe's images."""
+class Coarse:
+    """In coarse pixels (`features.Pixels`), against the first COUNT training images, for images of the user's.
+
+    frechet_distance: "Frechet distance (pixels)", no FID; precision, recall; at the end nearest_training and memorised,
+    as those of `Digits`. `real` is empty: all real images may be trained on.
+    """
+
+    COUNT = 1024
+
+    def __init__(self, data: Data):
+        if len(data) < 4:
+            raise ValueError(f"at least 4 images are wanted; given {len(data)}")
+        self.n, self.real = min(self.COUNT, len(data)), dict[str, float]()
+        self.network = Pixels()
+        self.train = to_uint8(data.take(torch.arange(self.n))[0])
+        self.features = extract(self.network, self.train)
+        self.moments = distances.moments(self.features)
+
+    def __call__(self, x: Tensor, labels: Tensor | None, last: bool) -> dict[str, float]:
+        pixels = to_uint8(x)
+        features = extract(self.network, pixels)
+        found = {
+            "frechet_distance": distances.frechet(self.moments, distances.moments(features)),
+            **distances.precision_recall(self.features, features)._asdict(),
+        }
+        return found | copies(pixels, self.train) if last else found
+
+
+def copies(pixels: UInt8[Tensor, "n c h w"], train: UInt8[Tensor, "m c h w"]) -> dict[str, float]:
+    """nearest_training and memorised."""
+    flat, train = (part.flatten(1).double() / 127.5 for part in (pixels, train))
+    return {
+        "nearest_training": distances.nearest(flat, train).distance.median().item() / flat.shape[1] ** 0.5,
+        "memorised": distances.memorised(flat, train),
+    }
+
+
+def measures(recipe: Recipe, cache: Path, own: Data | None = None) -> Judge:
+    """The metrics of a recipe's images, or of the user's own.
+
+    Raises:
+        ValueError: fewer than 4 images.
+    """
+    if own is not None:
+        return Coarse(own)
     return Digits(cache) if recipe.source == "digits" else Silent()

@@ -1,6 +1,7 @@
 """Feature networks for distances between images: the user's Inception of 2015, and a classifier of digits.
 
-Only distances in the Inception's features are called FID and KID; those in other features have other names.
+Only distances in the Inception's features are called FID and KID; those in other features have other names. Without a
+file and for images of any kind there are coarse pixels.
 """
 
 from __future__ import annotations
@@ -111,7 +112,19 @@ class DigitsClassifier(nn.Module):
         return self.head(self(images)).argmax(1)
 
 
-Features: TypeAlias = Inception | DigitsClassifier
+class Pixels(nn.Module):
+    """Means of pixels, from -1 to 1, over an 8 x 8 grid: features of any images, for which nothing is trained."""
+
+    name = "pixels 1"
+    shape: tuple[int, int, int] | None = None
+    frechet = "Frechet distance (pixels)"
+    kernel = "kernel distance (pixels)"
+
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        return F.adaptive_avg_pool2d(to_float(images), 8).flatten(1)
+
+
+Features: TypeAlias = Inception | DigitsClassifier | Pixels
 """A network from images uint8 [b, c, h, w] to features [b, d]."""
 
 

@@ -39,7 +39,6 @@ class Job:
     directory: Path
     cache: Path
     data: Path | None = None
-    score: Path | None = None
     device: str = "cpu"
 
     @property
@@ -73,7 +72,7 @@ def trainer_of(job: Job, world: World | None = None) -> Trainer:
     data = real_images(job.recipe, job.data, job.cache)
     score = None
     if job.coupling != "gan":
-        score = score_model(job.recipe, data, job.score, job.cache, job.device)
+        score = score_model(job.recipe, data, job.cache, job.device, job.data)
     recipe = job.recipe.arm(job.coupling)
     return Trainer(recipe, job.coupling, job.seed, networks_of, data, score, job.device, world, augment_of(recipe))
 
@@ -107,7 +106,7 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
             report(trainer.at)
     job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     recipe = job.recipe
-    judge = measures(recipe, job.cache)
+    judge = measures(recipe, job.cache, None if job.data is None else trainer.data)
     while trainer.at < recipe.steps:
         try:
             trainer.step()
