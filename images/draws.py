@@ -18,18 +18,21 @@ BLOCK = 16  # samples that share a generator
 
 
 class Streams(NamedTuple):
-    """The streams of one gradient: of latents, of style mixing, of augmentations of real and of generated images."""
+    """The streams of one gradient: of latents, of style mixing, of augmentations of real and of generated images, of
+    generated images' labels."""
 
     latent: int
     mix: int
     real: int
     fake: int
+    labels: int
 
 
 # All streams are independent.
 INIT, SCORE, DENOISER, EVALUATE, PATH, SAMPLE = 0, 3, 6, 7, 10, 11
-OF_D, OF_G = Streams(1, 8, 4, 12), Streams(2, 9, 5, 13)
-OF_PENALTIES, OF_PATHS, OF_SCORE = (Streams(*range(first, first + 4)) for first in (14, 18, 22))
+OF_D, OF_G = Streams(1, 8, 4, 12, 26), Streams(2, 9, 5, 13, 27)
+OF_PENALTIES, OF_PATHS = Streams(14, 15, 16, 17, 28), Streams(18, 19, 20, 21, 29)
+OF_SCORE = Streams(22, 23, 24, 25, 30)
 """Of the steps that lazy terms have of their own."""
 
 

@@ -18,8 +18,6 @@ from typing import Any
 
 from theory.common import colours
 from theory.common.checks import at_least, choose, flag, positive, real, share, whole
-from theory.common.errors import FileError
-from theory.common.parts import choose_or_own, part_of
 
 NAMES = (
     "digits",
@@ -27,8 +25,10 @@ NAMES = (
     "photos",
     "cifar10",
     "cifar10-stylegan2",
+    "cifar10-biggan",
     "imagenet64",
     "imagenet128",
+    "imagenet128-biggan",
     "lsun-bedroom",
 )
 COUPLINGS = colours.COUPLINGS
@@ -37,10 +37,15 @@ OWN_STEP = ("own-step", "two-adams")
 DECOUPLED = ("decoupled", "bounded")
 """Couplings that keep it outside Adam's moments."""
 LAZY_STEPS = ("summed", "own-step", "corrected")
-PENALTIES = ("r1", "r1+r2")
-LOSSES = ("relativistic", "non-saturating")
-GENERATORS = ("small", "r3gan", "stylegan2")
-NOT_BUILT = ("biggan", "aurora")
+PENALTIES = ("none", "r1", "r1+r2")
+LOSSES = ("relativistic", "non-saturating", "hinge")
+GENERATORS = ("small", "r3gan", "stylegan2", "biggan")
+NOT_BUILT = ("aurora",)
+GROUPS = {
+    "stylegan2": "images that StyleGAN2's discriminator compares with each other",
+    "biggan": "images over which BigGAN's batch norms take statistics",
+}
+"""Generator -> what a group of images is."""
 AUGMENTATIONS = ("ada", "diffaugment")
 READINGS = ("edm", "ddpm")
 
@@ -59,8 +64,10 @@ them; it is a table because every processor must read the same numbers, and beca
 OFFERED = {
     "cifar10": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
     "cifar10-stylegan2": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
+    "cifar10-biggan": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
     "imagenet64": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-cosine", 25, 35)},
     "imagenet128": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
+    "imagenet128-biggan": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
     "lsun-bedroom": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
 }
 """The choices of --reading: a recipe's range of t as indices of EDM's grid of 1000 noise levels, or of the DDPM
@@ -87,29 +94,6 @@ def named(what: str, choices: Sequence[str], not_built: Sequence[str] = ()) -> C
         return choose(value, choices, what)
 
     return check
-
-
-def or_own(check: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
-    """A check: FILE.py:NAME, then with the digest of the file's content, or what passes the other check.
-
-    Raises:
-        FileError: the file cannot be read, or is not the one that a digest is of.
-    """
-
-    def checked(name: str, value: Any) -> str:
-        part = part_of(value) if isinstance(value, str) else None
-        return choose_or_own(name, value, ()) if part is not None and part.kind == "py" else check(name, value)
-
-    return checked
-
-
-def existing_file(name: str, value: Any) -> str:
-    """A check: the name of a file or directory that exists, or none."""
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a file, or FILE.py:NAME; given {value!r}")
-    if value and not Path(value).exists():
-        raise FileError(f"--{name}: {value} does not exist")
-    return value
 
 
 def each(check: Callable[[str, Any], Any], n: int) -> Callable[[str, Any], tuple]:
@@ -161,18 +145,22 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "recipe": named("recipe", NAMES, NOT_BUILT),
     "resolution": side,
     "classes": counted(0),
-    "generator": or_own(named("generator", GENERATORS, NOT_BUILT)),
-    "score": or_own(existing_file),
+    "generator": named("generator", GENERATORS, NOT_BUILT),
     "couplings": couplings,
     "first_seed": counted(0),
     "loss": named("loss", LOSSES),
     "penalty": named("penalty", PENALTIES),
     "gamma": each(not_negative, 2),
     "lr": each(not_negative, 2),
+    "d_rate": not_negative,
     "rates": each(not_negative, len(COUPLINGS)),
     "beta1": share,
     "beta2": each(share, 2),
+    "adam_eps": positive,
     "ema": counted(0),
+    "ema_decay": share,
+    "ema_start": counted(0),
+    "uniform_labels": flag,
     "mirror": flag,
     "augmentation": named("augmentation", AUGMENTATIONS),
     "augment": each(probability, 2),
@@ -192,8 +180,8 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "retry": counted(0),
 } | dict.fromkeys(
     (
-        "channels", "width", "latent", "seeds", "images", "batch", "penalty_every", "path_every", "group", "burn_in",
-        "every", "save_every", "evaluate_every",
+        "channels", "width", "latent", "seeds", "images", "batch", "d_steps", "penalty_every", "path_every", "group",
+        "burn_in", "every", "save_every", "evaluate_every",
     ),
     counted(1),
 )  # fmt: skip
@@ -211,8 +199,8 @@ class Recipe:
     """
 
     recipe: str = "digits"
-    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom: the source
-    of the other defaults."""
+    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet128,
+    imagenet128-biggan or lsun-bedroom: the source of the other defaults."""
     resolution: int = 8
     """Pixels a side."""
     channels: int = 1
@@ -220,8 +208,8 @@ class Recipe:
     classes: int = 10
     """Classes of the images; 0: unconditional."""
     generator: str = "small"
-    """small (for 8x8 on a CPU), r3gan or stylegan2; the discriminator is of the same family. Not built yet: BigGAN,
-    Aurora. Or your own pair: FILE.py:NAME, see images/OWN_PARTS.md."""
+    """small (for 8x8 on a CPU), r3gan, stylegan2 or biggan; the discriminator is of the same family. Not built yet:
+    Aurora."""
     width: int = 32
     """Channels of the widest stage."""
     latent: int = 32
@@ -239,11 +227,15 @@ class Recipe:
     images: int = 96_000
     """Length of training, in real images."""
     batch: int = 64
-    """Real images of a step, over all processes together."""
+    """Real images of a discriminator step, over all processes together."""
+    d_steps: int = 1
+    """Discriminator steps a generator step, each on new real images and latents."""
     loss: str = "relativistic"
-    """relativistic: softplus(D(fake) - D(real)) of pairs; non-saturating: each image for itself."""
+    """relativistic: softplus(D(fake) - D(real)) of pairs; non-saturating, hinge: each image for itself."""
+    uniform_labels: bool = False
+    """Classes of generated images are drawn uniformly; if not, they are those of the step's real images."""
     penalty: str = "r1+r2"
-    """Squared gradients of the discriminator at real images (r1), or at real and generated ones (r1+r2)."""
+    """Squared gradients of the discriminator at real images (r1), at real and generated ones (r1+r2), or none."""
     penalty_every: int = 4
     """Penalties act at every k-th discriminator step, k times as strong."""
     lazy_steps: str = "summed"
@@ -253,16 +245,24 @@ class Recipe:
     """Strength of the penalties: gamma / 2 times the squared norm."""
     lr: tuple[float, float] = (1e-3, 0.0)
     """Learning rate of both Adams."""
+    d_rate: float = 1.0
+    """The discriminator's learning rate is this times lr."""
     rates: tuple[float, float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     """Factors of lr in the arms gan, summed, own-step, two-adams, decoupled and bounded."""
     beta1: float = 0.0
     """Adam's decay of the first moment."""
     beta2: tuple[float, float] = (0.99, 0.99)
     """Adam's decay of the second moment."""
+    adam_eps: float = 1e-8
+    """Adam's eps."""
     burn_in: int = 96_000
     """Images until lr, gamma, beta2 and augment are at the second of their values."""
     ema: int = 3_000
     """Half-life of the averaged generator, in images; at most a twentieth of those seen."""
+    ema_decay: float = 0.0
+    """If above 0, the average keeps this share of itself at each generator step, instead."""
+    ema_start: int = 0
+    """For so many generator steps the averaged generator is a copy of the trained one."""
     mirror: bool = False
     """Real images are mirrored from left to right with probability 1/2."""
     augmentation: str = "ada"
@@ -279,11 +279,9 @@ class Recipe:
     path_every: int = 4
     """StyleGAN2: it acts at every k-th generator step, k times as strong."""
     group: int = 32
-    """StyleGAN2: images that the discriminator compares with each other; a process handles whole groups."""
+    """Images that belong together, whole groups to a process: StyleGAN2's discriminator compares them, BigGAN's batch
+    norms take statistics over them."""
 
-    score: str = ""
-    """Diffusion checkpoint for the score term (python -m images.scores describes one), or your own score: FILE.py:NAME,
-    see images/OWN_PARTS.md."""
     weight: float = 0.1
     """lambda of summed, own-step and two-adams. It multiplies the mean over pixels, as in the paper's code; the paper's
     formula has the sum, whose lambda is smaller by the number of pixels."""
@@ -306,7 +304,7 @@ class Recipe:
 
     micro: int = 0
     """Images that a process handles at once; gradients add up. 0: all of its share. A lower number takes less memory
-    and changes the result by rounding alone. For StyleGAN2 a multiple of --group."""
+    and changes the result by rounding alone. For StyleGAN2 and BigGAN a multiple of --group."""
     save_every: int = 500
     """Steps between checkpoints."""
     retry: int = 0
@@ -323,23 +321,28 @@ class Recipe:
             raise ValueError(f"mixing and path_weight are for stylegan2; given generator {self.generator!r}")
         if self.low > self.high:
             raise ValueError(f"an interval needs 0 < low <= high; given low={self.low}, high={self.high}")
-        if self.images < self.batch:
-            raise ValueError(f"images must be at least batch, {self.batch}; given {self.images}")
+        if self.images < self.images_a_step:
+            many = f"batch, {self.batch}" + (f", times d_steps, {self.d_steps}" if self.d_steps > 1 else "")
+            raise ValueError(f"images must be at least {many}; given {self.images}")
         for name in ("batch", "micro"):
             if (value := getattr(self, name)) % self.together:
-                raise ValueError(
-                    f"{name} must be a multiple of group, {self.together} images that StyleGAN2's discriminator "
-                    f"compares with each other; given {value}"
-                )
+                what = GROUPS[self.generator]
+                raise ValueError(f"{name} must be a multiple of group, {self.together} {what}; given {value}")
 
     @property
     def together(self) -> int:
         """Images that a process must handle at once, or the step is another one."""
-        return min(self.group, self.batch) if self.generator == "stylegan2" else 1
+        return min(self.group, self.batch) if self.generator in GROUPS else 1
+
+    @property
+    def images_a_step(self) -> int:
+        """Real images that the discriminator sees at each generator step."""
+        return self.batch * self.d_steps
 
     @property
     def steps(self) -> int:
-        return self.images // self.batch
+        """Of the generator."""
+        return self.images // self.images_a_step
 
     @property
     def source(self) -> str:
@@ -381,6 +384,11 @@ CIFAR10_STYLEGAN2 = dataclasses.replace(
     images=100_000_000, burn_in=100_000_000, ema=500_000, mirror=False, augment=(0.0, 0.0), target=0.6, group=32,
     lazy_steps="corrected",
 )  # fmt: skip
+CIFAR10_BIGGAN = dataclasses.replace(
+    CIFAR10, recipe="cifar10-biggan", generator="biggan", width=256, latent=128, loss="hinge", uniform_labels=True,
+    penalty="none", gamma=(0.0, 0.0), batch=50, d_steps=4, group=50, lr=(2e-4, 2e-4), beta2=(0.999, 0.999),
+    images=25_000_000, burn_in=25_000_000, ema_decay=0.9999, ema_start=1000, mirror=False, augment=(0.0, 0.0),
+)  # fmt: skip
 IMAGENET64 = dataclasses.replace(
     CIFAR10, recipe="imagenet64", resolution=64, classes=1000, width=1536, images=500_000_000, batch=4096,
     gamma=(1.0, 0.1), burn_in=200_000_000, ema=50_000_000, augment=(0.0, 0.4), weight=0.1, decoupled_weight=0.1,
@@ -391,13 +399,22 @@ IMAGENET128 = dataclasses.replace(
     IMAGENET64, recipe="imagenet128", resolution=128, batch=1024, low=INTERVALS["ddpm-linear", 25, 35][0],
     high=INTERVALS["ddpm-linear", 25, 35][1],
 )  # fmt: skip
+IMAGENET128_BIGGAN = dataclasses.replace(
+    IMAGENET128, recipe="imagenet128-biggan", generator="biggan", width=1536, latent=120, loss="hinge",
+    uniform_labels=True, penalty="none", gamma=(0.0, 0.0), batch=2048, group=32, lr=(1e-4, 1e-4), d_rate=4.0,
+    adam_eps=1e-6, beta2=(0.999, 0.999), images=307_200_000, burn_in=307_200_000, ema_decay=0.9999, ema_start=20_000,
+    mirror=False, augment=(0.0, 0.0),
+)  # fmt: skip
 BEDROOM = dataclasses.replace(
     IMAGENET128, recipe="lsun-bedroom", resolution=256, classes=0, generator="stylegan2", width=512,
     latent=512, loss="non-saturating", penalty="r1", penalty_every=16, batch=64, gamma=(1.0, 1.0),
     lr=(2.5e-3, 2.5e-3), beta2=(0.99, 0.99), images=25_000_000, burn_in=25_000_000, ema=20_000, mirror=False,
     augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8, lazy_steps="corrected",
 )  # fmt: skip
-ALL = DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, IMAGENET64, IMAGENET128, BEDROOM
+ALL = (
+    DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, CIFAR10_BIGGAN, IMAGENET64, IMAGENET128, IMAGENET128_BIGGAN,
+    BEDROOM,
+)  # fmt: skip
 RECIPES = {recipe.recipe: recipe for recipe in ALL}
 """Where each number is from: `images.plan.provenance`, which `python -m images.plan` prints."""
 

@@ -27,9 +27,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TRAIN = {
-    "--recipe biggan": "recipe 'biggan' is not built yet; choose from digits",
+    "--recipe biggan": "unknown recipe 'biggan': choose from digits",
     "--recipe Aurora": "recipe 'Aurora' is not built yet",
-    "--generator BigGAN": "generator 'BigGAN' is not built yet; choose from small, r3gan, stylegan2",
+    "--generator Aurora": "generator 'Aurora' is not built yet; choose from small, r3gan, stylegan2, biggan",
     "--classes 9": "has 10 classes, the recipe 9",
     "--classes 12": "has 10 classes, the recipe 12",
     "--score {made}/wide.pt": "is a score model with resolution 16, the recipe has 8",
@@ -55,6 +55,7 @@ TRAIN = {
     "--target 0.6 --augment 0 0.5": "augment is a schedule, target adapts: give one",
     "--mixing 0.9": "mixing and path_weight are for stylegan2",
     "--recipe lsun-bedroom --micro 4": "micro must be a multiple of group, 8 images",
+    "--recipe cifar10-biggan --micro 25": "micro must be a multiple of group, 50 images over which BigGAN's",
 }
 
 

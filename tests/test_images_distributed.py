@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from images.sample import Options, samples
+from images.tests import test_biggan as biggan
 from images.tests import test_stylegan2 as styles
 from images.tests import test_trainer as parts
 from images.training.parallel import joined
@@ -57,6 +58,10 @@ with joined(torch.device("cpu")) as world:
         trainer.step()
     adaptive = trainer.state()["adaptive"]
     found["stylegan2"] = {"g": trainer.g.state_dict(), "d": trainer.d.state_dict(), "adaptive": adaptive}
+    trainer = biggan.trainer(world=world)
+    for _ in range(3):
+        trainer.step()
+    found["biggan"] = {name: getattr(trainer, name).state_dict() for name in ("g", "d", "average")}
     torch.save(found, f"{sys.argv[1]}-{world.rank}.pt")
 """
 
@@ -119,3 +124,14 @@ def test_two_processes_adapt_augmentation_as_one(ends: list[dict]) -> None:
         assert (p, signs) == (p_alone, signs_alone)
         assert p != 0.5
         assert path == pytest.approx(path_alone, rel=1e-9)
+
+
+def test_two_processes_have_the_statistics_of_one(ends: list[dict]) -> None:
+    """BigGAN: running statistics and singular vectors too, each process with a group of its own."""
+    alone, *others = (end["biggan"] for end in ends)
+    for found in others:
+        for network, state in alone.items():
+            for name, value in state.items():
+                torch.testing.assert_close(found[network][name], value, rtol=0, atol=1e-9)
+    (moved,) = (value for name, value in alone["g"].items() if name == "norm.mean")
+    assert moved.abs().max() > 1e-4

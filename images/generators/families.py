@@ -12,20 +12,20 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from images.generators import r3gan, stylegan2
+from images.generators import biggan, r3gan, stylegan2
 from images.generators.augment import make_augment
+from images.generators.biggan import BigGANConfig
 from images.generators.checks import check_resolution
-from images.generators.own import own_networks
 from images.generators.r3gan import R3GANConfig
 from images.generators.small import SmallDiscriminator, SmallGenerator
 from images.generators.stylegan2 import StyleGAN2Config
 from images.interfaces import Augment, Pair
 from images.recipes import Recipe
 from theory.common.checks import choose
-from theory.common.parts import is_own
 
-Config: TypeAlias = R3GANConfig | StyleGAN2Config
-FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2}
+Config: TypeAlias = R3GANConfig | StyleGAN2Config | BigGANConfig
+FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2, "biggan": biggan}
+CONFIGS: dict[str, Any] = {"r3gan": R3GANConfig, "stylegan2": StyleGAN2Config, "biggan": BigGANConfig}
 NAMES = tuple(FAMILIES)
 CIFAR = {"mapping": 2, "residual": False, "base": 32768}
 PAPER256 = {"mapping": 8, "residual": True, "base": 16384}
@@ -37,17 +37,20 @@ def make_config(
 ) -> Config:
     """The shape of the networks of a family; `width` and `options` are fields of the family's configuration.
 
-    R3GAN's width is that of all stages; the option widths=(...) has one each.
+    R3GAN's width is that of all stages; the option widths=(...) has one each. BigGAN's is that of the widest; its shape
+    follows from the resolution (`biggan.shape`), as far as options do not say otherwise.
 
     Raises:
         ValueError: no such family, option, or shape.
     """
-    kind: type[Config] = R3GANConfig if choose(name, NAMES, "generator") == "r3gan" else StyleGAN2Config
+    kind = CONFIGS[choose(name, NAMES, "generator")]
     known = set(kind.__dataclass_fields__) - {"resolution", "channels", "classes"}
     for option in options:
         choose(option, sorted(known), f"option of {name}")
     if kind is R3GANConfig:
         options.setdefault("widths", (width or 768,) * (check_resolution(resolution) + 1))
+    elif kind is BigGANConfig:
+        options = biggan.shape(resolution, width) | options
     elif width is not None:
         options["width"] = width
     return kind(resolution=resolution, channels=channels, classes=classes, **options)
@@ -73,10 +76,8 @@ def networks_of(recipe: Recipe) -> Pair:
     """The recipe's G(z, labels) -> images and D(images, labels) -> logits, with random parameters.
 
     Raises:
-        ValueError: the family has no networks of this shape. FileError: the user's own do not fit.
+        ValueError: the family has no networks of this shape.
     """
-    if is_own(recipe.generator):
-        return own_networks(recipe)
     if recipe.generator == "small":
         if recipe.resolution != 8:
             raise ValueError(f"the small generator makes 8x8 images: resolution must be 8; given {recipe.resolution}")
@@ -87,7 +88,9 @@ def networks_of(recipe: Recipe) -> Pair:
     if recipe.generator == "r3gan":
         options["cardinality"] = math.gcd(96, recipe.width)
     else:
-        options |= {"group": recipe.group, **(CIFAR if recipe.resolution <= 32 else PAPER256)}
+        options["group"] = recipe.group
+    if recipe.generator == "stylegan2":
+        options |= CIFAR if recipe.resolution <= 32 else PAPER256
     return make_generator(*shape, **options), make_discriminator(*shape, **options)
 
 

@@ -35,7 +35,8 @@ class Options:
     """Compute parameters, FLOPs, memory and hours of a recipe at its full length."""
 
     recipe: str = "cifar10"
-    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, imagenet64, imagenet128 or lsun-bedroom."""
+    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet128,
+    imagenet128-biggan or lsun-bedroom."""
     gpus: int | None = None
     """Number of GPUs, with equal shares of every batch; the largest of 1, 2, 4 and 8 that divides it if not given."""
     device: str = "h100"
@@ -120,8 +121,8 @@ def flops_by_part(recipe: Recipe, measured: Costs) -> dict[str, float]:
     """FLOPs of a step of all GPUs together: each part when it acts, and the mean over steps."""
     scale = recipe.batch / measured.batch
     parts = {
-        "discriminator": measured.d.flops * scale,
-        "penalties": (measured.d_penalised.flops - measured.d.flops) * scale,
+        "discriminator": measured.d.flops * scale * recipe.d_steps,
+        "penalties": (measured.d_penalised.flops - measured.d.flops) * scale * recipe.d_steps,
         "generator": measured.g.flops * scale,
         "path lengths": (measured.g_path.flops - measured.g.flops) * scale,
         "score term": (measured.g_scored.flops - measured.g_path.flops) * scale,

@@ -59,7 +59,7 @@ class Costs:
 
     generator, discriminator, score: parameters.
     moments: bytes of the optimisers.
-    d, d_penalised: steps of the discriminator without and with penalties, in steps of their own too.
+    d, d_penalised: one step of the discriminator without and with penalties, in a step of their own too.
     g, g_path, g_scored: steps of the generator, plain, with path lengths, with path lengths and the score term.
     """
 
@@ -85,7 +85,8 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
     if coupling == "gan":
         raise ValueError("a plan is for a coupling with a score term; given gan")
     recipe = dataclasses.replace(recipe, batch=batch, images=max(recipe.images, batch), micro=0)
-    recipe = dataclasses.replace(recipe, penalty_every=2, every=2, path_every=3)  # step 0 has all, step 1 none of these
+    recipe = dataclasses.replace(recipe, d_steps=1, penalty_every=2, every=2, path_every=3)
+    # step 0 has all terms, step 1 none
     with (mode := FakeTensorMode(allow_non_fake_inputs=True)):
         network = network_of(recipe)
     score = Unchecked(score_of(recipe, network))  # schedules have values
@@ -116,7 +117,12 @@ def size(tensors: Iterable[Tensor]) -> int:
 
 # The score model of each recipe
 
-SCORES = {"imagenet64": "adm-imagenet64", "imagenet128": "adm-imagenet128", "lsun-bedroom": "adm-bedroom256"}
+SCORES = {
+    "imagenet64": "adm-imagenet64",
+    "imagenet128": "adm-imagenet128",
+    "imagenet128-biggan": "adm-imagenet128",
+    "lsun-bedroom": "adm-bedroom256",
+}
 
 
 def network_of(recipe: Recipe) -> Network:
@@ -160,7 +166,7 @@ class Probe(Trainer):
         super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=augment_of(recipe))
         self.low, self.p = low, 0.5  # augmentation is at work
         self.update = Still(self.g.parameters(), recipe, coupling)
-        self.d_adam = StillAdam(self.d.parameters(), recipe.beta1)
+        self.d_adam = StillAdam(self.d.parameters(), recipe)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors that it holds between steps."""

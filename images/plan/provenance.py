@@ -18,6 +18,7 @@ OWN_STEP = (
     "are corrected for it. Until 2026-11 this project took summed for the paper's"
 )
 DECOUPLED = f"{OURS}: so are the couplings; their lambda is the paper's number, which is not comparable there"
+BIGGAN = "BigGAN's code (ajbrock/BigGAN-PyTorch), scripts/{}, and the defaults of utils.py"
 R3GAN = "R3GAN's code (brownvc/R3GAN), train.py, preset {}, and the command of its README"
 ADA = "StyleGAN2-ADA's code (NVlabs/stylegan2-ada-pytorch), train.py, --cfg {}"
 
@@ -40,6 +41,12 @@ OF_R3GAN = (
     "augment"
 )
 LENGTH = f"{OURS}: R3GAN's code trains until it is stopped"
+OF_BIGGAN = (
+    "width latent batch d_steps loss uniform_labels penalty lr d_rate beta1 beta2 adam_eps images ema_decay ema_start "
+    "mirror"
+)
+IDLE = "gamma penalty_every lazy_steps ema burn_in"
+NO_EFFECT = f"{OURS}: without effect, as there are no penalties, ema_decay averages, and nothing changes along burn_in"
 STYLEGAN2 = "width latent loss penalty penalty_every batch gamma lr beta1 beta2 images ema mirror group"
 
 SOURCES: dict[str, dict[str, str]] = {
@@ -60,6 +67,15 @@ SOURCES: dict[str, dict[str, str]] = {
         "burn_in": f"{OURS}: without effect, as nothing changes along it",
         "low high": EDM_READING,
     },
+    "cifar10-biggan": {
+        **SHARED,
+        "generator": "the paper, whose settings of it were not seen",
+        OF_BIGGAN: BIGGAN.format("launch_cifar_ema.sh")
+        + " (there the singular vectors of the average are averages; here a power iteration follows)",
+        "group": "the same: statistics of the whole batch, there of G's images on one GPU",
+        IDLE: NO_EFFECT,
+        "low high": EDM_READING,
+    },
     "imagenet64": {
         **SHARED,
         "generator": GENERATOR,
@@ -73,6 +89,16 @@ SOURCES: dict[str, dict[str, str]] = {
         "generator": GENERATOR,
         OF_R3GAN: f"{OURS}: R3GAN's of ImageNet-64 with one stage more, at a quarter of its batch; never tried",
         "images": LENGTH,
+        "low high": DDPM_READING,
+    },
+    "imagenet128-biggan": {
+        **SHARED,
+        "generator": "the paper, whose settings of it were not seen",
+        OF_BIGGAN: BIGGAN.format("launch_BigGAN_bs256x8.sh")
+        + " (BigGAN's paper has lr 5e-5 and 2e-4, two steps of D, and an orthogonal regularisation that the script has "
+        "not; images: 150,000 steps of G, about where the authors stop before it collapses)",
+        "group": f"{OURS}: there statistics are of what a GPU holds, in BigGAN's paper of the whole batch",
+        IDLE: NO_EFFECT,
         "low high": DDPM_READING,
     },
     "lsun-bedroom": {

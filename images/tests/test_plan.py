@@ -332,9 +332,11 @@ def test_devices_are_plausible() -> None:
     assert all(100e12 < device.flops < 1000e12 and 20e9 < device.memory < 200e9 for device in DEVICES.values())
 
 
+BIGGAN = {"d_steps", "d_rate", "adam_eps", "ema_decay", "ema_start", "uniform_labels"}
 UNUSED = {
-    "r3gan": {"mixing", "path_weight", "path_every", "group", "target"},
-    "stylegan2": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target"},
+    "r3gan": {"mixing", "path_weight", "path_every", "group", "target", *BIGGAN},
+    "stylegan2": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target", *BIGGAN},
+    "biggan": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target"},
 }
 BOOKKEEPING = {"recipe", "couplings", "seeds", "first_seed", "rates", "micro", "retry", "save_every", "evaluate_every"}
 
@@ -356,8 +358,10 @@ def test_recipes_of_the_paper() -> None:
     for name, weight, (t0, t1) in (
         ("cifar10", 0.01, (40, 60)),
         ("cifar10-stylegan2", 0.01, (40, 60)),
+        ("cifar10-biggan", 0.01, (40, 60)),
         ("imagenet64", 0.1, (25, 35)),
         ("imagenet128", 0.1, (25, 35)),
+        ("imagenet128-biggan", 0.1, (25, 35)),
         ("lsun-bedroom", 0.1, (25, 35)),
     ):
         recipe = RECIPES[name]

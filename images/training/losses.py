@@ -7,7 +7,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 from images.interfaces import Images, Logits
 from theory.levels import Level
@@ -19,9 +19,12 @@ def discriminator_loss(kind: str, real: Logits, fake: Logits) -> Logits:
 
         relativistic      softplus(D(G) - D(x)) of pairs
         non-saturating    softplus(D(G)) + softplus(-D(x))
+        hinge             relu(1 + D(G)) + relu(1 - D(x))
 
-    Source: Jolicoeur-Martineau 2018 (RpGAN: Huang et al. 2024); Goodfellow et al. 2014.
+    Source: Jolicoeur-Martineau 2018 (RpGAN: Huang et al. 2024); Goodfellow et al. 2014; Lim, Ye 2017.
     """
+    if kind == "hinge":
+        return relu(1 + fake) + relu(1 - real)
     return softplus(fake - real) if kind == "relativistic" else softplus(fake) + softplus(-real)
 
 
@@ -30,7 +33,10 @@ def generator_loss(kind: str, real: Logits | None, fake: Logits) -> Logits:
 
     relativistic      softplus(D(x) - D(G)) of pairs
     non-saturating    softplus(-D(G))
+    hinge             -D(G)
     """
+    if kind == "hinge":
+        return -fake
     if kind == "relativistic":
         assert real is not None
         return softplus(real - fake)

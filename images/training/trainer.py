@@ -2,12 +2,14 @@
 
 One step, every loss a mean over the whole batch, whatever shares of it the processes hold:
 
-    D:  loss(D(x), D(G(z))) + gamma/2 k_p (||grad D||^2 at x, and at G(z) under r1+r2)    this at every k_p-th step
+    D:  loss(D(x), D(G(z))) + gamma/2 k_p (||grad D||^2 at x, and at G(z) under r1+r2)    this at every k_p-th step;
+        all of it `d_steps` times, each on new images and latents
     G:  loss(D(G(z))) + lambda mean over pixels ||eps_theta(G(z)_t) - eps||^2             this at every k-th step
         + strength k_l (path length - its running mean)^2                                 this at every k_l-th step
 
 `losses` holds each loss as a function; `update` moves parameters by the gradients, and says what a coupling is. A term
-with a step of its own sees latents of its own, and the same real images and labels.
+with a step of its own sees latents of its own, and the same real images and labels. Before each step of an optimiser
+the networks take one power iteration of their spectral norms; running statistics of batch norms move once, in G's game.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -28,6 +31,8 @@ from images.draws import INIT, OF_D, OF_G, OF_PATHS, OF_PENALTIES, OF_SCORE, PAT
 from images.generators.augment import ADAPT_EVERY, adapted
 from images.generators.styles import PATH_DECAY, Styles, mix
 from images.interfaces import Augment, Data, Images, Labels, Logits, Pair, Scores
+from images.layers.batchnorm import move, seen, watched
+from images.layers.spectral import power_iteration
 from images.recipes import COUPLINGS, DECOUPLED, OWN_STEP, Recipe
 from images.training.losses import (
     bounded,
@@ -47,8 +52,8 @@ from theory.levels import Interval
 
 
 class Trainer:
-    """One arm with one seed. `step()` is one discriminator and one generator step; `state()` and `load()` continue it
-    bit for bit on a CPU.
+    """One arm with one seed. `step()` is the discriminator's steps and one of the generator; `state()` and `load()`
+    continue it bit for bit on a CPU.
 
     Args:
         coupling: of `recipes.COUPLINGS`.
@@ -81,7 +86,7 @@ class Trainer:
         self.share = self.world.share(recipe.batch)
         if (each := self.share.stop - self.share.start) % recipe.together:
             raise ValueError(
-                f"StyleGAN2's discriminator compares groups of {recipe.together} images: batch {recipe.batch} over "
+                f"the networks take whole groups of {recipe.together} images: batch {recipe.batch} over "
                 f"{self.world.size} processes is {each} each; lower --group or take fewer processes"
             )
         self.interval = Interval(recipe.low, recipe.high)
@@ -94,7 +99,7 @@ class Trainer:
             self.average = copy.deepcopy(self.g).eval().requires_grad_(False)
             self.update = Update(self.g.parameters(), recipe, self.coupling)
         self.d_adam = adam_of_d(self.d.parameters(), recipe)
-        self.at = self.retry = 0
+        self.at = self.retry = self.turn = 0  # turn: of D's steps in one step
         self.losses: dict[str, float] = {}
         self.p, self.signs = 0.0, 0.0  # of adaptive augmentation: its probability; sum of sign D(real) since it moved
         self.path = 0.0  # average path length
@@ -102,7 +107,7 @@ class Trainer:
     # One step
 
     def step(self) -> None:
-        """Trains D, then G, then moves the average.
+        """Trains D, as often as the recipe says, then G, then moves the average.
 
         Raises:
             Diverged: a loss is not finite. OutOfMemory: names the part of the step.
@@ -130,15 +135,22 @@ class Trainer:
             self.losses["augmentation"] = self.p
 
     def d_step(self) -> dict[str, Tensor]:
-        """D <- Adam(game + penalties), or two steps; its losses, summed over this process's samples."""
-        recipe, totals = self.recipe, Totals()
-        penalised, apart = self.at % recipe.penalty_every == 0, recipe.lazy_steps != "summed"
-        game = self.d_gradient(totals, OF_D, game=True, penalised=penalised and not apart)
-        self.d_adam.move(game, *self.pace())
-        if penalised and apart:
-            penalties = self.d_gradient(totals, OF_PENALTIES, game=False, penalised=True)
-            self.d_adam.move(penalties, *self.pace())
-        return totals.values
+        """D <- Adam(game + penalties), or two steps, `d_steps` times; means of its losses over the times, summed
+        over this process's samples."""
+        recipe, found = self.recipe, list[dict[str, Tensor]]()
+        apart, (lr, beta2) = recipe.lazy_steps != "summed", self.pace()
+        for self.turn in range(recipe.d_steps):
+            totals = Totals()
+            penalised = recipe.penalty != "none" and self.place % recipe.penalty_every == 0
+            power_iteration(self.g, self.d)
+            game = self.d_gradient(totals, OF_D, game=True, penalised=penalised and not apart)
+            self.d_adam.move(game, lr * recipe.d_rate, beta2)
+            if penalised and apart:
+                power_iteration(self.g, self.d)
+                penalties = self.d_gradient(totals, OF_PENALTIES, game=False, penalised=True)
+                self.d_adam.move(penalties, lr * recipe.d_rate, beta2)
+            found.append(totals.values)
+        return averaged(found)
 
     def g_step(self) -> dict[str, Tensor]:
         """G <- Adam(game), with path lengths and the score term in it, beside it or after it when they act; its losses,
@@ -147,6 +159,7 @@ class Trainer:
         measured = recipe.path_weight > 0 and self.at % recipe.path_every == 0
         scored = self.coupling != "gan" and self.at % recipe.every == 0
         own_path, own_score = recipe.lazy_steps != "summed", self.coupling in OWN_STEP
+        power_iteration(self.g, self.d)
         game, score = self.g_gradient(totals), None
         if measured and not own_path:
             game = [a + b for a, b in zip(game, self.path_gradient(totals, OF_G), strict=True)]
@@ -154,8 +167,10 @@ class Trainer:
             score = self.score_gradient(totals, OF_G)
         self.update.step(game, score, *self.pace())
         if measured and own_path:
+            power_iteration(self.g)
             self.update.step(self.path_gradient(totals, OF_PATHS), None, *self.pace())
         if scored and own_score:
+            power_iteration(self.g)
             self.update.own_step(self.score_gradient(totals, OF_SCORE), *self.pace())
         return totals.values
 
@@ -171,10 +186,11 @@ class Trainer:
             d_real = self.judged(real, streams.real, part, labels)
             loss = torch.zeros_like(d_real)
             if game or r2:
+                wanted = self.wanted(streams, part, labels)
                 with torch.no_grad(), self.autocast():
-                    fake, _ = self.generated(streams, part, labels)
+                    fake, _ = self.generated(streams, part, wanted)
                 fake.requires_grad_(r2)
-                d_fake = self.judged(fake, streams.fake, part, labels)
+                d_fake = self.judged(fake, streams.fake, part, wanted)
             if game:
                 loss = loss + totals.add("d_loss", discriminator_loss(recipe.loss, d_real, d_fake))
                 if recipe.target:
@@ -188,21 +204,27 @@ class Trainer:
         return self.world.sum(gradients.sums)
 
     def g_gradient(self, totals: Totals) -> list[Tensor]:
-        """Of G's game."""
+        """Of G's game. Moves the running statistics of its batch norms by what passes them."""
         recipe, gradients = self.recipe, Gradients(self.g.parameters())
         self.d.requires_grad_(False)
-        for part in self.parts():
-            real, labels = self.real(part) if recipe.loss == "relativistic" else (None, self.labels(part))
-            with self.autocast():
-                fake, _ = self.generated(OF_G, part, labels)
-            d_real = None
-            if real is not None:
-                with torch.no_grad():
-                    d_real = self.judged(real, OF_G.real, part, labels)
-            d_fake = self.judged(fake, OF_G.fake, part, labels)
-            loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake))
-            gradients.backward(loss.sum() / recipe.batch)
+        with watched(self.g) as norms:
+            for part in self.parts():
+                d_real = None
+                if recipe.loss == "relativistic":
+                    real, labels = self.real(part)
+                    with torch.no_grad():
+                        d_real = self.judged(real, OF_G.real, part, labels)
+                    wanted = self.wanted(OF_G, part, labels)
+                else:
+                    wanted = self.wanted(OF_G, part)
+                with self.autocast():
+                    fake, _ = self.generated(OF_G, part, wanted)
+                d_fake = self.judged(fake, OF_G.fake, part, wanted)
+                loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake))
+                gradients.backward(loss.sum() / recipe.batch)
+            statistics = [found / self.world.size for found in seen(norms)]
         self.d.requires_grad_(True)
+        move(norms, self.world.sum(statistics))
         return self.world.sum(gradients.sums)
 
     def path_gradient(self, totals: Totals, streams: Streams) -> list[Tensor]:
@@ -210,7 +232,7 @@ class Trainer:
         recipe, gradients = self.recipe, Gradients(self.g.parameters())
         for part in self.parts():
             with self.autocast():
-                fake, styles = self.generated(streams, part, self.labels(part))
+                fake, styles = self.generated(streams, part, self.wanted(streams, part))
             assert styles is not None
             noise = self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
             lengths = totals.add("path_length", path_lengths(fake, styles, noise))
@@ -228,7 +250,7 @@ class Trainer:
         weight = recipe.decoupled_weight if self.coupling in DECOUPLED else recipe.weight
         slopes: list[Images] = []  # of each part
         for part in self.parts():
-            labels = self.labels(part)
+            labels = self.wanted(streams, part)
             with torch.no_grad(), self.autocast():
                 x, _ = self.generated(streams, part, labels)
             loss = totals.add("score_loss", self.score_loss(x.requires_grad_(), labels, part))
@@ -239,7 +261,7 @@ class Trainer:
             slopes = [bounded(slope, limit) for slope in slopes]
         for part, slope in zip(self.parts(), slopes, strict=True):
             with self.autocast():
-                x, _ = self.generated(streams, part, self.labels(part))
+                x, _ = self.generated(streams, part, self.wanted(streams, part))
             gradients.backward((x * slope).sum())
         return self.world.sum(gradients.sums)
 
@@ -253,21 +275,32 @@ class Trainer:
 
     @torch.no_grad()
     def average_step(self) -> None:
-        """average <- G with half-life `ema`, or a twentieth of the images seen where that is less."""
-        seen = (self.at + 1) * self.recipe.batch
-        half_life = min(self.recipe.ema, seen / 20)
-        keep = 0.5 ** (self.recipe.batch / half_life) if half_life else 0.0
-        for mean, now in zip(self.average.parameters(), self.g.parameters(), strict=True):
+        """average <- G with half-life `ema`, or a twentieth of the images seen where that is less; or by `ema_decay`.
+
+        Running statistics are averaged, too. The singular vectors of the average's own weights follow by a power
+        iteration.
+        """
+        recipe, size = self.recipe, self.recipe.images_a_step
+        half_life = min(recipe.ema, (self.at + 1) * size / 20)
+        keep = recipe.ema_decay or (0.5 ** (size / half_life) if half_life else 0.0)
+        if self.at < recipe.ema_start:
+            keep = 0.0
+        pairs = zip(tensors(self.average), tensors(self.g), strict=True)
+        for mean, now in pairs:
             mean.lerp_(now, 1 - keep)
-        for mean, now in zip(self.average.buffers(), self.g.buffers(), strict=True):
-            mean.copy_(now)
+        power_iteration(self.average)
 
     # What a step is made of
 
     def now(self, ends: tuple[float, float]) -> float:
         """From the first to the second along a cosine over `burn_in` images."""
-        t = min(1.0, self.at * self.recipe.batch / self.recipe.burn_in)
+        t = min(1.0, self.at * self.recipe.images_a_step / self.recipe.burn_in)
         return ends[1] + (ends[0] - ends[1]) * 0.5 * (1 + math.cos(math.pi * t))
+
+    @property
+    def place(self) -> int:
+        """The number of D's step, which numbers real images and draws; in G's step that of the last of D's."""
+        return self.at * self.recipe.d_steps + self.turn
 
     def pace(self) -> tuple[float, float]:
         """lr and beta2 of the step."""
@@ -283,7 +316,7 @@ class Trainer:
         """The real images of a part of this process's share, mirrored with probability 1/2 if the recipe says so."""
         images, labels = self.data.take(self.indices(part))
         if self.recipe.mirror:
-            flips = batch_flips(self.seed, self.at, self.recipe.batch, self.world.rank, self.world.size)
+            flips = batch_flips(self.seed, self.place, self.recipe.batch, self.world.rank, self.world.size)
             flips = flips[part.start - self.share.start : part.stop - self.share.start]
             images = torch.where(flips[:, None, None, None], images.flip(-1), images)
         images = images.to(self.device, memory_format=torch.channels_last)
@@ -294,9 +327,18 @@ class Trainer:
         labels = self.data.labels(self.indices(part))
         return None if labels is None else labels.to(self.device)
 
+    def wanted(self, streams: Streams, part: slice, labels: Labels | None = None) -> Labels | None:
+        """The labels of generated images: those of the real ones, which may be given, or uniform ones."""
+        recipe = self.recipe
+        if not (recipe.uniform_labels and recipe.classes):
+            return self.labels(part) if labels is None else labels
+        u = self.draw(torch.rand, (), streams.labels, part, self.place)
+        return (u * recipe.classes).long().clamp(max=recipe.classes - 1)
+
     def indices(self, part: slice) -> Int[Tensor, " b"]:
         """Of the real images of a part."""
-        found = batch_indices(self.seed, self.at, self.recipe.batch, len(self.data), self.world.rank, self.world.size)
+        world = self.world
+        found = batch_indices(self.seed, self.place, self.recipe.batch, len(self.data), world.rank, world.size)
         return found[part.start - self.share.start : part.stop - self.share.start]
 
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
@@ -311,13 +353,13 @@ class Trainer:
         """G's images, and StyleGAN2's styles; what noise it adds in its layers is drawn as the latents are."""
         g: Any = self.g
         size, latent = getattr(g, "noise_size", 0), self.recipe.latent
-        z, noise = self.draw(torch.randn, (latent + size,), streams.latent, part, self.at).split([latent, size], 1)
+        z, noise = self.draw(torch.randn, (latent + size,), streams.latent, part, self.place).split([latent, size], 1)
         if not size:
             return g(z, labels).float(), None
         styles = g.styles(z, labels)
         if self.recipe.mixing:
-            others = g.styles(self.draw(torch.randn, (latent,), streams.mix, part, 2 * self.at), labels)
-            u = self.draw(torch.rand, (2,), streams.mix, part, 2 * self.at + 1)
+            others = g.styles(self.draw(torch.randn, (latent,), streams.mix, part, 2 * self.place), labels)
+            u = self.draw(torch.rand, (2,), streams.mix, part, 2 * self.place + 1)
             styles = mix(styles, others, u, self.recipe.mixing)
         return g.synthesis(styles, noise).float(), styles
 
@@ -326,7 +368,7 @@ class Trainer:
         p = self.p if self.recipe.target else self.now(self.recipe.augment)
         if self.augment is None or not p:
             return x
-        return self.augment(x, self.draw(torch.rand, (self.augment.numbers,), stream, part, self.at), p)
+        return self.augment(x, self.draw(torch.rand, (self.augment.numbers,), stream, part, self.place), p)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 on CUDA."""
@@ -417,6 +459,18 @@ class Gradients:
         """Adds the loss's gradient, zero for a parameter that it does not depend on; `keep` keeps the graph."""
         found = torch.autograd.grad(loss, self.parameters, retain_graph=keep, materialize_grads=True)
         self.sums = [a + b for a, b in zip(self.sums, found, strict=True)] if self.sums else list(found)
+
+
+def tensors(network: torch.nn.Module) -> Iterator[Tensor]:
+    """All of its parameters and buffers."""
+    return chain(network.parameters(), network.buffers())
+
+
+def averaged(found: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Each name's mean over those that have it."""
+    names = dict.fromkeys(name for each in found for name in each)
+    values = {name: [each[name] for each in found if name in each] for name in names}
+    return {name: torch.stack(parts).mean(0) if len(parts) > 1 else parts[0] for name, parts in values.items()}
 
 
 class Totals:

@@ -6,7 +6,7 @@ With g the adversarial gradient of G and A the gradient of lambda L_score:
     summed               theta <- Adam(g + A)
     own-step             theta <- Adam(g);  theta <- Adam(A): the same Adam, its moments and its step count (claim C8)
     two-adams            theta <- Adam(g);  theta <- Adam'(A): Adam' has moments of its own
-    decoupled, bounded   theta <- Adam(g);  m <- average of A;  theta <- theta - lr clip(m / (sqrt(v_g) + 1e-8))
+    decoupled, bounded   theta <- Adam(g);  m <- average of A;  theta <- theta - lr clip(m / (sqrt(v_g) + eps))
 
 v_g is Adam's bias-corrected second moment without A; see `theory.decoupling`, whose functions take the last step.
 """
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from images.recipes import DECOUPLED, Recipe
-from theory.decoupling import EPS, average_, score_step_
+from theory.decoupling import average_, score_step_
 
 
 class Adam:
@@ -29,9 +29,9 @@ class Adam:
     With StyleGAN2's correction c it takes lr c and the betas to the power c.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], beta1: float, c: float = 1.0):
-        self.parameters, self.beta1, self.c = list(parameters), beta1, c
-        self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=(beta1**c, 0.0), eps=EPS)
+    def __init__(self, parameters: Iterable[Tensor], recipe: Recipe, c: float = 1.0):
+        self.parameters, self.beta1, self.c = list(parameters), recipe.beta1, c
+        self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=(self.beta1**c, 0.0), eps=recipe.adam_eps)
 
     def move(self, gradients: Sequence[Tensor], lr: float, beta2: float) -> None:
         """One step."""
@@ -61,9 +61,7 @@ def correction(intervals: Iterable[int]) -> float:
 
 def adam_of_d(parameters: Iterable[Tensor], recipe: Recipe) -> Adam:
     """The discriminator's."""
-    return Adam(
-        parameters, recipe.beta1, correction([recipe.penalty_every] if recipe.lazy_steps == "corrected" else [])
-    )
+    return Adam(parameters, recipe, correction([recipe.penalty_every] if recipe.lazy_steps == "corrected" else []))
 
 
 class Update:
@@ -76,8 +74,8 @@ class Update:
         self.recipe, self.parameters = recipe, list(parameters)
         counted = [recipe.path_every] if recipe.lazy_steps == "corrected" else []
         counted += [recipe.every] if recipe.corrected and coupling == "own-step" else []
-        self.adam = Adam(self.parameters, recipe.beta1, correction(counted))
-        self.second = Adam(self.parameters, recipe.beta1) if coupling == "two-adams" else self.adam
+        self.adam = Adam(self.parameters, recipe, correction(counted))
+        self.second = Adam(self.parameters, recipe) if coupling == "two-adams" else self.adam
         self.moments = [torch.zeros_like(p) for p in self.parameters] if coupling in DECOUPLED else []
         self.count = 0  # of score gradients averaged so far
 
@@ -95,7 +93,7 @@ class Update:
             self.parameters, self.moments, score, self.adam.second_moments(), strict=True
         ):
             average = average_(moment, gradient, recipe.momentum, recipe.every, self.count)
-            score_step_(theta, average, v, lr, recipe.clip)
+            score_step_(theta, average, v, lr, recipe.clip, recipe.adam_eps)
 
     def own_step(self, score: Sequence[Tensor], lr: float, beta2: float) -> None:
         """Moves the parameters by `score` in a step of its own: of the same Adam, or of the second."""
