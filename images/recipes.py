@@ -18,6 +18,8 @@ from typing import Any
 
 from theory.common import colours
 from theory.common.checks import at_least, choose, flag, positive, real, share, whole
+from theory.common.errors import FileError
+from theory.common.parts import choose_or_own, part_of
 
 NAMES = (
     "digits",
@@ -96,6 +98,29 @@ def named(what: str, choices: Sequence[str], not_built: Sequence[str] = ()) -> C
     return check
 
 
+def or_own(check: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
+    """A check: FILE.py:NAME, then with the digest of the file's content, or what passes the other check.
+
+    Raises:
+        FileError: the file cannot be read, or is not the one that a digest is of.
+    """
+
+    def checked(name: str, value: Any) -> str:
+        part = part_of(value) if isinstance(value, str) else None
+        return choose_or_own(name, value, ()) if part is not None and part.kind == "py" else check(name, value)
+
+    return checked
+
+
+def existing_file(name: str, value: Any) -> str:
+    """A check: the name of a file or directory that exists, or none."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a file, or FILE.py:NAME; given {value!r}")
+    if value and not Path(value).exists():
+        raise FileError(f"--{name}: {value} does not exist")
+    return value
+
+
 def each(check: Callable[[str, Any], Any], n: int) -> Callable[[str, Any], tuple]:
     """A check: n values, each of which passes the check."""
 
@@ -145,7 +170,8 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "recipe": named("recipe", NAMES, NOT_BUILT),
     "resolution": side,
     "classes": counted(0),
-    "generator": named("generator", GENERATORS, NOT_BUILT),
+    "generator": or_own(named("generator", GENERATORS, NOT_BUILT)),
+    "score": or_own(existing_file),
     "couplings": couplings,
     "first_seed": counted(0),
     "loss": named("loss", LOSSES),
@@ -209,7 +235,7 @@ class Recipe:
     """Classes of the images; 0: unconditional."""
     generator: str = "small"
     """small (for 8x8 on a CPU), r3gan, stylegan2 or biggan; the discriminator is of the same family. Not built yet:
-    Aurora."""
+    Aurora. Or your own pair: FILE.py:NAME, see images/OWN_PARTS.md."""
     width: int = 32
     """Channels of the widest stage."""
     latent: int = 32
@@ -282,6 +308,9 @@ class Recipe:
     """Images that belong together, whole groups to a process: StyleGAN2's discriminator compares them, BigGAN's batch
     norms take statistics over them."""
 
+    score: str = ""
+    """Diffusion checkpoint for the score term (python -m images.scores describes one), or your own score: FILE.py:NAME,
+    see images/OWN_PARTS.md."""
     weight: float = 0.1
     """lambda of summed, own-step and two-adams. It multiplies the mean over pixels, as in the paper's code; the paper's
     formula has the sum, whose lambda is smaller by the number of pixels."""

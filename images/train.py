@@ -19,7 +19,7 @@ from typing import Any
 from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, differences, from_dict, interval
 from theory.common.checks import choose, existing, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
-from theory.common.errors import UsageError
+from theory.common.errors import FileError, UsageError
 
 PROG = "python -m images.train"
 
@@ -41,8 +41,6 @@ class Options(Recipe):
     keeps the recipe's: edm for cifar10, as the paper's code configures it, ddpm for the others."""
     data: Path | None = None
     """Archive of images (python -m images.data makes one)."""
-    score: Path | None = None
-    """Diffusion checkpoint for the score term (python -m images.scores describes one)."""
     device: str = "cpu"
     """cpu or cuda; under torchrun each process takes the CUDA device of its number."""
     out: Path | None = None
@@ -97,13 +95,16 @@ def stored(directory: Path) -> Recipe:
     """The recipe of the runs in a directory.
 
     Raises:
-        UsageError: there is none, or it is not of this version.
+        UsageError: there is none, or it is not of this version. FileError: a file that it names has changed, or cannot
+            be read.
     """
     path = directory / "config.json"
     try:
         return from_dict(json.loads(path.read_text()))
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
+    except FileError:
+        raise
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged or of another version: {error}") from None
 
@@ -112,12 +113,11 @@ def prepare(options: Options, recipe: Recipe) -> Path:
     """The directory of the runs; checks it and the files that are named, and writes nothing.
 
     Raises:
-        ValueError: --data or --score does not exist. UsageError: the directory is not empty and neither --resume nor
+        ValueError: --data does not exist. UsageError: the directory is not empty and neither --resume nor
             --overwrite was given; it is no directory; what is to be resumed has another recipe.
     """
-    for name, path in (("--data", options.data), ("--score", options.score)):
-        if path is not None:
-            existing(name, path)
+    if options.data is not None:
+        existing("--data", options.data)
     directory = new_directory(f"images-{recipe.recipe}") if options.out is None else options.out
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--out must be a directory; given the file {directory}")
@@ -138,8 +138,8 @@ def execute(options: Options, recipe: Recipe, directory: Path, command: str) -> 
     with usage():
         device = device_of(options.device)
     with joined(device) as world:
-        known: dict[str, Any] = {"cache": options.cache, "data": options.data, "score": options.score}
-        experiment = Experiment(recipe, directory, world, str(device), options.processes, command=command, **known)
+        known: dict[str, Any] = {"cache": options.cache, "data": options.data, "command": command}
+        experiment = Experiment(recipe, directory, world, str(device), options.processes, **known)
         with usage():
             experiment.begin(options.overwrite and not options.resume)
         with noted(f"--resume --out {directory} continues from the last checkpoints"):

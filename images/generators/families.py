@@ -16,12 +16,14 @@ from images.generators import biggan, r3gan, stylegan2
 from images.generators.augment import make_augment
 from images.generators.biggan import BigGANConfig
 from images.generators.checks import check_resolution
+from images.generators.own import own_networks
 from images.generators.r3gan import R3GANConfig
 from images.generators.small import SmallDiscriminator, SmallGenerator
 from images.generators.stylegan2 import StyleGAN2Config
 from images.interfaces import Augment, Pair
 from images.recipes import Recipe
 from theory.common.checks import choose
+from theory.common.parts import is_own
 
 Config: TypeAlias = R3GANConfig | StyleGAN2Config | BigGANConfig
 FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2, "biggan": biggan}
@@ -76,8 +78,10 @@ def networks_of(recipe: Recipe) -> Pair:
     """The recipe's G(z, labels) -> images and D(images, labels) -> logits, with random parameters.
 
     Raises:
-        ValueError: the family has no networks of this shape.
+        ValueError: the family has no networks of this shape. FileError: the user's own do not fit.
     """
+    if is_own(recipe.generator):
+        return own_networks(recipe)
     if recipe.generator == "small":
         if recipe.resolution != 8:
             raise ValueError(f"the small generator makes 8x8 images: resolution must be 8; given {recipe.resolution}")

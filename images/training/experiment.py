@@ -51,7 +51,7 @@ class Experiment:
         """The arms in turn, so that processes share them evenly."""
         recipe = self.recipe
         seeds = range(recipe.first_seed, recipe.first_seed + recipe.seeds)
-        known = self.directory, self.cache, self.data, self.score, self.device
+        known = self.directory, self.cache, self.data, self.device
         return [Job(recipe, coupling, seed, *known) for seed in seeds for coupling in recipe.couplings]
 
     def begin(self, overwrite: bool) -> None:
@@ -64,7 +64,7 @@ class Experiment:
             start = time.monotonic()
             data = real_images(self.recipe, self.data, self.cache)
             if self.recipe.couplings != ("gan",):
-                score_model(self.recipe, data, self.score, self.cache, self.device)
+                score_model(self.recipe, data, self.cache, self.device, self.data)
                 console(stderr=True).print(f"score model ready ({time.monotonic() - start:.0f} s)")
         self.world.wait()
         trainer_of(self.jobs()[-1], self.world)  # its errors come here, before any process starts
@@ -100,7 +100,8 @@ class Experiment:
                 for step, metric, value in r.records
             ]
         )
-        found = summary(table) | {"real": measures(self.recipe, self.cache).real}
+        own = None if self.data is None else real_images(self.recipe, self.data, self.cache)
+        found = summary(table) | {"real": measures(self.recipe, self.cache, own).real}
         write_table(self.directory / "metrics.csv", table, digits=6)
         write_json(self.directory / "summary.json", found)
         retries = {r.job.name: r.retries for r in results if r.retries}  # [diverged after step, went back to step]
@@ -138,7 +139,7 @@ class Experiment:
         between = {k: r.interpolation for k, r in first.items()}
         pictures.save(pictures.grids(between, "from latent to latent along a great circle"), path / "interpolation.png")
         pictures.save(pictures.curves(table, reference, recipe.images_a_step), path / "figure.png")
-        held_out = held_out_images(recipe)
+        held_out = None if self.data is not None else held_out_images(recipe)
         found = {k: r.samples for k, r in first.items()}
         pictures.save(pictures.neighbours(found, real, held_out), path / "neighbours.png")
 
