@@ -25,7 +25,8 @@ from theory.common.checks import choose, whole
 from theory.common.commandline import complain, noted, parse, run, usage
 from theory.common.errors import UsageError
 from theory.common.files import workplace
-from toy.jobs.interrupts import closing, held
+from theory.common.signals import children
+from toy.jobs.interrupts import closing, started
 
 NAMES = (
     "fields",
@@ -85,7 +86,7 @@ def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("figures", total=len(names))
-        with held():
+        with started(), children():
             drawn = joblib.Parallel(min(options.processes, len(names)), return_as="generator_unordered", batch_size=1)(
                 joblib.delayed(draw)(name, options.out, options.fresh) for name in names
             )

@@ -21,6 +21,7 @@ from theory.common.checks import choose, whole
 from theory.common.commandline import noted, parse, run, usage
 from theory.common.errors import CheckpointError, Diverged
 from theory.common.files import write_table
+from theory.common.signals import children
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,8 @@ def tune(recipe: Recipe, directory: Path, cache: Path, processes: int) -> pd.Dat
     cells = list(product(SEEDS, settings(recipe)))
     jobs = [Job(tried, arm, seed, directory / f"{rate}-{weight}", cache) for seed, (arm, rate, weight, tried) in cells]
     rows = []
-    values = joblib.Parallel(n_jobs=processes, return_as="generator")(joblib.delayed(value)(job) for job in jobs)
+    with children():
+        values = joblib.Parallel(n_jobs=processes, return_as="generator")(joblib.delayed(value)(job) for job in jobs)
     for (seed, (arm, rate, weight, _)), found in zip(cells, values, strict=True):
         rows.append({"arm": arm, "rate": rate, "weight": weight, "seed": seed, "metric": METRIC, "value": found})
         print(f"{arm}, rate {rate}, weight {weight}, seed {seed}: {found:.4g}", file=sys.stderr, flush=True)

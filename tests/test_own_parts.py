@@ -29,7 +29,7 @@ def documented() -> tuple[dict[str, str], list[list[str]]]:
     return files, [shlex.split(text)[3:] for text in blocks if text.startswith("python -m toy.run ")]
 
 
-FILES, (POINTS, LAW, PARTS) = documented()
+FILES, (POINTS, LAW, PARTS, LOG) = documented()
 
 
 @pytest.fixture
@@ -47,6 +47,13 @@ def test_how_many_lines() -> None:
     """Of the user's: one command for points, at most ten lines of a file and one command for all others."""
     for text in FILES.values():
         assert len([line for line in text.splitlines() if line]) <= 10
+
+
+def test_log(here: Path, run: Command) -> None:
+    ended = run(*LOG, *FEW, "--arms", "gan", "--out", "run")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.count("gan {'off_manifold': [") == 5
+    assert {path.name for path in Path("run/tensorboard").iterdir()} == {"gan-0", "gan-1"}
 
 
 def test_points(here: Path, run: Command) -> None:

@@ -9,21 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.commands import TINY, contents, python, same_results, without_progress
+from tests.commands import TINY, Command, contents, python, same_results, without_progress
 from theory.common.commandline import run
 from toy.jobs.board import Board
+from toy.jobs.run_directory import BOARD
 from toy.run import main
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
-STEPS = 1000  # long enough to be interrupted: seconds
+STEPS = 500  # long enough to be interrupted: seconds
 LONG = [*TINY, *shlex.split(f"--steps {STEPS} --eval-every 25")]
 PATIENCE = 120.0  # seconds: a run that has not come that far is stuck
 
@@ -45,20 +46,17 @@ def wait_until(condition: Callable[[], bool]) -> None:
 @contextmanager
 def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
     """A run in a group of its own, when every process has trained some steps and none is done: the board tells."""
-    boards = directory.parent / "tmp"
-    boards.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "toy.run", *LONG, "--out", str(directory), "--processes", str(processes)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "TMPDIR": str(boards)},
     )
 
     def steps() -> np.ndarray:
-        found = list(boards.glob("toy-board-*"))
-        rows = np.fromfile(found[0]).reshape(-1, 3) if found and found[0].stat().st_size else np.zeros((3, 3))
+        board = directory / BOARD
+        rows = np.fromfile(board).reshape(-1, 3) if board.exists() and board.stat().st_size else np.zeros((3, 3))
         return rows[:-1, 0]
 
     try:
@@ -69,7 +67,9 @@ def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            stream.close()
 
 
 def progress(directory: Path) -> dict[str, int]:
@@ -86,34 +86,85 @@ def assert_resumes(directory: Path, unbroken: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("processes", "send"), [(1, os.kill), (2, os.killpg)], ids=["to one process", "as a terminal does, to all of two"]
+    ("processes", "send", "number", "status"),
+    [
+        (1, os.kill, signal.SIGINT, 1),
+        (2, os.killpg, signal.SIGTERM, 143),
+        (2, os.kill, signal.SIGHUP, 129),
+    ],
+    ids=["Ctrl-C, one process", "SIGTERM, as a batch system does to all of two", "SIGHUP, the parent of two"],
 )
-def test_interrupted(processes: int, send: Callable[[int, int], None], unbroken: Path, tmp_path: Path) -> None:
+def test_asked_to_stop(
+    processes: int, send: Callable[[int, int], None], number: int, status: int, unbroken: Path, tmp_path: Path
+) -> None:
     directory = tmp_path / "run"
     with begun(directory, processes) as process:
-        send(process.pid, signal.SIGINT)
+        send(process.pid, number)
         out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (1, "")
+    assert (process.returncode, out) == (status, "")
     notice, last = without_progress(err).strip().splitlines()
-    assert notice.startswith("stopping after the next evaluation")
+    assert notice.startswith("stopping after the step")
     assert last == f"error: stopped; python -m toy.run --out {directory} --resume continues from the last checkpoint"
     assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv", "checkpoint.pt"}
     assert 0 < min(progress(directory).values()) < STEPS
+    assert_nothing_runs(process.pid)
     assert_resumes(directory, unbroken)
 
 
+def assert_nothing_runs(group: int) -> None:
+    """No process of a group is left, at the latest after a moment."""
+    with pytest.raises(ProcessLookupError):
+        wait_until(lambda: os.killpg(group, 0))
+
+
 def test_killed_parent(unbroken: Path, tmp_path: Path) -> None:
-    """kill -9 of the parent: its workers save where they are, and end."""
+    """kill -9 of the parent: its workers end at once, and move no checkpoint on beside a run that resumes."""
     directory = tmp_path / "run"
     with begun(directory, 2) as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        checkpoint = directory / "checkpoint.pt"
-        wait_until(lambda: checkpoint.exists() and len(progress(directory)) == 2)
-        os.killpg(process.pid, signal.SIGKILL)  # a worker that was done waits for more, for minutes
-        process.communicate()
-    assert min(progress(directory).values()) < STEPS
+        assert_nothing_runs(process.pid)
+    assert not (directory / "checkpoint.pt").exists() or min(progress(directory).values()) < STEPS
     assert_resumes(directory, unbroken)
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory, command = tmp_path / "run", Command(capsys)
+    with begun(directory, 1):
+        for option in ("--resume", "--overwrite"):
+            assert f"{directory} is in use" in command.refuses(2, "--out", directory, option)
+
+
+@pytest.mark.slow
+def test_any_signal_at_any_moment(unbroken: Path, tmp_path: Path) -> None:
+    """30 moments of a seeded generator: the same bits, no process, no partial file, no shared memory left."""
+    random = np.random.default_rng(0)
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL]
+    shared = shared_memory()
+    for i in range(30):
+        directory, number = tmp_path / f"run-{i}", signals[i % len(signals)]
+        directory.mkdir()
+        send = os.killpg if random.random() < 0.5 else os.kill
+        process = subprocess.Popen(
+            [sys.executable, "-m", "toy.run", *LONG, "--out", str(directory / "run"), "--processes", "2"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        time.sleep(random.uniform(0, 12))
+        with suppress(ProcessLookupError):
+            send(process.pid, number)
+        process.wait(PATIENCE)
+        assert_nothing_runs(process.pid)
+        kept = (directory / "run" / "config.json").exists()
+        arguments = ["--resume"] if kept else ["--overwrite", *LONG]
+        assert run(main, ["--out", str(directory / "run"), "--processes", "1", *arguments]) == 0
+        assert same_results(directory / "run", unbroken), (number, send)
+        assert set(contents(directory / "run")) == set(contents(unbroken))
+    wait_until(lambda: shared_memory() <= shared)
+
+
+def shared_memory() -> set[str]:
+    """Names of what processes share in memory."""
+    return {path.name for path in Path("/dev/shm").iterdir() if "joblib" in path.name or "loky" in path.name}
 
 
 KILLED = """
@@ -158,7 +209,7 @@ def test_killed_while_and_between_saving(unbroken: Path, tmp_path: Path) -> None
     assert progress(directory) == {"gan 0-1": 75}
 
     left = STEPS // 25 - 2  # saves of the first job, which begins with one
-    ended = python("-c", KILLED, "renaming", left + 3, "--out", directory, "--resume", "--processes", "1")
+    ended = python("-c", KILLED, "renaming", left + 4, "--out", directory, "--resume", "--processes", "1")
     assert ended.status == -signal.SIGKILL, ended
     assert progress(directory) == {"gan 0-1": STEPS, "decoupled 0-1": 50}
     assert any(name.endswith(".partial") for name in contents(directory))

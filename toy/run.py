@@ -22,11 +22,14 @@ import tyro
 from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped, UsageError, out_of_memory
-from theory.common.parts import is_own, label
+from theory.common.files import held
+from theory.common.parts import choose_or_own, is_own, label
+from theory.common.signals import children
 from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
-from toy.jobs.interrupts import held
+from toy.jobs.interrupts import started
 
 PROG = "python -m toy.run"
+LOGS = ("tensorboard",)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Options(Config):
     """Processes; the results do not depend on it."""
     tune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only find each arm's best learning rate and lambda, on seeds that no comparison uses, and print them."""
+    log: tuple[str, ...] = ()
+    """What hears of every evaluation when it comes, beside metrics.csv: tensorboard (event files in the directory),
+    or your own: FILE.py:NAME, see toy/OWN_PARTS.md."""
     animate: Path | None = None
     """Also film the first seed of each arm, a .gif or .mp4 of samples and gradients; trains it once more."""
 
@@ -56,6 +62,7 @@ class Options(Config):
         whole("processes", self.processes, 1)
         for name in ("resume", "overwrite", "tune"):
             flag(name, getattr(self, name))
+        object.__setattr__(self, "log", tuple(choose_or_own("log", log, LOGS) for log in self.log))
         if self.resume and self.overwrite:
             raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
@@ -85,8 +92,15 @@ def command(arguments: Sequence[str]) -> int:
         from toy.sweep.tuning import tune
 
         tune(options.preset, config, options.processes)
-    else:
-        execute(config, prepare(options, config), options)
+        return 0
+    from toy.jobs.run_directory import begin
+
+    directory = prepare(options, config)
+    directory.mkdir(parents=True, exist_ok=True)
+    with held(directory):
+        if not options.resume:
+            begin(config, directory)
+        execute(config, directory, options)
     return 0
 
 
@@ -141,7 +155,7 @@ def in_worker(processes: int, function: Callable[..., Any], *arguments: Any) -> 
     """
     import joblib
 
-    with held():
+    with started(), children():
         calls = joblib.Parallel(n_jobs=processes, return_as="generator")([joblib.delayed(function)(*arguments)])
     (found,) = calls
     return found
@@ -215,14 +229,12 @@ def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path 
 
 
 def prepare(options: Options, config: Config) -> Path:
-    """The directory of the run, with its config.json.
+    """The directory of the run, which need not exist.
 
     Raises:
         UsageError: it is not empty, and neither --resume nor --overwrite was given; it is no directory; the run to
-            be resumed has another configuration. OSError: it cannot be written.
+            be resumed has another configuration.
     """
-    from toy.jobs.run_directory import begin
-
     directory = (
         new_directory(f"{Path(label(options.manifold)).stem}-{options.preset}") if options.out is None else options.out
     )
@@ -235,7 +247,6 @@ def prepare(options: Options, config: Config) -> Path:
         return directory
     if directory.exists() and any(directory.iterdir()) and not options.overwrite:
         raise UsageError(f"{directory} is not empty: --resume continues the run in it, --overwrite replaces it")
-    begin(config, directory)
     return directory
 
 
@@ -253,10 +264,12 @@ def execute(config: Config, directory: Path, options: Options) -> None:
         from theory.common.files import write, write_json
         from theory.common.statistics import summary
         from toy.jobs.local import train
+        from toy.jobs.logs import log_of
         from toy.jobs.run_directory import defined
         from toy.outcome import floors, outcomes
 
-        table, arrays = train(config, directory, options.processes)
+        logs = [log_of(log, directory) for log in options.log]
+        table, arrays = train(config, directory, options.processes, logs)
         from toy.pictures.run_figure import draw, png
         from toy.pictures.terminal import print_report
 

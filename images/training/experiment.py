@@ -19,6 +19,7 @@ import torch
 from rich.box import SIMPLE
 from rich.table import Table
 
+from images.generators.families import networks_of
 from images.metrics.during_training import measures
 from images.recipes import Recipe, as_dict
 from images.training.inputs import real_images, score_model
@@ -26,8 +27,10 @@ from images.training.parallel import World
 from images.training.progress import places
 from images.training.run import SHOWN, Job, Result, result_of, trainer_of
 from theory.common.files import replacing, write_json, write_table
+from theory.common.parts import is_own
 from theory.common.provenance import origin
 from theory.common.seeds import one_thread
+from theory.common.signals import children
 from theory.common.statistics import summary
 from theory.common.terminal import console
 
@@ -45,7 +48,6 @@ class Experiment:
     command: str
     """That trains it; stored beside the results."""
     data: Path | None = None
-    score: Path | None = None
 
     def jobs(self) -> list[Job]:
         """The arms in turn, so that processes share them evenly."""
@@ -62,6 +64,8 @@ class Experiment:
         """
         if self.world.leads:
             start = time.monotonic()
+            if is_own(self.recipe.generator):
+                networks_of(self.recipe)  # its errors come before a score model is trained
             data = real_images(self.recipe, self.data, self.cache)
             if self.recipe.couplings != ("gan",):
                 score_model(self.recipe, data, self.cache, self.device, self.data)
@@ -122,7 +126,8 @@ class Experiment:
             import joblib
 
             tasks = (joblib.delayed(result_of)(job, None, report) for job, report in zip(jobs, reports, strict=True))
-            return joblib.Parallel(n_jobs=self.processes)(tasks)
+            with children():
+                return joblib.Parallel(n_jobs=self.processes)(tasks)
 
     def draw(self, table: pd.DataFrame, reference: dict[str, float], results: list[Result]) -> None:
         """The pictures of the first seed, and the curves of all."""
@@ -178,11 +183,17 @@ def text(value: dict | None, mean: str) -> str:
 
 
 def arranged(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """SHOWN images a row, each row of one class if there are classes.   [n, c, h, w] -> [rows, SHOWN, c, h, w]"""
+    """SHOWN images a row, each row of one class if there are classes; white where there are too few.
+
+    [n, c, h, w] -> [rows, SHOWN, c, h, w]
+    """
+
+    def filled(part: np.ndarray, n: int) -> np.ndarray:
+        return np.concatenate([part[:n], np.ones((max(0, n - len(part)), *x.shape[1:]), x.dtype)])
+
     if labels is None:
-        return x[: SHOWN * SHOWN].reshape(SHOWN, SHOWN, *x.shape[1:])
-    rows = [x[labels == label][:SHOWN] for label in range(min(SHOWN, labels.max() + 1))]
-    return np.stack([row for row in rows if len(row) == SHOWN])
+        return filled(x, SHOWN * SHOWN).reshape(SHOWN, SHOWN, *x.shape[1:])
+    return np.stack([filled(x[labels == label], SHOWN) for label in range(min(SHOWN, labels.max() + 1))])
 
 
 def held_out_images(recipe: Recipe) -> np.ndarray | None:

@@ -21,6 +21,7 @@ from unittest import mock
 
 import tyro
 
+from theory.common import signals
 from theory.common.checks import choose
 from theory.common.errors import Failure, UsageError, out_of_memory
 
@@ -35,6 +36,7 @@ EXTRAS = {  # what a missing module belongs to
     "ipykernel": "figures",
     "markdown_it": "figures",
     "optuna": "search",
+    "tensorboard": "log",
     "PIL": "images",
     "sklearn": "images",
     "torchmetrics": "images",
@@ -47,18 +49,22 @@ EXTRAS = {  # what a missing module belongs to
 def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """The exit status of main(arguments), sys.argv's if None; what ends it early is one line of standard error.
 
-    A `Failure` has its own status; a system error, a lack of memory or of a package, a killed worker and Ctrl-C are 1.
+    A `Failure` has its own status; a system error, a lack of memory or of a package, a killed worker and Ctrl-C are 1;
+    SIGTERM is 143, and SIGHUP 129.
     What `noted` added to the exception stands behind the message. A reader that went away (`| head`) is no error.
     Any other exception is a defect of ours, and keeps its traceback.
     """
     try:
-        status = main(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
+        with signals.handled(signals.interrupt):
+            status = main(list(sys.argv[1:] if arguments is None else arguments))
+            sys.stdout.flush()
         return status
     except BrokenPipeError as error:
         return 1 if _reader_left() else complain(_with_notes(reason(error), error), 1)
     except Failure as error:
         return complain(_with_notes(str(error), error), error.status)
+    except signals.Terminated as error:
+        return complain(_with_notes(f"ended by {error}", error), signals.status(error.number))
     except KeyboardInterrupt as error:
         return complain(_with_notes("interrupted", error), 1)
     except BrokenProcessPool as error:

@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from theory.common.errors import FileError
+from theory.common.errors import FileError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +51,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):  # there is none, or nothing can be written there
             partial.unlink()
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """The directory is this process's for the block: it is locked, not written to. The lock ends with the process.
+
+    Where the file system has no locks, as some network ones, nothing is held.
+
+    Raises:
+        UsageError: another process, of this machine or of one that shares the file system, holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{directory} is in use: a process that is still running writes to it") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def write(path: str | os.PathLike[str], data: bytes | str) -> None:

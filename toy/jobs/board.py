@@ -12,10 +12,12 @@ import numpy as np
 class Board:
     """One row a job: step, off-manifold share, mean distance; and one flag for all."""
 
-    def __init__(self, jobs: int):
-        handle, name = tempfile.mkstemp(prefix="toy-board-")
-        os.close(handle)
-        self.path, self.jobs = Path(name), jobs
+    def __init__(self, jobs: int, path: Path | None = None):
+        """At the path; without one in a file of the system's directory for such."""
+        if path is None:
+            handle, name = tempfile.mkstemp(prefix="toy-board-")
+            os.close(handle)
+        self.path, self.jobs = path or Path(name), jobs
         np.memmap(self.path, np.float64, "w+", shape=(jobs + 1, 3))[:] = 0
 
     def _rows(self) -> np.memmap:
@@ -38,3 +40,13 @@ class Board:
 
     def close(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+class NoBoard:
+    """Of a job that is alone in its process: it is not asked to stop."""
+
+    stopped = False
+
+    def tell(self, slot: int, step: int, off_manifold: float, distance: float) -> None: ...
+
+    def stop(self) -> None: ...

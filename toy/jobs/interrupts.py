@@ -1,4 +1,4 @@
-"""Ctrl-C, which a terminal sends to every process: the parent handles it, the workers ignore it."""
+"""Requests to stop, which a terminal or a batch system sends to every process: the parent handles them alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from theory.common.signals import REQUESTS
+
 T = TypeVar("T")
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """A Ctrl-C waits until the block ends; processes that are started in the block never get one.
+def started() -> Iterator[None]:
+    """A request to stop waits until the block ends; processes that are started in the block never get one.
 
     (Where other threads run it may come at once; it is not lost.)
     """
@@ -21,13 +23,14 @@ def held() -> Iterator[None]:
 
     from joblib.externals.loky.backend import resource_tracker as loky_tracker  # 0.2 s, which --help does without
 
-    for tracker in (resource_tracker, loky_tracker):
-        tracker.ensure_running()  # first, because starting one unblocks the signal
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
     try:
+        for tracker in (resource_tracker, loky_tracker):
+            tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)  # again: starting a tracker unblocks some
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

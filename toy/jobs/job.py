@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from theory.common.errors import Diverged, Stopped
+from theory.common.errors import Diverged, FileError, Stopped
 from toy.config import Config
 
 
@@ -24,15 +24,19 @@ class Job:
         return f"{self.arm} {self.seeds[0]}-{self.seeds[-1]}"
 
 
+Record = tuple[int, str, list[float]]
+"""Step, metric, and its value for each seed."""
+
+
 @dataclass(frozen=True)
 class Result:
     """The records of a job, its final samples [seed, n, d] if it finished, and why it ended early."""
 
     job: Job
-    records: list[tuple[int, str, list[float]]]  # (step, metric, a value a seed)
+    records: list[Record]
     samples: np.ndarray | None = None
     picture: dict[str, np.ndarray] = field(default_factory=dict)
-    failure: Diverged | Stopped | OSError | None = None
+    failure: Diverged | Stopped | FileError | OSError | None = None
 
 
 def jobs_of(config: Config) -> list[Job]:

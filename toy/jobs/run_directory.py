@@ -13,6 +13,7 @@ from toy.config import Config, as_dict
 from toy.jobs.job import Result
 
 FILES = ("config.json", "metrics.csv", "summary.json", "samples.npz", "figure.png", "checkpoint.pt")
+BOARD = ".board"
 
 
 def begin(config: Config, directory: Path) -> None:
@@ -21,7 +22,6 @@ def begin(config: Config, directory: Path) -> None:
     Raises:
         OSError: it cannot be written; an earlier run there is then as it was.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     clear_leftovers(directory)
     files.write_json(directory / "config.json", as_dict(config))
     for name in FILES[1:]:
@@ -29,11 +29,12 @@ def begin(config: Config, directory: Path) -> None:
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Removes what killed processes may have left: unfinished files and the checkpoint's lock."""
+    """Removes what killed processes may have left: unfinished files, the checkpoint's lock and the board."""
     for name in FILES:
         for partial in directory.glob(f".{name}.*.partial"):
             partial.unlink(missing_ok=True)
-    (directory / ".checkpoint.pt.lock").unlink(missing_ok=True)
+    for name in (".checkpoint.pt.lock", BOARD):
+        (directory / name).unlink(missing_ok=True)
 
 
 def table_of(results: Sequence[Result]) -> pd.DataFrame:

@@ -1,10 +1,9 @@
-"""The work of one process: trains one arm on one stack of seeds, saving its state on the way."""
+"""The work of one process: trains one arm on one stack of seeds, saving its state and telling of it on the way."""
 
 from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -14,10 +13,12 @@ from typing import Any
 
 import torch
 
-from theory.common.errors import Diverged, Stopped
+from theory.common import signals
+from theory.common.errors import Diverged, FileError, Stopped
 from toy.config import Arm, Config
-from toy.jobs.board import Board
-from toy.jobs.job import Job, Result
+from toy.jobs.board import Board, NoBoard
+from toy.jobs.job import Job, Record, Result
+from toy.jobs.logs import Log
 from toy.metrics import Reference
 from toy.pictures.fields import fields
 from toy.training import checkpoint
@@ -25,20 +26,30 @@ from toy.training.gan import Trainer, Trains, training
 from toy.training.likelihood import LikelihoodTrainer
 
 SAVE_EVERY = 5.0  # seconds
+LOOK = 0.2  # seconds between two looks at whether to stop
+saving = threading.Lock()  # held while a state is written: the process does not end in the middle
 
 
-def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop_on_failure: bool) -> Result:
+def work(
+    job: Job,
+    slot: int,
+    board: Board | NoBoard,
+    path: Path | None = None,
+    draws: bool = False,
+    stop_on_failure: bool = False,
+    logs: Sequence[Log] = (),
+) -> Result:
     """Trains the job to its end, from its state in the checkpoint at `path` if it has one there.
 
-    Evaluates every `eval_every` steps, writes to the board, and stops there after saving if the board says so.
-    With `draws` the result has the gradient fields of the start; a job that fails (it diverges, or cannot save) tells
-    the others to stop if `stop_on_failure`.
+    Evaluates every `eval_every` steps and tells the board and the logs, which hear first of the evaluations before
+    the state that it begins with. If the board says so, it saves and stops after the step that it is at. With `draws`
+    the result has the gradient fields of the start; a job that fails (it diverges, or cannot save) tells the others
+    to stop if `stop_on_failure`.
 
     Raises:
-        CheckpointError: as `checkpoint.load`.
+        CheckpointError: as `checkpoint.load`. FileError: an own log that cannot be used.
     """
     prepare_process()
-    parent = os.getppid()
     trainer = trainer_of(job.config, job.arm, job.seeds)
     reference = Reference.of(trainer.law, job.seeds, n=job.config.samples)
     saved = checkpoint.load(path, job.config).get(job.key) if path is not None and path.exists() else None
@@ -46,31 +57,48 @@ def work(job: Job, slot: int, board: Board, path: Path | None, draws: bool, stop
     if saved is not None:
         trainer.load(saved["trainer"])
     records = state["records"]
-    last_save = time.monotonic()
-    failure: Diverged | Stopped | OSError | None = None
+    last_save = last_look = time.monotonic()
+    failure: Diverged | Stopped | FileError | OSError | None = None
+
+    def stopped() -> bool:
+        nonlocal last_look
+        due = time.monotonic() - last_look > LOOK
+        if due:
+            last_look = time.monotonic()
+        return due and board.stopped
+
+    def tell(new: Sequence[Record]) -> None:
+        for log in logs:
+            log(job.arm, job.seeds, new)
+
     try:
-        for found in training(trainer, reference):
+        if records:
+            tell(records)
+        for found in training(trainer, reference, stopped):
             if trainer.at == 0 and draws:
                 state["picture"] = {name: torch.from_numpy(value) for name, value in fields(trainer).items()}
-            if not records or records[-1][0] < trainer.at:
-                found |= trainer.gradient_norms()
-                records += [(trainer.at, name, values.tolist()) for name, values in found.items()]
-            board.tell(slot, trainer.at, found["off_manifold"].mean().item(), found["mean_distance"].mean().item())
-            orphaned = in_worker() and os.getppid() != parent
-            stopped = board.stopped or orphaned
-            finished = trainer.at == job.config.steps
-            if path is not None and trainer.at and (stopped or finished or time.monotonic() - last_save > SAVE_EVERY):
-                checkpoint.save(path, job.config, job.key, {**state, "trainer": trainer.state()})
+            if found:
+                if not records or records[-1][0] < trainer.at:
+                    found |= trainer.gradient_norms()
+                    new = [(trainer.at, name, values.tolist()) for name, values in found.items()]
+                    records += new
+                    tell(new)
+                board.tell(slot, trainer.at, found["off_manifold"].mean().item(), found["mean_distance"].mean().item())
+            stops, finished = board.stopped, trainer.at == job.config.steps
+            if path is not None and trainer.at and (stops or finished or time.monotonic() - last_save > SAVE_EVERY):
+                with saving:
+                    checkpoint.save(path, job.config, job.key, {**state, "trainer": trainer.state()})
                 last_save = time.monotonic()
-            if orphaned:
-                os._exit(1)  # the parent was killed: the result has no reader
-            if stopped and not finished:
+            if stops and not finished:
                 failure = Stopped("stopped")
                 break
-    except (Diverged, OSError) as error:
+    except (Diverged, FileError, OSError) as error:
         if stop_on_failure:
             board.stop()
         failure = error
+    finally:
+        for log in logs:
+            getattr(log, "close", lambda: None)()
     picture = {name: value.numpy() for name, value in state["picture"].items()}
     return Result(job, records, None if failure else trainer.sample().numpy(), picture, failure)
 
@@ -82,13 +110,17 @@ def trainer_of(config: Config, arm: str, seeds: Sequence[int], settings: Sequenc
 
 
 def prepare_process() -> None:
-    """One thread; freed memory is kept (page faults took a third of a step); Ctrl-C is the parent's to handle."""
+    """One thread; freed memory is kept (page faults took a third of a step); requests to stop are the parent's to
+    handle, and a worker that ends with it (`signals.children`) does not end while it saves."""
     torch.set_num_threads(1)
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**29)  # M_TRIM_THRESHOLD
     if in_worker() and threading.current_thread() is threading.main_thread():  # a cluster's tasks run in another one
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in signals.REQUESTS:
+            signal.signal(number, signal.SIG_IGN)
+        if saving.acquire not in signals.before_the_end:
+            signals.before_the_end.append(saving.acquire)
 
 
 def in_worker() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from typing import Any
 
 import joblib
 
+from theory.common import signals
 from theory.common.errors import Lost, UsageError
-from toy.jobs.interrupts import closing, held
+from toy.jobs.interrupts import closing, started
 from toy.sweep.cache import Outcome
 from toy.sweep.design import Task
 
@@ -28,7 +28,7 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
         Lost: during the work the scheduler went away, or a job killed worker after worker.
     """
     if cluster is None:
-        with joblib.parallel_config(backend="loky", n_jobs=processes):
+        with signals.children(), joblib.parallel_config(n_jobs=processes):
             yield processes
         return
     try:
@@ -58,28 +58,24 @@ def run(tasks: Sequence[Any], work: Callable[[int, Any], tuple[int, Any]]) -> It
     """Yields work(index, task), (index, outcome), as they end, each once; they begin in the order given.
 
     Raises:
-        KeyboardInterrupt: at Ctrl-C, at the latest when the next task ends.
+        KeyboardInterrupt: at a request to stop, at the latest when the next task ends.
     """
-    interrupted = False
+    asked: list[int] = []
 
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True  # where a finaliser runs, Python drops the exception
-        raise KeyboardInterrupt
+    def interrupt(number: int, _frame: object) -> None:
+        asked.append(number)  # where a finaliser runs, Python drops the exception
+        raise signals.interruption(number)
 
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        with held():
+    with signals.handled(interrupt):
+        with started():
             outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
                 joblib.delayed(work)(index, task) for index, task in enumerate(tasks)
             )
         with closing(outcomes):
             for outcome in outcomes:
                 yield outcome
-                if interrupted:
-                    raise KeyboardInterrupt
-    finally:
-        signal.signal(signal.SIGINT, before)
+                if asked:
+                    raise signals.interruption(asked[0])
 
 
 def finish(index: int, task: Task) -> tuple[int, Outcome]:
@@ -108,14 +104,10 @@ def values(task: Task) -> dict[str, list[float]]:
     import math
     from pkgutil import resolve_name
 
-    from toy.jobs.board import Board
+    from toy.jobs.board import NoBoard
     from toy.jobs.worker import work
 
-    board = Board(1)
-    try:
-        result = work(task.job, 0, board, None, False, False)
-    finally:
-        board.close()
+    result = work(task.job, 0, NoBoard())
     if result.failure is not None:
         raise result.failure
     found = {name: values for step, name, values in result.records if step == task.job.config.steps}

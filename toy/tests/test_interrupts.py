@@ -14,10 +14,10 @@ from toy.sweep import pool
 
 HELD = """
 import os, signal, subprocess, sys
-from toy.jobs.interrupts import held
+from toy.jobs.interrupts import started
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 try:
-    with held():
+    with started():
         child = subprocess.Popen([sys.executable, "-c", "input(); print('alive')"], stdin=-1, stdout=-1, text=True)
         os.kill(os.getpid(), signal.SIGINT)
         print("in the block", flush=True)
@@ -37,14 +37,14 @@ def test_a_ctrl_c_waits_for_the_end_and_spares_who_was_started() -> None:
 WORKERS = """
 import signal
 import joblib
-from toy.jobs.interrupts import held
+from toy.jobs.interrupts import started
 
 
 def blocked(_):
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-with held():
+with started():
     print(set(joblib.Parallel(n_jobs=2)(joblib.delayed(blocked)(i) for i in range(4))))
 print(blocked(0), {*joblib.Parallel(n_jobs=2)(joblib.delayed(blocked)(i) for i in range(4))})
 """

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -321,8 +321,10 @@ def unit(x: Float[Tensor, "s b d"]) -> Float[Tensor, "s b d"]:
     return torch.nn.functional.normalize(scaled, dim=-1)
 
 
-def training(trainer: Trains, reference: Reference) -> Iterator[Record]:
+def training(trainer: Trains, reference: Reference, asked: Callable[[], bool] = lambda: False) -> Iterator[Record]:
     """Trains to the end; yields the evaluation at each `eval_every`-th step, the first and the last.
+
+    At any other step, if `asked`, it yields an empty record.
 
     At a step that was yielded the trainer's state is whole: save it there. At the first, the discriminator has had
     its steps ahead.
@@ -333,6 +335,8 @@ def training(trainer: Trains, reference: Reference) -> Iterator[Record]:
     while True:
         if trainer.at % config.eval_every == 0 or trainer.at == config.steps:
             yield trainer.evaluate(reference)
+        elif asked():
+            yield {}
         if trainer.at == config.steps:
             return
         trainer.step()

@@ -1,0 +1,102 @@
+"""What hears of every evaluation when it comes: metrics.csv, TensorBoard, or a callable of the user's.
+
+A log is called in the process that trains, as log(arm, seeds, records), a record being (step, metric, [value of each
+seed]); once an evaluation, and, where a run is resumed, first with all that came before. No torch here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from theory.common.errors import FileError
+from theory.common.files import write
+from theory.common.parts import is_own, load, tried
+from toy.jobs.job import Record
+
+HEADER = "arm,seed,step,metric,value"
+
+
+class Log(Protocol):
+    """`close()`, if there is one, is called when the job ends, however."""
+
+    def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> object: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of metrics.csv, in the order in which they come; the run sorts them when it ends."""
+
+    path: Path
+
+    def begin(self) -> None:
+        """A table without rows; OSError: it cannot be written."""
+        write(self.path, HEADER + "\n")
+
+    def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> None:
+        rows = [
+            f"{arm},{seed},{step},{metric},{value!r}\n"
+            for step, metric, values in records
+            for seed, value in zip(seeds, values, strict=True)
+        ]
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(file, "".join(rows).encode())  # one call: rows of two processes do not mix
+        finally:
+            os.close(file)
+
+
+@dataclass(frozen=True)
+class TensorBoard:
+    """Event files below a directory: a run of TensorBoard for each arm and seed, a scalar for each metric."""
+
+    directory: Path
+    writers: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Of this process's job."""
+
+    def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        for row, seed in enumerate(seeds):
+            path = str(self.directory / f"{arm}-{seed}")
+            writer = self.writers.get(path) or self.writers.setdefault(path, SummaryWriter(path))
+            for step, metric, values in records:
+                writer.add_scalar(metric, values[row], step)
+            writer.flush()
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+        self.writers.clear()
+
+
+@dataclass(frozen=True)
+class Own:
+    """A callable of the user's file; see toy/OWN_PARTS.md."""
+
+    part: str
+
+    def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> None:
+        """Raises FileError: it is not there, or raises."""
+        tried(self.part, "fails as a log", load(self.part), arm, seeds, records)
+
+
+def log_of(value: str, directory: Path) -> Log:
+    """What a value of --log means, for the run in a directory: of TensorBoard, which hears of all again, it removes
+    the event files.
+
+    Raises:
+        FileError: an own log that is not there, or is not callable. ModuleNotFoundError: TensorBoard's writer.
+    """
+    if is_own(value):
+        if not callable(load(value)):
+            raise FileError(f"{value} must be callable as log(arm, seeds, records); given {load(value)!r:.80}")
+        return Own(value)
+    import tensorboard  # noqa: F401
+
+    shutil.rmtree(directory / "tensorboard", ignore_errors=True)
+    return TensorBoard(directory / "tensorboard")
