@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
 
     with noted("nothing was written"), usage():
         source = find(options)
+        options.dest.parent.mkdir(parents=True, exist_ok=True)
         write(options.dest, tracked(source.items, "images", source.count), source.classes)
     made = Archive(options.dest)
     classes = "no labels" if made.labels is None else f"{made.labels.max() + 1} classes"

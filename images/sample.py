@@ -110,8 +110,8 @@ def generator_of(path: Path, device: Any, own: str | None = None) -> tuple[Any, 
         own: the user's FILE.py:NAME, if the run trained that.
 
     Raises:
-        FileError: the file holds none, is damaged, or its tensors do not fit the recipe's network. UsageError: the
-            run trained the user's own and `own` is not given, or the other way round, or its content has changed.
+        FileError: the file holds none, is damaged, or its tensors do not fit the recipe's network; the run trained the
+            user's own and `own` is not given, or the other way round, or its content has changed.
     """
     import torch
 
@@ -142,20 +142,20 @@ def trained(generator: str, own: str | None) -> str:
     """The generator of a checkpoint: its name, or the user's file in which it is now.
 
     Raises:
-        UsageError: it is the user's and none is given, or the other way round; the file has another content.
+        FileError: it is the user's and none is given, or the other way round; the file has another content.
     """
     from theory.common.parts import choose_or_own, part_of
 
     part = part_of(generator)
     if part is None:
         if own is not None:
-            raise UsageError(f"--generator is for runs of your own; the generator of this one is {generator}")
+            raise FileError(f"--generator is for runs of your own; the generator of this one is {generator}")
         return generator
     if own is None:
-        raise UsageError(f"the run trained a generator of your own: give --generator {part}")
+        raise FileError(f"the run trained a generator of your own: give --generator {part}")
     now = choose_or_own("generator", own, ())
     if now.rpartition(":")[2] != generator.rpartition(":")[2]:
-        raise UsageError(f"{own} is not what the run trained: that was {generator}, this is {now}")
+        raise FileError(f"{own} is not what the run trained: that was {generator}, this is {now}")
     return now
 
 

@@ -82,7 +82,7 @@ class Digits:
 class Coarse:
     """In coarse pixels (`features.Pixels`), against the first COUNT training images, for images of the user's.
 
-    frechet_distance: "Frechet distance (pixels)", no FID; precision, recall; at the end nearest_training and memorised,
+    frechet_pixels: "Frechet distance (pixels)", no FID; precision, recall; at the end nearest_training and memorised,
     as those of `Digits`. `real` is empty: all real images may be trained on.
     """
 
@@ -91,9 +91,9 @@ class Coarse:
     def __init__(self, data: Data):
         if len(data) < 4:
             raise ValueError(f"at least 4 images are wanted; given {len(data)}")
-        self.n, self.real = min(self.COUNT, len(data)), dict[str, float]()
+        self.n, self.real = self.COUNT, dict[str, float]()
         self.network = Pixels()
-        self.train = to_uint8(data.take(torch.arange(self.n))[0])
+        self.train = to_uint8(data.take(torch.arange(min(self.COUNT, len(data))))[0])
         self.features = extract(self.network, self.train)
         self.moments = distances.moments(self.features)
 
@@ -101,7 +101,7 @@ class Coarse:
         pixels = to_uint8(x)
         features = extract(self.network, pixels)
         found = {
-            "frechet_distance": distances.frechet(self.moments, distances.moments(features)),
+            "frechet_pixels": distances.frechet(self.moments, distances.moments(features)),
             **distances.precision_recall(self.features, features)._asdict(),
         }
         return found | copies(pixels, self.train) if last else found

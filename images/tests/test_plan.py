@@ -338,7 +338,9 @@ UNUSED = {
     "stylegan2": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target", *BIGGAN},
     "biggan": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target"},
 }
-BOOKKEEPING = {"recipe", "couplings", "seeds", "first_seed", "rates", "micro", "retry", "save_every", "evaluate_every"}
+BOOKKEEPING = {
+    "recipe", "score", "couplings", "seeds", "first_seed", "rates", "micro", "retry", "save_every", "evaluate_every",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SOURCES)

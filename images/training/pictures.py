@@ -57,6 +57,7 @@ def grids(rows: dict[str, np.ndarray], title: str) -> Figure:
 PANELS = {
     "frechet_distance": "Frechet distance to training digits\n(digits classifier)",
     "frechet_held_out": "Frechet distance to held-out digits\n(digits classifier)",
+    "frechet_pixels": "Frechet distance to training images\n(coarse pixels)",
     "precision": "precision",
     "recall": "recall",
     "class_accuracy": "share in the requested class",
