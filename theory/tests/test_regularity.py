@@ -190,6 +190,12 @@ def test_monte_carlo_agrees_with_quadrature_on_the_same_law_embedded():
     assert abs(float((value - exact) / error)) < 4.5
 
 
+def test_monte_carlo_draws_by_the_generator_alone():
+    law, x = make("ring", 6), torch.full((6,), 0.3, dtype=torch.float64)
+    first, again, other = (float(pointwise_loss(law, x, 1.0, 0.5, torch.Generator().manual_seed(s))) for s in (0, 0, 1))
+    assert first == again != other
+
+
 def test_a_random_answer_must_be_asked_for():
     with pytest.raises(ValueError, match="dim 6 > 3: ell is then estimated by Monte Carlo; give a generator"):
         pointwise_loss(make("ring", 6), torch.zeros(6), 1.0, 0.1)

@@ -9,11 +9,14 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from theory import __main__ as command
 from theory.__main__ import Options, main, proof_of, reflowed
 from theory.claims import ledger as ledger_module
 from theory.claims.claim import Claim, Control, judge
+from theory.claims.drawing import draw
 from theory.claims.ledger import ledger
 from theory.common.commandline import parse, run
 from theory.tests.test_claims import a_claim
@@ -255,6 +258,25 @@ def test_plot_writes_the_picture(tmp_path, capsys):
     assert run(main, ["--explain", "S1", "--plot", str(path)]) == 0
     assert path.read_bytes().startswith(b"\x89PNG")
     assert "Verdict: S1 holds" in capsys.readouterr().out
+
+
+def test_the_picture_in_a_file_has_a_legend_and_no_box(monkeypatch, tmp_path):
+    claim = dataclasses.replace(
+        a_claim({"statement": 0.1, "control": 0.9}), picture=lambda axes: axes.plot([0, 1], label="a curve")
+    )
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: drawn.append((figure, options)))
+    draw(claim, tmp_path / "picture.png")
+    ((figure, options),) = drawn
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a curve"]
+    assert not legend.get_frame_on()
+    assert [name for name, spine in axes.spines.items() if spine.get_visible()] == ["left", "bottom"]
+    assert (legend.get_texts()[0].get_size(), axes.xaxis.label.get_size()) == (7, 9)
+    assert (*figure.get_size_inches(), *options.values()) == (6, 4, 150)
+    assert isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
 
 
 def test_a_claim_without_a_picture_says_so(claims, tmp_path, capsys):
