@@ -18,7 +18,6 @@ from typing import Any
 
 from theory.common import colours
 from theory.common.checks import at_least, choose, flag, positive, real, share, whole
-from theory.common.errors import FileError
 from theory.common.parts import choose_or_own, part_of
 
 NAMES = (
@@ -112,12 +111,10 @@ def or_own(check: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
     return checked
 
 
-def existing_file(name: str, value: Any) -> str:
-    """A check: the name of a file or directory that exists, or none."""
+def file_name(name: str, value: Any) -> str:
+    """A check: the name of a file, or none; whether it exists is looked at where it is used."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a file, or FILE.py:NAME; given {value!r}")
-    if value and not Path(value).exists():
-        raise FileError(f"--{name}: {value} does not exist")
     return value
 
 
@@ -171,7 +168,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "resolution": side,
     "classes": counted(0),
     "generator": or_own(named("generator", GENERATORS, NOT_BUILT)),
-    "score": or_own(existing_file),
+    "score": or_own(file_name),
     "couplings": couplings,
     "first_seed": counted(0),
     "loss": named("loss", LOSSES),

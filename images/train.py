@@ -20,6 +20,7 @@ from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, dif
 from theory.common.checks import choose, existing, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import FileError, UsageError
+from theory.common.parts import is_own
 
 PROG = "python -m images.train"
 
@@ -113,11 +114,13 @@ def prepare(options: Options, recipe: Recipe) -> Path:
     """The directory of the runs; checks it and the files that are named, and writes nothing.
 
     Raises:
-        ValueError: --data does not exist. UsageError: the directory is not empty and neither --resume nor
+        ValueError: --data or --score does not exist. UsageError: the directory is not empty and neither --resume nor
             --overwrite was given; it is no directory; what is to be resumed has another recipe.
     """
     if options.data is not None:
         existing("--data", options.data)
+    if recipe.score and not is_own(recipe.score):
+        existing("--score", Path(recipe.score))
     directory = new_directory(f"images-{recipe.recipe}") if options.out is None else options.out
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--out must be a directory; given the file {directory}")

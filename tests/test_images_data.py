@@ -128,7 +128,8 @@ def test_bad_sources_are_refused_in_one_line(refused: Callable[..., str], real: 
 
 
 def test_a_file_that_cannot_be_written_ends_with_1(call: Callable[..., Ended], tmp_path: Path) -> None:
-    ended = call(data.main, "digits", "--dest", tmp_path / "absent" / "a.zip")
+    (tmp_path / "file").touch()
+    ended = call(data.main, "digits", "--dest", tmp_path / "file" / "a.zip")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("error: ")
     assert ended.err.count("\n") == 1
