@@ -12,7 +12,9 @@ or reads. No torch here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import os
 import re
 import sys
@@ -28,6 +30,8 @@ from theory.common.errors import Failure, FileError
 
 WRITTEN = re.compile(r"(?P<path>.+?\.(?P<kind>csv|npy|py))(:(?P<name>[^:@]*))?(@(?P<digest>[0-9a-f]{16}))?", re.I)
 TABLES = ("csv", "npy")
+OBJECTS: dict[str, Any] = {}
+"""Objects that were given in Python, by the values of a configuration that mean them."""
 
 
 class Part(NamedTuple):
@@ -56,6 +60,8 @@ def is_own(value: str) -> bool:
 def label(value: str) -> str:
     """The value for titles: of an own part the file's name, and that of the object, without directory and digest."""
     part = part_of(value)
+    if part is not None and value in OBJECTS:
+        return str(part.name)
     return value if part is None else str(part._replace(path=Path(part.path).name))
 
 
@@ -65,6 +71,8 @@ def choose_or_own(option: str, value: Any, choices: Iterable[str], kinds: Iterab
     Raises:
         ValueError: it is neither. FileError: the file cannot be read, or is not the one that the digest is of.
     """
+    if isinstance(value, str) and value in OBJECTS:
+        return value
     written = " or ".join(f"FILE.{kind}" + (":NAME" if kind == "py" else "") for kind in kinds)
     part = part_of(value) if isinstance(value, str) else None
     if part is None:
@@ -88,6 +96,8 @@ def read(part: Part) -> bytes:
     try:
         content = Path(part.path).read_bytes()
     except OSError as error:
+        if part.path == "<object>.py":
+            raise FileError(f"{part.name} was an object given in Python: only Python can give it again") from None
         where = "" if os.path.isabs(part.path) else f" (in {os.getcwd()})"
         raise FileError(f"{part.path}: {error.strerror}{where}") from None
     if part.digest not in (None, digest_of(content)):
@@ -102,12 +112,42 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def given(name: str, value: Any) -> str:
+    """What a configuration holds for an object that is given in Python: <object>.py:NAME@DIGEST.
+
+    The digest is of the object as it is pickled and of the source of its class or function; not of what that calls.
+
+    Args:
+        name: in titles and tables, where the object has none of its own: a class or function has, of others it is
+            that of their class.
+
+    Raises:
+        ValueError: it cannot be pickled, as work in other processes needs it.
+    """
+    import cloudpickle
+
+    try:
+        content = cloudpickle.dumps(value)
+    except Exception as error:
+        raise ValueError(f"{name} must be picklable; given {value!r:.80}: {error!s:.80}") from None
+    code = value if isinstance(value, type) or inspect.isroutine(value) else type(value)
+    with contextlib.suppress(OSError, TypeError):  # of what was typed, or is built in, there is no source
+        content += inspect.getsource(code).encode()
+    own = getattr(value, "__name__", name if type(value).__module__ == "builtins" else type(value).__name__)
+    name = re.sub(r"\W", "_", own).strip("_")
+    key = f"<object>.py:{name}@{digest_of(content)}"
+    OBJECTS[key] = value
+    return key
+
+
 def load(value: str) -> Any:
     """The object that FILE.py:NAME means. Each content of a file is run once in a process.
 
     Raises:
         FileError: as `read`; the file cannot be run, or has no such object.
     """
+    if value in OBJECTS:
+        return OBJECTS[value]
     part = part_of(value)
     assert part is not None, value
     assert part.name is not None, value
