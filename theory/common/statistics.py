@@ -150,11 +150,11 @@ def _bootstrap(data: tuple[np.ndarray, ...], statistic, level: float) -> tuple[V
     return ends.low, ends.high
 
 
-def _mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
+def _mean(x: np.ndarray, axis: int) -> np.ndarray:
     return x.mean(axis)
 
 
-def _share(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+def _share(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
     top, bottom = a.mean(axis), b.mean(axis)
     return np.divide(top, top + bottom, out=np.ones_like(top), where=bottom > 0)
 

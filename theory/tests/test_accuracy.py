@@ -200,6 +200,25 @@ def tie(law: Mixture, distance: float, nsr: float) -> Tensor:
     return place(low)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_points_are_at_the_distance_that_the_table_says(name: str) -> None:
+    """From the support, along its normals in float32; at a tie, from the two nearest parts."""
+    law, points, distances = CASES[name]
+    for distance in distances:
+        y = points(law, distance)
+        assert y.shape == (1 if "tie" in name else 2, law.dim)
+        assert law.project(y).abs().max() < 3
+        if "tie" in name:
+            parts = law.laws if isinstance(law, Mixture) else [Gaussians([mean]) for mean in MEANS_OF_EIGHT]
+            gaps = torch.cat([part.distance(y) for part in parts]).sort().values
+            assert gaps[:2].tolist() == pytest.approx([distance] * 2, rel=1e-12)
+        elif name != "8-ring":  # whose support is the plane
+            assert law.distance(y).tolist() == pytest.approx([distance] * 2, rel=1e-6, abs=1e-6)
+
+
+MEANS_OF_EIGHT = [(math.cos(k * math.pi / 4), math.sin(k * math.pi / 4)) for k in range(8)]
+
+
 def relative_error(x0hat: Tensor, wanted: Tensor) -> float:
     return float(torch.linalg.vector_norm(x0hat - wanted) / torch.linalg.vector_norm(wanted))
 

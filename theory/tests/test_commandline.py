@@ -335,6 +335,7 @@ def test_the_reason_names_the_file_if_there_is_one() -> None:
     ("arguments", "value"),
     [
         (["--out", "a"], "a"),
+        (["--seeds", "2", "--out", "a", "--device", "cpu"], "a"),
         (["--seeds", "2", "--out=a=b"], "a=b"),
         (["--out=", "a"], ""),
         (["--out"], None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -86,6 +87,14 @@ def test_parts_of_a_mixture_keep_theirs():
     assert curvature_term(make("checkerboard"), at(-0.8, -0.8)) == 0
     assert curvature_term(Arc(2.0, -1, 5), 2 * at(math.cos(4.0), math.sin(4.0))) == 0.125
     assert curvature_term(Segment((0, 0), (1, 1)), at(0.5, 0.5)) == 0
+
+
+@pytest.mark.parametrize("radius", [1.0, 7.0])
+def test_on_m_is_to_a_billionth_of_one_and_the_size_of_x(radius):
+    for off, is_on in ((0.9e-9, True), (1.1e-9, False)):
+        x = at(radius + off * (1 + radius), 0.0)
+        with nullcontext() if is_on else pytest.raises(ValueError, match="x must lie on M"):
+            curvature_term(Sphere(2, radius), x)
 
 
 @pytest.mark.parametrize(

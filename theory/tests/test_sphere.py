@@ -198,7 +198,7 @@ def test_float32_is_float64_rounded(dim: int) -> None:
 
 def test_gradgradcheck() -> None:
     """Two derivatives in the point and in the level."""
-    law = Sphere(3)
+    law = Sphere(3, 1.5)
     u = torch.tensor([[0.3, -0.2, 0.9], [1e-3, 0.0, 0.0], [2.0, 1.0, -1.0]], dtype=torch.float64, requires_grad=True)
     s = torch.tensor([0.2, 0.7, 1.5], dtype=torch.float64, requires_grad=True)
     for f in (law.denoise, law.log_density):
