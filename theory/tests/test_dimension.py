@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from scipy.stats import chi2
 
+from theory.accuracy import dimension
 from theory.manifolds import Embedded, Gaussians, Sphere, make, random_isometry
 from theory.regularity import eps_model_of, intrinsic_dimension
 
@@ -108,8 +111,6 @@ def test_what_is_refused():
 
 
 def test_the_table_is_made_without_scikit_dimension_too(monkeypatch, tmp_path, capsys):
-    from theory.accuracy import dimension
-
     monkeypatch.setitem(sys.modules, "skdim", None)  # an import of it fails
     monkeypatch.setattr(dimension, "laws", lambda: {"S^2": Sphere(3)})
     assert dimension.main(["--csv", str(tmp_path / "dimension.csv")]) == 0
@@ -119,6 +120,32 @@ def test_the_table_is_made_without_scikit_dimension_too(monkeypatch, tmp_path, c
     name, dim, k, score, _ = row.split(",")
     assert (name, dim, k) == ("S^2", "3", "2")
     assert float(score) == pytest.approx(2, abs=0.05)
+
+
+def test_the_table_asks_each_estimator_with_all_samples(monkeypatch, tmp_path, capsys):
+    class Shape:
+        """Its dimension is the samples' number times 1.23456 beside their dim."""
+
+        def fit(self, x):
+            self.dimension_ = len(x) * 1.23456 + x.shape[1]
+            return self
+
+    skdim = SimpleNamespace(id=SimpleNamespace(**dict.fromkeys(dimension.ESTIMATORS, Shape)))
+    monkeypatch.setitem(sys.modules, "skdim", skdim)
+    monkeypatch.setattr(dimension, "laws", lambda: {"S^2": Sphere(3)})
+    assert dimension.main(["--csv", str(tmp_path / "dimension.csv")]) == 0
+    assert capsys.readouterr().err == ""
+    header, row = (tmp_path / "dimension.csv").read_text().splitlines()
+    assert header.split(",")[-6:] == list(dimension.ESTIMATORS)
+    assert row.split(",")[-6:] == ["1237.56"] * 6
+
+
+def test_the_laws_of_the_table_are_those_that_it_names():
+    for name, law in dimension.laws().items():
+        if found := re.search(r"R\^(\d+)", name):
+            assert law.dim == int(found[1])
+        if name.startswith("S^"):
+            assert law.intrinsic_dim == law.dim - 1 == int(name[2:])
 
 
 def test_the_committed_table_is_right_to_a_tenth():
