@@ -12,7 +12,7 @@ For h_0 = x, a_l = h_{l-1} W_l + b_l, h_l = lrelu(a_l) and a linear last layer, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -22,8 +22,8 @@ from torch import Tensor
 
 Parts: TypeAlias = tuple[list[Tensor], list[Tensor]]  # weights and biases, a tensor a layer
 SLOPE = 0.2  # of the leaky ReLU where its argument is negative
-leaky_relu = torch.ops.aten.leaky_relu_
-leaky_relu_backward = torch.ops.aten.leaky_relu_backward
+leaky_relu_ = torch.nn.functional.leaky_relu_
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
 
 
 class Network:
@@ -68,34 +68,39 @@ class Network:
         hidden = [x]
         for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             a = affine(hidden[-1], w, b)
-            hidden.append(a if layer == len(self.weights) - 1 else leaky_relu(a, SLOPE))
+            hidden.append(a if layer == len(self.weights) - 1 else leaky_relu_(a, SLOPE))
         return hidden
 
     def __call__(self, x: Float[Tensor, "s b i"]) -> Float[Tensor, "s b o"]:
         return self.forward(x)[-1]
 
-    def deltas(self, hidden: list[Tensor], grad: Float[Tensor, "s b o"]) -> list[Tensor]:
-        """[delta_1, ..., delta_L], delta_l = dL/da_l, from dL/d output."""
-        deltas = [grad]
+    def deltas(self, hidden: list[Tensor], grad: Float[Tensor, "s b o"]) -> Iterator[Tensor]:
+        """delta_L, ..., delta_1 in turn, delta_l = dL/da_l, from dL/d output: who keeps none has one in the cache."""
+        delta = grad
+        yield delta
         for layer in range(len(self.weights) - 1, 0, -1):
-            back = outer(deltas[0], self.weights[layer])
-            deltas.insert(0, leaky_relu_backward(back, hidden[layer], SLOPE, True))
-        return deltas
+            delta = through_relu_(outer(delta, self.weights[layer]), hidden[layer])
+            yield delta
 
-    def input_gradient(self, deltas: list[Tensor]) -> Float[Tensor, "s b i"]:
-        """dL/dx = delta_1 W_1^T."""
-        return outer(deltas[0], self.weights[0])
+    def input_gradient(self, hidden: list[Tensor], grad: Float[Tensor, "s b o"]) -> Float[Tensor, "s b i"]:
+        """dL/dx = delta_1 W_1^T, from dL/d output."""
+        for delta in self.deltas(hidden, grad):  # noqa: B007 - the last one
+            pass
+        return outer(delta, self.weights[0])
 
-    def parameter_gradient(self, hidden: list[Tensor], deltas: list[Tensor], out: Parts) -> None:
-        """Writes dL/dtheta into `out`, views of a tensor laid out as theta: allocation costs 3 % of a step."""
-        weights, biases = out
-        ones = hidden[0].new_ones(1, 1, hidden[0].shape[1]).expand(self.seeds, -1, -1)
-        for h, delta, w, b in zip(hidden, deltas, weights, biases, strict=False):
+    def parameter_gradient(self, hidden: list[Tensor], grad: Float[Tensor, "s b o"], out: Parts) -> None:
+        """Writes dL/dtheta, from dL/d output, into `out`, views of a tensor laid out as theta."""
+        for delta, h, w, b in zip(self.deltas(hidden, grad), hidden[-2::-1], out[0][::-1], out[1][::-1], strict=True):
             if is_narrow(w):
                 w.copy_(torch.bmm(delta.mT, h).mT)
             else:
                 torch.bmm(h.mT, delta, out=w)
-            torch.bmm(ones, delta, out=b)
+            torch.sum(delta, 1, keepdim=True, out=b)
+
+
+def through_relu_(back: Float[Tensor, "s b o"], h: Float[Tensor, "s b o"]) -> Float[Tensor, "s b o"]:
+    """dL/da in the place of dL/dh, where h = lrelu(a)."""
+    return leaky_relu_backward(back, h, SLOPE, True, grad_input=back)
 
 
 def is_narrow(weight: Float[Tensor, "s i o"]) -> bool:
@@ -105,7 +110,9 @@ def is_narrow(weight: Float[Tensor, "s i o"]) -> bool:
 
 def affine(h: Float[Tensor, "s b i"], weight: Float[Tensor, "s i o"], bias: Float[Tensor, "s 1 o"]) -> Tensor:
     """h W + b.   -> [s, b, o]"""
-    return torch.baddbmm(bias.mT, weight.mT, h.mT).mT if is_narrow(weight) else torch.baddbmm(bias, h, weight)
+    if is_narrow(weight):
+        return torch.baddbmm(bias.mT, weight.mT.contiguous(), h.mT).mT
+    return torch.baddbmm(bias, h, weight)
 
 
 def outer(delta: Float[Tensor, "s b o"], weight: Float[Tensor, "s i o"]) -> Float[Tensor, "s b i"]:

@@ -51,11 +51,10 @@ def test_forward_and_both_gradients(widths: tuple[int, ...]) -> None:
     want_x, want_theta = torch.autograd.grad(wanted, (x, theta), grad)
 
     hidden = net.forward(x.detach())
-    deltas = net.deltas(hidden, grad)
     got = torch.empty_like(theta)
-    net.parameter_gradient(hidden, deltas, net.views(got))
+    net.parameter_gradient(hidden, grad, net.views(got))
     torch.testing.assert_close(hidden[-1], wanted.detach())
-    torch.testing.assert_close(net.input_gradient(deltas), want_x)
+    torch.testing.assert_close(net.input_gradient(hidden, grad), want_x)
     torch.testing.assert_close(got, want_theta)
 
 

@@ -113,7 +113,7 @@ def test_training_is_torchs() -> None:
             adams[seed].zero_grad()
             out.square().mean().backward()
             adams[seed].step()
-        net.parameter_gradient(hidden, net.deltas(hidden, 2 * hidden[-1] / BATCH), net.views(gradient))
+        net.parameter_gradient(hidden, 2 * hidden[-1] / BATCH, net.views(gradient))
         net.pull_back(net.views(gradient))
         adam.step()
 
@@ -147,7 +147,7 @@ def steps(net: SpectralNetwork, count: int) -> None:
     x, gradient = points(net), torch.empty_like(net.theta)
     for _ in range(count):
         hidden = net.forward(x)
-        net.parameter_gradient(hidden, net.deltas(hidden, torch.ones_like(hidden[-1])), net.views(gradient))
+        net.parameter_gradient(hidden, torch.ones_like(hidden[-1]), net.views(gradient))
         net.pull_back(net.views(gradient))
         net.raw.add_(gradient, alpha=0.01)
         net.normalise()

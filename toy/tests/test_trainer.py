@@ -403,7 +403,7 @@ def test_the_adversarial_gradient_vanishes_and_the_scores_does_not() -> None:
 def test_divergence_names_the_seed(network: str) -> None:
     trainer = trained(small(), "summed", 2)
     {"g": trainer.g, "d": trainer.discriminator.network}[network].biases[-1][1] = math.nan
-    with pytest.raises(Diverged, match="the loss is no longer finite: arm summed, seed 1, step 2"):
+    with pytest.raises(Diverged, match="the logit is no longer finite: arm summed, seed 1, step 2"):
         trainer.step()
 
 

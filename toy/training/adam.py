@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+EPS = 1e-8
 Views = Callable[[Tensor], Sequence[Tensor]]  # a flat tensor as views [row, ...], which together are all of it
 
 
 class Adam:
-    """theta <- theta - lr decay m / (sqrt(v) + eps), m and v bias-corrected, lr a number a row.
+    """theta <- theta - lr decay m / (sqrt(v) + EPS), m and v bias-corrected, lr a number a row.
 
     Adam's step does not depend on the scale of its parameter. So torch's fused step is taken on a buffer of zeros with
     learning rate `decay`, and theta moves by it times each row's lr; where all rows have one lr, on theta itself.
@@ -27,17 +28,29 @@ class Adam:
         self.one = lr[0].item() if bool((lr == lr[0]).all()) else None
         self.lr = spread(lr, theta, views)
         self.moved = theta if self.one is not None else torch.zeros_like(theta)
-        self.optimizer = torch.optim.Adam([self.moved], 1.0, betas, fused=True)
-        self.grad = torch.zeros_like(theta)
+        self.grad, self.m, self.v = (torch.zeros_like(theta) for _ in range(3))
+        self.count = torch.zeros(())  # of steps
 
-    @torch.no_grad()
     def step(self, decay: float, betas: tuple[float, float] | None = None) -> None:
         """One step by `grad` at lr decay; `betas` are this step's, those of the start if None."""
-        group = self.optimizer.param_groups[0]
-        group["betas"] = self.betas if betas is None else betas
-        group["lr"] = decay if self.one is None else decay * self.one
-        self.moved.grad = self.grad  # of a theta that another Adam may move too
-        self.optimizer.step()
+        self.count += 1
+        beta1, beta2 = self.betas if betas is None else betas
+        # the kernel of torch.optim.Adam(fused=True), whose bookkeeping takes several times as long
+        torch._fused_adam_(
+            [self.moved],
+            [self.grad],
+            [self.m],
+            [self.v],
+            [],
+            [self.count],
+            lr=decay if self.one is None else decay * self.one,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
         if self.one is None:
             self.theta.addcmul_(self.moved, self.lr)
             self.moved.zero_()
@@ -48,25 +61,22 @@ class Adam:
 
     def second_moment(self) -> Float[Tensor, " p"]:
         """v, bias-corrected."""
-        state = self.optimizer.state[self.moved]
-        return state["exp_avg_sq"] / (1 - self.betas[1] ** state["step"].item())
+        return self.v / (1 - self.betas[1] ** self.count.item())
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the step count and the moments."""
-        return {name: value.clone() for name, value in self.optimizer.state[self.moved].items()}
+        return {"step": self.count.clone(), "exp_avg": self.m.clone(), "exp_avg_sq": self.v.clone()}
 
     def load(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        self.optimizer.state[self.moved] = {name: value.clone() for name, value in state.items()}
+        for name, own in (("step", self.count), ("exp_avg", self.m), ("exp_avg_sq", self.v)):
+            own.copy_(state[name])
 
     def take_from(self, other: Adam, rows: Sequence[int]) -> None:
         """The state of these rows of another one."""
-        state = {}
-        for name, value in other.optimizer.state[other.moved].items():
-            state[name] = value.clone() if value.ndim == 0 else torch.empty_like(self.theta)
-            if value.ndim:
-                take(state[name], self.views, value, other.views, rows)
-        self.optimizer.state[self.moved] = state
+        self.count.copy_(other.count)
+        take(self.m, self.views, other.m, other.views, rows)
+        take(self.v, self.views, other.v, other.views, rows)
 
 
 def take(

@@ -69,9 +69,9 @@ class Discriminator:
         rows = self.noised(torch.cat([real, fake], 1), extra, decay)
         hidden = network.forward(rows)
         logits = hidden[-1][:, :batch], hidden[-1][:, batch:]
-        self.check(self.game.d_loss(*logits).sum((1, 2)))
-        slopes = torch.cat(self.game.d_slopes(*logits), 1) / batch
-        network.parameter_gradient(hidden, network.deltas(hidden, slopes), self.parts)
+        self.check(hidden[-1].sum((1, 2)))
+        slopes = torch.cat(self.game.d_slopes(*logits), 1).div_(batch)
+        network.parameter_gradient(hidden, slopes, self.parts)
         every = self.config.regulariser_every
         penalty = self.penalty if self.count % every == 0 else None
         summed = self.config.regulariser_step == "summed"
@@ -94,9 +94,9 @@ class Discriminator:
         network = self.network
         hidden = network.forward(self.noised(x, extra, decay))
         on_real = network(self.noised(real, extra, decay)) if self.game.uses_real else hidden[-1]
-        self.check(self.game.g_loss(on_real, hidden[-1]).sum((1, 2)))
+        self.check(hidden[-1].sum((1, 2)))
         slope = self.game.g_slope(on_real, hidden[-1])
-        return network.input_gradient(network.deltas(hidden, slope))[..., : self.dim]
+        return network.input_gradient(hidden, slope)[..., : self.dim]
 
     def noised(self, rows: Float[Tensor, "s n i"], extra: Extra, decay: float) -> Float[Tensor, "s n j"]:
         """Under instance noise, rows + gamma decay noise: it fades with the learning rate (Sonderby et al. 2017). Under

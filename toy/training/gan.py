@@ -168,7 +168,7 @@ class Trainer:
         """One generator step and the discriminator steps before it.
 
         Raises:
-            Diverged: a loss is NaN or infinite, and all rows have one setting; of several, the row is marked.
+            Diverged: a logit is NaN or infinite, and all rows have one setting; of several, the row is marked.
         """
         decay, draws, extras = self.decay, self.noise(self.at), self.extras(self.at)
         for real, latent, extra in zip(draws.real, draws.latent, extras, strict=False) if self.config.game else ():
@@ -188,14 +188,14 @@ class Trainer:
             score = self.weighted(x, gradient, draws)
             if self.arm == "summed":
                 gradient, score = gradient + score, None
-        self.g.parameter_gradient(hidden, self.g.deltas(hidden, gradient), self.main)
+        self.g.parameter_gradient(hidden, gradient, self.main)
         if score is not None:  # before the step: J is of the parameters that made x
-            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score)
+            self.g.parameter_gradient(hidden, score, self.score)
         self.update.step(self.at, decay, score is not None)
         if acts and own:
             hidden = self.g.forward(self.labelled(self.latents(self.at // self.config.every)))
             score = self.weighted(hidden[-1], gradient, draws)
-            self.g.parameter_gradient(hidden, self.g.deltas(hidden, score), self.score)
+            self.g.parameter_gradient(hidden, score, self.score)
             self.update.own_step(decay)
         self.average.theta.lerp_(self.g.theta, 1 - self.config.ema)
         self.at += 1
@@ -229,7 +229,7 @@ class Trainer:
         self.must_be_finite(gradient.sum((1, 2)), "gradient of the score term")
         return gradient
 
-    def must_be_finite(self, values: Float[Tensor, " s"], what: str = "loss") -> None:
+    def must_be_finite(self, values: Float[Tensor, " s"], what: str = "logit") -> None:
         """As `Finite.check`."""
         self.finite.check(values, what, self.at)
 

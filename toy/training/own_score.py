@@ -52,8 +52,7 @@ class OwnScore:
         x_t = fake + nsr[..., None] * eps
         hidden = self.network.forward(self.precondition.inputs(x_t, nsr))
         residual = hidden[-1] - self.precondition.target(eps, x_t, nsr)
-        deltas = self.network.deltas(hidden, residual * (2 / residual.shape[1]))
-        self.network.parameter_gradient(hidden, deltas, self.gradient)
+        self.network.parameter_gradient(hidden, residual * (2 / residual.shape[1]), self.gradient)
         self.adam.step()
         return residual.square().sum(-1).mean(1)
 

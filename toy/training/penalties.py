@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from theory.common.errors import FileError
 from theory.common.parts import is_own, load, part_of, tried
-from toy.models.networks import SLOPE, Network, leaky_relu_backward
+from toy.models.networks import Network, outer, through_relu_
 
 Hidden: TypeAlias = list[Float[Tensor, "s b _"]]
 Gamma: TypeAlias = float | Float[Tensor, "s 1 1"]
@@ -48,8 +48,8 @@ def one_centred(d: Network, hidden: Hidden, gamma: Gamma, event: int | None = No
 
 def logit_gradient(d: Network, hidden: Hidden, event: int | None) -> tuple[list[Tensor], Float[Tensor, "s b i"]]:
     """The deltas of the logit itself, and its gradient in x, zero beyond the first `event` coordinates."""
-    deltas = d.deltas(hidden, torch.ones_like(hidden[-1]))
-    g = d.input_gradient(deltas)
+    deltas = list(d.deltas(hidden, torch.ones_like(hidden[-1])))[::-1]
+    g = outer(deltas[0], d.weights[0])
     if event is not None:
         g[..., event:] = 0
     return deltas, g
@@ -62,7 +62,7 @@ def along(d: Network, hidden: Hidden, deltas: list[Tensor], v: Float[Tensor, "s 
     for layer, (delta, out) in enumerate(zip(deltas, weights, strict=True)):
         torch.bmm(v.mT, delta, out=out)
         if layer < len(weights) - 1:
-            v = leaky_relu_backward(torch.bmm(v, d.weights[layer]), hidden[layer + 1], SLOPE, True)
+            v = through_relu_(torch.bmm(v, d.weights[layer]), hidden[layer + 1])
     return gradient
 
 
