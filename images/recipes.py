@@ -28,6 +28,7 @@ NAMES = (
     "cifar10-stylegan2",
     "cifar10-biggan",
     "imagenet64",
+    "imagenet64-aurora",
     "imagenet128",
     "imagenet128-biggan",
     "lsun-bedroom",
@@ -40,11 +41,11 @@ DECOUPLED = ("decoupled", "bounded")
 LAZY_STEPS = ("summed", "own-step", "corrected")
 PENALTIES = ("none", "r1", "r1+r2")
 LOSSES = ("relativistic", "non-saturating", "hinge")
-GENERATORS = ("small", "r3gan", "stylegan2", "biggan")
-NOT_BUILT = ("aurora",)
+GENERATORS = ("small", "r3gan", "stylegan2", "biggan", "aurora")
 GROUPS = {
     "stylegan2": "images that StyleGAN2's discriminator compares with each other",
     "biggan": "images over which BigGAN's batch norms take statistics",
+    "aurora": "images that Aurora's discriminator, StyleGAN2's, compares with each other",
 }
 """Generator -> what a group of images is."""
 AUGMENTATIONS = ("ada", "diffaugment")
@@ -67,6 +68,7 @@ OFFERED = {
     "cifar10-stylegan2": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
     "cifar10-biggan": {"edm": ("karras", 40, 60), "ddpm": ("ddpm-linear", 40, 60)},
     "imagenet64": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-cosine", 25, 35)},
+    "imagenet64-aurora": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-cosine", 25, 35)},
     "imagenet128": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
     "imagenet128-biggan": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
     "lsun-bedroom": {"edm": ("karras", 25, 35), "ddpm": ("ddpm-linear", 25, 35)},
@@ -86,15 +88,9 @@ def interval(recipe: str, reading: str) -> tuple[float, float]:
     return INTERVALS[OFFERED[recipe][reading]]
 
 
-def named(what: str, choices: Sequence[str], not_built: Sequence[str] = ()) -> Callable[[str, Any], str]:
+def named(what: str, choices: Sequence[str]) -> Callable[[str, Any], str]:
     """A check: the choice of this name, whatever its case."""
-
-    def check(_: str, value: Any) -> str:
-        if isinstance(value, str) and value.casefold() in not_built:
-            raise ValueError(f"{what} {value!r} is not built yet; choose from {', '.join(choices)}")
-        return choose(value, choices, what)
-
-    return check
+    return lambda _, value: choose(value, choices, what)
 
 
 def or_own(check: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
@@ -164,10 +160,10 @@ def side(name: str, value: Any) -> int:
 
 
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "recipe": named("recipe", NAMES, NOT_BUILT),
+    "recipe": named("recipe", NAMES),
     "resolution": side,
     "classes": counted(0),
-    "generator": or_own(named("generator", GENERATORS, NOT_BUILT)),
+    "generator": or_own(named("generator", GENERATORS)),
     "score": or_own(file_name),
     "couplings": couplings,
     "first_seed": counted(0),
@@ -222,8 +218,8 @@ class Recipe:
     """
 
     recipe: str = "digits"
-    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet128,
-    imagenet128-biggan or lsun-bedroom: the source of the other defaults."""
+    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet64-aurora,
+    imagenet128, imagenet128-biggan or lsun-bedroom: the source of the other defaults."""
     resolution: int = 8
     """Pixels a side."""
     channels: int = 1
@@ -231,8 +227,8 @@ class Recipe:
     classes: int = 10
     """Classes of the images; 0: unconditional."""
     generator: str = "small"
-    """small (for 8x8 on a CPU), r3gan, stylegan2 or biggan; the discriminator is of the same family. Not built yet:
-    Aurora. Or your own pair: FILE.py:NAME, see images/OWN_PARTS.md."""
+    """small (for 8x8 on a CPU), r3gan, stylegan2, biggan or aurora; the discriminator is of the same family, Aurora's
+    StyleGAN2's. Or your own pair: FILE.py:NAME, see images/OWN_PARTS.md."""
     width: int = 32
     """Channels of the widest stage."""
     latent: int = 32
@@ -421,6 +417,11 @@ IMAGENET64 = dataclasses.replace(
     low=INTERVALS["ddpm-cosine", 25, 35][0], high=INTERVALS["ddpm-cosine", 25, 35][1], save_every=500,
     evaluate_every=500,
 )  # fmt: skip
+IMAGENET64_AURORA = dataclasses.replace(
+    IMAGENET64, recipe="imagenet64-aurora", generator="aurora", width=1600, latent=128, loss="non-saturating",
+    penalty="r1", penalty_every=16, batch=256, group=8, gamma=(1.0, 1.0), lr=(1e-3, 1e-3), beta2=(0.99, 0.99),
+    images=100_000_000, burn_in=100_000_000, ema=500_000, augment=(0.0, 0.0),
+)  # fmt: skip
 IMAGENET128 = dataclasses.replace(
     IMAGENET64, recipe="imagenet128", resolution=128, batch=1024, low=INTERVALS["ddpm-linear", 25, 35][0],
     high=INTERVALS["ddpm-linear", 25, 35][1],
@@ -438,8 +439,8 @@ BEDROOM = dataclasses.replace(
     augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8, lazy_steps="corrected",
 )  # fmt: skip
 ALL = (
-    DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, CIFAR10_BIGGAN, IMAGENET64, IMAGENET128, IMAGENET128_BIGGAN,
-    BEDROOM,
+    DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, CIFAR10_BIGGAN, IMAGENET64, IMAGENET64_AURORA,
+    IMAGENET128, IMAGENET128_BIGGAN, BEDROOM,
 )  # fmt: skip
 RECIPES = {recipe.recipe: recipe for recipe in ALL}
 """Where each number is from: `images.plan.provenance`, which `python -m images.plan` prints."""

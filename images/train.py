@@ -31,8 +31,8 @@ class Options(Recipe):
 
     digits (scikit-learn's, 8x8) and digits-vanilla (without penalties) compare three couplings within minutes on a CPU.
     photos runs the code of cifar10 briefly, on 32x32 crops of scikit-learn's photographs. cifar10, cifar10-stylegan2,
-    cifar10-biggan, imagenet64, imagenet128, imagenet128-biggan and lsun-bedroom have the paper's lambda, interval and
-    frequency; they need --data, --score and a GPU. Not built yet: Aurora.
+    cifar10-biggan, imagenet64, imagenet64-aurora, imagenet128, imagenet128-biggan and lsun-bedroom have the paper's
+    lambda, interval and frequency; they need --data, --score and a GPU.
     """
 
     reading: str = "recipe"
@@ -84,7 +84,7 @@ def defaults(arguments: Sequence[str]) -> Options:
     """The options' defaults: the recipe that is named; with --resume and no name, that of the runs in --out.
 
     Raises:
-        ValueError: an unknown recipe, or one that is not built yet. UsageError: nothing to resume.
+        ValueError: an unknown recipe. UsageError: nothing to resume.
     """
     name, out = value_of("--recipe", arguments), value_of("--out", arguments)
     if name is None and out is not None and "--resume" in arguments:

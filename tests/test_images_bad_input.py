@@ -28,8 +28,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TRAIN = {
     "--recipe biggan": "unknown recipe 'biggan': choose from digits",
-    "--recipe Aurora": "recipe 'Aurora' is not built yet",
-    "--generator Aurora": "generator 'Aurora' is not built yet; choose from small, r3gan, stylegan2, biggan",
+    "--recipe imagenet-aurora": "did you mean 'imagenet64-aurora'?",
+    "--generator auror": "stylegan2, biggan, aurora; did you mean 'aurora'?",
     "--classes 9": "has 10 classes, the recipe 9",
     "--classes 12": "has 10 classes, the recipe 12",
     "--score {made}/wide.pt": "is a score model with resolution 16, the recipe has 8",

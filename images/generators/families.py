@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from images.generators import biggan, r3gan, stylegan2
+from images.generators import aurora, biggan, r3gan, stylegan2
 from images.generators.augment import make_augment
+from images.generators.aurora import AuroraConfig
 from images.generators.biggan import BigGANConfig
 from images.generators.checks import check_resolution
 from images.generators.own import own_networks
@@ -25,9 +26,11 @@ from images.recipes import Recipe
 from theory.common.checks import choose
 from theory.common.parts import is_own
 
-Config: TypeAlias = R3GANConfig | StyleGAN2Config | BigGANConfig
-FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2, "biggan": biggan}
-CONFIGS: dict[str, Any] = {"r3gan": R3GANConfig, "stylegan2": StyleGAN2Config, "biggan": BigGANConfig}
+Config: TypeAlias = R3GANConfig | StyleGAN2Config | BigGANConfig | AuroraConfig
+FAMILIES: dict[str, Any] = {"r3gan": r3gan, "stylegan2": stylegan2, "biggan": biggan, "aurora": aurora}
+CONFIGS: dict[str, Any] = {
+    "r3gan": R3GANConfig, "stylegan2": StyleGAN2Config, "biggan": BigGANConfig, "aurora": AuroraConfig,
+}  # fmt: skip
 NAMES = tuple(FAMILIES)
 CIFAR = {"mapping": 2, "residual": False, "base": 32768}
 PAPER256 = {"mapping": 8, "residual": True, "base": 16384}
@@ -40,7 +43,8 @@ def make_config(
     """The shape of the networks of a family; `width` and `options` are fields of the family's configuration.
 
     R3GAN's width is that of all stages; the option widths=(...) has one each. BigGAN's is that of the widest; its shape
-    follows from the resolution (`biggan.shape`), as far as options do not say otherwise.
+    follows from the resolution (`biggan.shape`), and Aurora's from the width (`aurora.shape`), as far as options do not
+    say otherwise.
 
     Raises:
         ValueError: no such family, option, or shape.
@@ -53,6 +57,8 @@ def make_config(
         options.setdefault("widths", (width or 768,) * (check_resolution(resolution) + 1))
     elif kind is BigGANConfig:
         options = biggan.shape(resolution, width) | options
+    elif kind is AuroraConfig:
+        options = aurora.shape(width) | options
     elif width is not None:
         options["width"] = width
     return kind(resolution=resolution, channels=channels, classes=classes, **options)

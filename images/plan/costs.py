@@ -119,6 +119,7 @@ def size(tensors: Iterable[Tensor]) -> int:
 
 SCORES = {
     "imagenet64": "adm-imagenet64",
+    "imagenet64-aurora": "adm-imagenet64",
     "imagenet128": "adm-imagenet128",
     "imagenet128-biggan": "adm-imagenet128",
     "lsun-bedroom": "adm-bedroom256",

@@ -40,6 +40,10 @@ OF_R3GAN = (
     "width latent batch loss penalty penalty_every lazy_steps gamma lr beta1 beta2 burn_in ema mirror augmentation "
     "augment"
 )
+OF_AURORA = (
+    "batch loss penalty penalty_every gamma lr beta1 beta2 images ema mirror group lazy_steps burn_in augment "
+    "augmentation target"
+)
 LENGTH = f"{OURS}: R3GAN's code trains until it is stopped"
 OF_BIGGAN = (
     "width latent batch d_steps loss uniform_labels penalty lr d_rate beta1 beta2 adam_eps images ema_decay ema_start "
@@ -82,6 +86,14 @@ SOURCES: dict[str, dict[str, str]] = {
         OF_R3GAN: R3GAN.format("ImageNet-64")
         + " (there colours are changed half as often, a square is cut out as well, and ema grows along a cosine)",
         "images": LENGTH,
+        "low high": DDPM_READING,
+    },
+    "imagenet64-aurora": {
+        **SHARED,
+        "generator": "the paper; its discriminator is not public, and StyleGAN2's stands for it",
+        "width latent": "Aurora's released configuration for text (zhujiapeng/Aurora, run_synthesize.py); SMaRt's own "
+        "number of experts, depths and gains are not public",
+        OF_AURORA: f"{OURS}: Aurora's training is not public; never tried",
         "low high": DDPM_READING,
     },
     "imagenet128": {

@@ -128,7 +128,7 @@ class Images:
 
 def tiny(recipe: Recipe) -> Recipe:
     """The same code with small images and narrow networks, everything lazy at work, and every image augmented."""
-    width = {"small": 4, "r3gan": 24, "stylegan2": 8, "biggan": 16}[recipe.generator]
+    width = {"small": 4, "r3gan": 24, "stylegan2": 8, "biggan": 16, "aurora": 8}[recipe.generator]
     side = 64 if recipe.recipe in ("lsun-bedroom", "imagenet128-biggan") else 8  # larger images have other networks
     shape: dict[str, Any] = {"resolution": side, "width": width, "latent": 10, "batch": 4, "group": 2, "images": 16}
     return dataclasses.replace(recipe, **shape, burn_in=1 if any(recipe.augment) else recipe.burn_in)
@@ -206,7 +206,7 @@ class Low(Trainer):
         return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar10-stylegan2", "cifar10-biggan", "imagenet64"])
+@pytest.mark.parametrize("name", ["cifar10", "cifar10-stylegan2", "cifar10-biggan", "imagenet64", "imagenet64-aurora"])
 def test_kernels_have_one_dtype_in_bf16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU, which has layouts of its own. CUDA's autocast takes group_norm to float32, the CPU's does not."""
     original = F.group_norm

@@ -337,6 +337,7 @@ UNUSED = {
     "r3gan": {"mixing", "path_weight", "path_every", "group", "target", *BIGGAN},
     "stylegan2": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target", *BIGGAN},
     "biggan": {"mixing", "path_weight", "path_every", "augment", "augmentation", "target"},
+    "aurora": {"mixing", "path_weight", "path_every", *BIGGAN},
 }
 BOOKKEEPING = {
     "recipe", "score", "couplings", "seeds", "first_seed", "rates", "micro", "retry", "save_every", "evaluate_every",
@@ -362,6 +363,7 @@ def test_recipes_of_the_paper() -> None:
         ("cifar10-stylegan2", 0.01, (40, 60)),
         ("cifar10-biggan", 0.01, (40, 60)),
         ("imagenet64", 0.1, (25, 35)),
+        ("imagenet64-aurora", 0.1, (25, 35)),
         ("imagenet128", 0.1, (25, 35)),
         ("imagenet128-biggan", 0.1, (25, 35)),
         ("lsun-bedroom", 0.1, (25, 35)),

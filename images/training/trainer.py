@@ -221,6 +221,8 @@ class Trainer:
                     fake, _ = self.generated(OF_G, part, wanted)
                 d_fake = self.judged(fake, OF_G.fake, part, wanted)
                 loss = totals.add("g_loss", generator_loss(recipe.loss, d_real, d_fake))
+                if (routing := getattr(self.g, "routing", None)) is not None:  # of a generator with sparse experts
+                    loss = loss + totals.add("router_loss", routing)
                 gradients.backward(loss.sum() / recipe.batch)
             statistics = [found / self.world.size for found in seen(norms)]
         self.d.requires_grad_(True)
