@@ -12,7 +12,7 @@ QUICK := $(patsubst %,theory/tests/test_%.py,levels catalogue sphere regularity 
          $(patsubst %,images/tests/test_%.py,recipes table generators distances) \
          $(patsubst %,tests/test_%.py,imports readme every_command)
 
-.PHONY: run test test-quick check figures notebooks report format bench mutants clean
+.PHONY: run test test-quick check figures notebooks report docs format bench mutants clean
 
 run: $(BASE)
 	@echo "Training three arms on 8 seeds: about a minute on 2 cores."
@@ -38,6 +38,10 @@ notebooks: $(READY)
 
 report: $(READY)
 	$(BIN)/python -m figures.report
+
+# out/docs/index.html; with a server, python -m http.server -d out/docs, its search works too
+docs: $(READY)
+	$(BIN)/python -m figures.docs
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
-"""python -m figures.notebooks: every figure's script as an executed notebook, out/notebooks/NAME.ipynb.
+"""python -m figures.notebooks: the figures' and the tutorials' scripts as executed notebooks.
 
-What a notebook draws it writes beside itself; figures/drawn stays as it is.
+A figure's is out/notebooks/NAME.ipynb, and what it draws it writes beside itself; figures/drawn stays as it is. A
+tutorial's is figures/tutorials/NAME.ipynb, which is committed, and a page of the site.
 
 Needs the extra figures. Exit status: 0 all made; 1 a notebook failed, the others are made; 2 bad usage.
 """
@@ -8,6 +9,7 @@ Needs the extra figures. Exit status: 0 all made; 1 a notebook failed, the other
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,41 +17,62 @@ from pathlib import Path
 from figures.__main__ import NAMES
 from figures.tools.results import ROOT, ended
 from figures.tools.style import SCRIPTS
+from theory.common import files
 from theory.common.checks import choose
 from theory.common.commandline import complain, parse, run, usage
-from theory.common.files import workplace
+from theory.common.errors import UsageError
+
+TUTORIALS: tuple[str, ...] = ()
+HERE = SCRIPTS / "tutorials"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Execute the figures' scripts as notebooks."""
+    """Execute the scripts of figures and tutorials as notebooks."""
 
     only: tuple[str, ...] = ()
-    """These alone: saturation. All of them if none is named."""
-    out: Path = workplace() / "out" / "notebooks"
-    """Where to."""
+    """These alone: saturation, or the tutorial argument. All of them if none is named."""
+    out: Path | None = None
+    """Where to. If None, figures to out/notebooks and tutorials beside their scripts."""
 
 
 def main(arguments: list[str]) -> int:
     options = parse(Options, arguments, "python -m figures.notebooks")
     with usage():
-        names = [choose(name, NAMES, "figure") for name in options.only] or list(NAMES)
+        names = [choose(name, (*NAMES, *TUTORIALS), "notebook") for name in options.only] or [*NAMES, *TUTORIALS]
+    if set(names) & set(TUTORIALS) and not HERE.exists():
+        raise UsageError("tutorials are in a checkout; this package is installed: name figures by --only")
     importlib.import_module("jupytext")  # if it is missing, `run` says so in a line
-    options.out.mkdir(parents=True, exist_ok=True)
     failed = [name for name in names if not executed(name, options.out)]
     return 1 if failed else 0
 
 
-def executed(name: str, out: Path) -> bool:
-    """Whether the notebook of a figure was made; prints its path, or what went wrong."""
-    path, script = out.resolve() / f"{name}.ipynb", str(SCRIPTS / f"{name}.py")
+def executed(name: str, out: Path | None) -> bool:
+    """Whether the notebook of a script was made; prints its path, or what went wrong."""
+    tutorial = name in TUTORIALS
+    script = (HERE if tutorial else SCRIPTS) / f"{name}.py"
+    shown = out or (HERE if tutorial else files.workplace() / "out" / "notebooks")
+    shown.mkdir(parents=True, exist_ok=True)
+    path = shown.resolve() / f"{name}.ipynb"
     convert = ["-m", "jupytext", "--quiet", "--to", "ipynb", "--execute", "--run-path", str(ROOT)]
-    status, last = ended(*convert, "--output", str(path), script, PYTHONPATH=str(ROOT), FIGURES_OUT=str(path.parent))
+    places = {"PYTHONPATH": str(ROOT), "FIGURES_OUT": str(path.parent)}
+    status, last = ended(*convert, "--output", str(path), str(script), **places)
     if status:
         complain(f"{name}: {last}", status)
     else:
-        print(out / path.name, flush=True)
+        if tutorial:
+            files.write(path, lasting(path.read_text()))
+        print(shown / path.name, flush=True)
     return not status
+
+
+def lasting(notebook: str) -> str:
+    """An executed notebook without times and without what it said of the interpreter."""
+    found = json.loads(notebook)
+    found["metadata"].pop("language_info", None)
+    for cell in found["cells"]:
+        cell["metadata"].pop("execution", None)
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The site of the repository, made from what exists: `python -m figures.docs`."""
