@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, dif
 from theory.common.checks import choose, existing, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import FileError, UsageError
-from theory.common.parts import is_own
+from theory.common.logs import LOGS, log_of
+from theory.common.parts import choose_or_own, is_own
 
 PROG = "python -m images.train"
 
@@ -50,6 +52,9 @@ class Options(Recipe):
     """Continue the runs in --out, with their options."""
     overwrite: bool = False
     """Replace the runs in --out."""
+    log: tuple[str, ...] = ()
+    """What hears of every evaluation when it comes, beside metrics.csv: tensorboard (event files in the directory),
+    or your own: FILE.py:NAME, see toy/OWN_PARTS.md."""
     cache: Path = Path("runs/cache")
     """Where the small score models of digits and photos are kept."""
     processes: int = max(1, os.cpu_count() or 1)
@@ -59,6 +64,7 @@ class Options(Recipe):
         super().__post_init__()
         object.__setattr__(self, "reading", choose(self.reading, ("recipe", *READINGS), "reading"))
         whole("processes", self.processes, 1)
+        object.__setattr__(self, "log", tuple(choose_or_own("log", log, LOGS) for log in self.log))
         if self.resume and self.overwrite:
             raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
@@ -140,13 +146,13 @@ def execute(options: Options, recipe: Recipe, directory: Path, command: str) -> 
 
     with usage():
         device = device_of(options.device)
-    with joined(device) as world:
+    with joined(device) as world, ExitStack() as stack:
         known: dict[str, Any] = {"cache": options.cache, "data": options.data, "command": command}
         experiment = Experiment(recipe, directory, world, str(device), options.processes, **known)
         with usage():
-            experiment.begin(options.overwrite and not options.resume)
+            experiment.begin(options.overwrite and not options.resume, stack)
         with noted(f"--resume --out {directory} continues from the last checkpoints"):
-            experiment.run()
+            experiment.run([log_of(log, directory) for log in options.log] if world.leads else [])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from theory.common.checks import choose, whole
 from theory.common.commandline import noted, parse, run, usage
 from theory.common.errors import CheckpointError, Diverged
 from theory.common.files import write_table
-from theory.common.signals import children
+from theory.common.processes import children
 
 if TYPE_CHECKING:
     import pandas as pd

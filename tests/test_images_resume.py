@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 
 from images.train import main
 from theory.common.commandline import run
+from theory.common.files import held
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -88,6 +90,83 @@ def test_killed_while_training_and_while_saving(unbroken: Path, cache: Path, tmp
     assert same(contents(directory), contents(unbroken))
     for name in ("metrics.csv", "summary.json"):
         assert (directory / name).read_bytes() == (unbroken / name).read_bytes()
+
+
+ASKED = """
+import os, signal, sys
+from images.train import main
+from images.training.progress import Place
+from theory.common import commandline
+
+number = int(sys.argv.pop(1))
+told = Place.__call__
+
+
+def tell(place, step):
+    told(place, step)
+    if step == 8:
+        os.kill(os.getpid(), number)
+
+
+Place.__call__ = tell
+sys.exit(commandline.run(main))
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_asked_to_stop(number: int, status: int, unbroken: Path, cache: Path, tmp_path: Path) -> None:
+    """The step is ended and saved, though no checkpoint is due; metrics.csv has what was evaluated until then."""
+    directory = tmp_path / "run"
+    command = [sys.executable, "-c", ASKED, str(int(number)), *TINY, "--evaluate-every", "4"]
+    ended = subprocess.run(
+        [*command, "--out", directory, "--cache", cache], capture_output=True, text=True, start_new_session=True
+    )
+    assert ended.returncode == status, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last == f"error: stopped; --resume --out {directory} continues from the last checkpoints"
+    assert contents(directory)["trainer"]["at"] == 9
+    steps = {line.split(",")[2] for line in (directory / "metrics.csv").read_text().splitlines()[1:]}
+    assert steps == {"4", "8"}
+    assert not list(directory.rglob(".*"))
+
+
+def test_asked_to_stop_over_two_processes(cache: Path, tmp_path: Path) -> None:
+    """A signal to all of them: each run ends its step and saves, and the resumed ones are unbroken ones."""
+    arms = ["--couplings", "gan", "--seeds", "2", "--processes", "2", "--cache", str(cache)]
+    options = [option for option in TINY if option not in ("--processes", "1", "--couplings", "gan", "--seeds")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "images.train", *options, *arms, "--out", str(tmp_path / "run"), "--images", "80000"],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    checkpoints = [tmp_path / "run" / f"gan-{seed}" / "checkpoint.pt" for seed in (0, 1)]
+    end = time.monotonic() + 120
+    while not all(path.exists() for path in checkpoints):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert err.strip().splitlines()[-1].startswith("error: stopped; ")
+    places = [torch.load(path, weights_only=True)["trainer"]["at"] for path in checkpoints]
+    assert all(0 < at < 10_000 for at in places)
+    while alive(process.pid):
+        assert time.monotonic() < end
+
+
+def alive(group: int) -> bool:
+    """Whether a process of the group is."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_directory_in_use_is_refused(unbroken: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held(unbroken):
+        assert run(main, ["--out", str(unbroken), "--resume", "--processes", "1", "--cache", str(cache)]) == 2
+    assert capsys.readouterr().err.endswith(f"{unbroken} is in use: a process that is still running writes to it\n")
 
 
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(unbroken: Path, cache: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.commands import TINY, Command
+from theory.common.logs import Table, TensorBoard, log_of
 from toy.jobs.board import Board
-from toy.jobs.logs import Table, TensorBoard, log_of
 
 RECORDS = [(0, "off_manifold", [0.5, 1.0]), (10, "off_manifold", [0.25, 0.1 + 0.2])]
 OWN = """

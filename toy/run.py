@@ -23,13 +23,12 @@ from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped, UsageError, out_of_memory
 from theory.common.files import held
+from theory.common.logs import LOGS, log_of
 from theory.common.parts import choose_or_own, is_own, label
-from theory.common.signals import children
+from theory.common.processes import children, started
 from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
-from toy.jobs.interrupts import started
 
 PROG = "python -m toy.run"
-LOGS = ("tensorboard",)
 
 
 @dataclass(frozen=True)
@@ -264,7 +263,6 @@ def execute(config: Config, directory: Path, options: Options) -> None:
         from theory.common.files import write, write_json
         from theory.common.statistics import summary
         from toy.jobs.local import train
-        from toy.jobs.logs import log_of
         from toy.jobs.run_directory import defined
         from toy.outcome import floors, outcomes
 

@@ -217,9 +217,12 @@ def test_pictures_do_not_depend_on_the_settings_of_the_process() -> None:
 def test_progress(terminal: bool, tmp_path: Path) -> None:
     """Places are written by whoever runs, and read until the block ends; a pipe gets no control characters."""
     file, ended, out = tmp_path / "steps", threading.Event(), io.StringIO()
-    file.write_bytes(bytes(16))
+    file.write_bytes(bytes(24))
     progress.Place(file, 1)(10)
     progress.Place(file, 0)(5)
+    assert not progress.Place(file, 1).asked()
+    progress.Place(file, 1).stop()
+    assert progress.Place(file, 0).asked()
     ended.set()
     console = Console(file=out, force_terminal=terminal, width=150, highlight=False)
     (progress.bars if terminal else progress.lines)(console, file, ["gan-0", "gan-1"], 10, ended)

@@ -8,7 +8,11 @@ one before it.
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +28,17 @@ from images.metrics.during_training import measures
 from images.recipes import Recipe, as_dict
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
-from images.training.progress import places
+from images.training.progress import Place, places
 from images.training.run import SHOWN, Job, Result, result_of, trainer_of
-from theory.common.files import replacing, write_json, write_table
+from theory.common import signals
+from theory.common.errors import Stopped
+from theory.common.files import held, replacing, write_json, write_table
+from theory.common.logs import Log
+from theory.common.logs import Table as Growing
 from theory.common.parts import is_own
+from theory.common.processes import children, started
 from theory.common.provenance import origin
 from theory.common.seeds import one_thread
-from theory.common.signals import children
 from theory.common.statistics import summary
 from theory.common.terminal import console
 
@@ -56,11 +64,14 @@ class Experiment:
         known = self.directory, self.cache, self.data, self.device
         return [Job(recipe, coupling, seed, *known) for seed in seeds for coupling in recipe.couplings]
 
-    def begin(self, overwrite: bool) -> None:
+    def begin(self, overwrite: bool, stack: ExitStack) -> None:
         """Checks data, networks and score model, trains a small score model if one is needed, writes config.json.
 
+        Args:
+            stack: until it ends the directory is this process's.
+
         Raises:
-            ValueError, OSError: as `real_images`, `score_model`, and the networks.
+            ValueError, OSError: as `real_images`, `score_model`, and the networks. UsageError: the directory is in use.
         """
         if self.world.leads:
             start = time.monotonic()
@@ -74,6 +85,7 @@ class Experiment:
         trainer_of(self.jobs()[-1], self.world)  # its errors come here, before any process starts
         if self.world.leads:
             self.directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(self.directory))
             if overwrite:
                 for job in self.jobs():
                     shutil.rmtree(job.checkpoint.parent, ignore_errors=True)
@@ -81,14 +93,19 @@ class Experiment:
         self.world.wait()
 
     @one_thread()
-    def run(self) -> None:
+    def run(self, logs: Sequence[Log] = ()) -> None:
         """Trains and compares. On one thread, so that no number depends on how many processes there are.
 
+        metrics.csv grows with every evaluation; the logs hear of each.
+
         Raises:
-            As `result_of`; BrokenProcessPool: a process was killed.
+            As `result_of`; Stopped: it was asked to, and each run has saved; BrokenProcessPool: a process was killed.
         """
         start = time.monotonic()
-        results = self.trained()
+        growing = Growing(self.directory / "metrics.csv")
+        if self.world.leads:
+            growing.begin()
+        results = self.trained([growing, *logs] if self.world.leads else [])
         if not self.world.leads:
             return
         cost = {
@@ -117,17 +134,40 @@ class Experiment:
         self.draw(table, found["real"], results)
         self.print(found)
 
-    def trained(self) -> list[Result]:
+    def trained(self, logs: Sequence[Log]) -> list[Result]:
         """The results of all jobs: several at a time on a CPU, one after the other under torchrun or on CUDA."""
         jobs = self.jobs()
-        with places([job.name for job in jobs], self.recipe.steps, self.world.leads) as reports:
-            if self.world.size > 1 or self.device != "cpu" or self.processes == 1:
-                return [result_of(job, self.world, report) for job, report in zip(jobs, reports, strict=True)]
-            import joblib
+        asked: list[int] = []
+        with places([job.name for job in jobs], self.recipe.steps, self.world.leads) as where:
 
-            tasks = (joblib.delayed(result_of)(job, None, report) for job, report in zip(jobs, reports, strict=True))
-            with children():
-                return joblib.Parallel(n_jobs=self.processes)(tasks)
+            def handle(number: int, _frame: object) -> None:
+                asked.append(number)
+                if where[0].asked():
+                    raise signals.interruption(number)
+                where[0].stop()
+                if self.world.leads:
+                    print("\nstopping after the step (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+
+            with signals.handled(handle):
+                found = self.all_of(jobs, where, logs)
+        results = [result for result in found if result is not None]
+        if len(results) < len(jobs):
+            stopped = Stopped("stopped")
+            stopped.status = signals.status(asked[0] if asked else signal.SIGINT)
+            raise stopped
+        return results
+
+    def all_of(self, jobs: Sequence[Job], where: Sequence[Place], logs: Sequence[Log]) -> list[Result | None]:
+        """Of each job its result, or None where it stopped before its end."""
+        if self.world.size > 1 or self.device != "cpu" or self.processes == 1:
+            return [ended(job, self.world, place, logs) for job, place in zip(jobs, where, strict=True)]
+        import joblib
+
+        with started(), children():
+            found = joblib.Parallel(n_jobs=self.processes, return_as="generator")(
+                joblib.delayed(ended)(job, None, place, logs) for job, place in zip(jobs, where, strict=True)
+            )
+        return list(found)
 
     def draw(self, table: pd.DataFrame, reference: dict[str, float], results: list[Result]) -> None:
         """The pictures of the first seed, and the curves of all."""
@@ -172,6 +212,14 @@ class Experiment:
                 table.add_row(metric.replace("_", " "), *(text(cells.get(pair), "difference") for pair in pairs))
             out.print(table)
         out.print(f"written to {self.directory}", soft_wrap=True)
+
+
+def ended(job: Job, world: World | None, place: Place, logs: Sequence[Log]) -> Result | None:
+    """The result; None if the job stopped before its end, as all that follow do."""
+    try:
+        return None if place.asked() else result_of(job, world, place, place.asked, logs)
+    except Stopped:
+        return None
 
 
 def text(value: dict | None, mean: str) -> str:

@@ -1,4 +1,5 @@
-"""Progress of all runs together: a bar with the time left on a terminal, a line for each tenth elsewhere."""
+"""A file that the processes of an experiment share: how far each run is, and whether all are asked to stop; and what
+is shown of it, a bar with the time left on a terminal, a line for each tenth elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ EVERY = 0.5  # seconds between looks
 
 @dataclass(frozen=True)
 class Place:
-    """The number in a file, shared by processes, that holds the step of one run."""
+    """The number in the file that holds the step of one run; the file's last number is not 0 once all are to stop."""
 
     file: Path
     index: int
@@ -28,13 +29,21 @@ class Place:
     def __call__(self, step: int) -> None:
         np.memmap(self.file, np.int64, "r+", offset=8 * self.index, shape=(1,))[0] = step
 
+    def asked(self) -> bool:
+        """Whether all are to stop."""
+        return bool(np.memmap(self.file, np.int64, "r")[-1])
+
+    def stop(self) -> None:
+        """Asks all runs to end their step, save and stop."""
+        np.memmap(self.file, np.int64, "r+")[-1] = 1
+
 
 @contextmanager
 def places(names: list[str], steps: int, shown: bool) -> Iterator[list[Place]]:
     """A place for each run of `steps` steps. If `shown`, standard error shows the progress until the block ends."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "steps"
-        file.write_bytes(bytes(8 * len(names)))
+        file.write_bytes(bytes(8 * (len(names) + 1)))
         ended = threading.Event()
         watch = threading.Thread(target=show, args=(file, names, steps, ended), daemon=True)
         if shown:
@@ -62,7 +71,7 @@ def bars(shown: Console, file: Path, names: list[str], steps: int, ended: thread
         over = False
         while not over:
             over = ended.wait(EVERY)
-            at = np.fromfile(file, np.int64)
+            at = np.fromfile(file, np.int64)[:-1]
             working = [name for name, step in zip(names, at, strict=True) if 0 < step < steps]
             said = f"{(at == steps).sum()} of {len(names)} runs done; now {', '.join(working) or 'none'}"
             progress.update(task, completed=int(at.sum()), description=said)
@@ -72,7 +81,7 @@ def lines(shown: Console, file: Path, names: list[str], steps: int, ended: threa
     tenths, over = 0, False
     while not over:
         over = ended.wait(EVERY)
-        at = np.fromfile(file, np.int64)
+        at = np.fromfile(file, np.int64)[:-1]
         if (now := 10 * int(at.sum()) // (steps * len(names))) > tenths:
             tenths = now
             shown.print(f"{10 * now} % of all steps, {(at == steps).sum()} of {len(names)} runs done", soft_wrap=True)

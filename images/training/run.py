@@ -19,7 +19,8 @@ from images.training import checkpoint
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.trainer import Trainer
-from theory.common.errors import CheckpointError, Diverged
+from theory.common.errors import CheckpointError, Diverged, Stopped
+from theory.common.logs import Log
 from theory.common.seeds import generator, one_thread
 from theory.common.terminal import console
 
@@ -78,13 +79,21 @@ def trainer_of(job: Job, world: World | None = None) -> Trainer:
 
 
 @one_thread()
-def result_of(job: Job, world: World | None = None, report: Callable[[int], None] | None = None) -> Result:
+def result_of(
+    job: Job,
+    world: World | None = None,
+    report: Callable[[int], None] | None = None,
+    asked: Callable[[], bool] = lambda: False,
+    logs: Sequence[Log] = (),
+) -> Result:
     """The result of training to the recipe's end, from the checkpoint if there is one. Saves checkpoints on the way.
 
     On one thread: on a CPU sums depend on the number of threads, and the bits of a run must not.
 
     Args:
         report: called with the number of steps taken, after each.
+        asked: whether to stop, after each step; under torchrun it is enough that one process is.
+        logs: told every evaluation, those of before the checkpoint first; see `theory.common.logs`.
 
     A run that diverged goes back to its last sound checkpoint and takes other random numbers, at most `retry` times.
 
@@ -104,6 +113,7 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
         retries = [tuple(retry) for retry in content["retries"]]
         if report is not None:
             report(trainer.at)
+    tell(logs, job, records)
     job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     recipe = job.recipe
     judge = measures(recipe, job.cache, None if job.data is None else trainer.data)
@@ -125,18 +135,36 @@ def result_of(job: Job, world: World | None = None, report: Callable[[int], None
             continue
         last = trainer.at == recipe.steps
         if trainer.at % recipe.evaluate_every == 0 or last:
-            records += [(trainer.at, name, value) for name, value in trainer.losses.items()]
+            new = [(trainer.at, name, value) for name, value in trainer.losses.items()]
             if world.leads:
                 found = judge(*samples(trainer, judge.n), last)
-                records += [(trainer.at, name, value) for name, value in found.items()]
-        if (trainer.at % recipe.save_every == 0 or last) and world.leads:
+                new += [(trainer.at, name, value) for name, value in found.items()]
+            records += new
+            tell(logs, job, new)
+        stops = world.any(asked()) and not last
+        if (trainer.at % recipe.save_every == 0 or last or stops) and world.leads:
             save(job, trainer, records, retries)
         if report is not None:
             report(trainer.at)
+        if stops:
+            world.wait()
+            close(logs)
+            raise Stopped("stopped")
     world.wait()
+    close(logs)
     x, labels = samples(trainer, judge.n)
     numbers = None if labels is None else labels.numpy()
     return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), retries, cpu_seconds() - begin)
+
+
+def tell(logs: Sequence[Log], job: Job, records: Sequence[Record]) -> None:
+    for log in logs if records else ():
+        log(job.coupling, (job.seed,), [(step, metric, [value]) for step, metric, value in records])
+
+
+def close(logs: Sequence[Log]) -> None:
+    for log in logs:
+        getattr(log, "close", lambda: None)()
 
 
 def save(job: Job, trainer: Trainer, records: list[Record], retries: Sequence[Retry] = ()) -> None:

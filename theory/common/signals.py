@@ -75,12 +75,3 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="end with parent").start()
-
-
-@contextmanager
-def children() -> Iterator[None]:
-    """The processes that joblib starts in the block, on this machine, end when this one does."""
-    import joblib
-
-    with joblib.parallel_config(backend="loky", initializer=end_with_parent, initargs=(os.getpid(),)):
-        yield

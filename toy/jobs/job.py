@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from theory.common.errors import Diverged, FileError, Stopped
+from theory.common.logs import Record
 from toy.config import Config
 
 
@@ -22,10 +23,6 @@ class Job:
     def key(self) -> str:
         """The name of the job in the checkpoint."""
         return f"{self.arm} {self.seeds[0]}-{self.seeds[-1]}"
-
-
-Record = tuple[int, str, list[float]]
-"""Step, metric, and its value for each seed."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import pandas as pd
 from theory.common import signals
 from theory.common.errors import Stopped
 from theory.common.files import write_table
+from theory.common.logs import Log, Table
+from theory.common.processes import children
 from toy.config import Config
 from toy.jobs.board import Board
 from toy.jobs.job import Job, Result, jobs_of
-from toy.jobs.logs import Log, Table
 from toy.jobs.progress import progress
 from toy.jobs.run_directory import BOARD, arrays_of, clear_leftovers, table_of, write_arrays
 
@@ -28,7 +29,7 @@ def train(
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Trains what the directory's checkpoint does not have yet; writes and returns metrics.csv and samples.npz.
 
-    metrics.csv grows with every evaluation; the logs hear of each, see `toy.jobs.logs`.
+    metrics.csv grows with every evaluation; the logs hear of each, see `theory.common.logs`.
 
     Raises:
         Diverged, Stopped, OSError: why a job ended early; the checkpoint and the metrics so far are saved.
@@ -65,7 +66,7 @@ def run_jobs(
     """
     board = Board(len(jobs), checkpoint and checkpoint.with_name(BOARD))
     try:
-        with stop_on_request(board) as asked, progress(board, jobs), signals.children():
+        with stop_on_request(board) as asked, progress(board, jobs), children():
             results = joblib.Parallel(n_jobs=min(processes, len(jobs)))(
                 joblib.delayed(start)(job, slot, board, checkpoint, draws and slot == 0, stop_on_failure, logs)
                 for slot, job in enumerate(jobs)

@@ -15,10 +15,10 @@ import torch
 
 from theory.common import signals
 from theory.common.errors import Diverged, FileError, Stopped
+from theory.common.logs import Log, Record
 from toy.config import Arm, Config
 from toy.jobs.board import Board, NoBoard
-from toy.jobs.job import Job, Record, Result
-from toy.jobs.logs import Log
+from toy.jobs.job import Job, Result
 from toy.metrics import Reference
 from toy.pictures.fields import fields
 from toy.training import checkpoint
@@ -111,7 +111,7 @@ def trainer_of(config: Config, arm: str, seeds: Sequence[int], settings: Sequenc
 
 def prepare_process() -> None:
     """One thread; freed memory is kept (page faults took a third of a step); requests to stop are the parent's to
-    handle, and a worker that ends with it (`signals.children`) does not end while it saves."""
+    handle, and a worker that ends with it (`theory.common.processes.children`) does not end while it saves."""
     torch.set_num_threads(1)
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD

@@ -12,7 +12,7 @@ import joblib
 
 from theory.common import signals
 from theory.common.errors import Lost, UsageError
-from toy.jobs.interrupts import closing, started
+from theory.common.processes import children, closing, started
 from toy.sweep.cache import Outcome
 from toy.sweep.design import Task
 
@@ -28,7 +28,7 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
         Lost: during the work the scheduler went away, or a job killed worker after worker.
     """
     if cluster is None:
-        with signals.children(), joblib.parallel_config(n_jobs=processes):
+        with children(), joblib.parallel_config(n_jobs=processes):
             yield processes
         return
     try:

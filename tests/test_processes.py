@@ -9,12 +9,12 @@ import time
 import joblib
 import pytest
 
-from toy.jobs.interrupts import closing
+from theory.common.processes import closing
 from toy.sweep import pool
 
 HELD = """
 import os, signal, subprocess, sys
-from toy.jobs.interrupts import started
+from theory.common.processes import started
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 try:
     with started():
@@ -37,7 +37,7 @@ def test_a_ctrl_c_waits_for_the_end_and_spares_who_was_started() -> None:
 WORKERS = """
 import signal
 import joblib
-from toy.jobs.interrupts import started
+from theory.common.processes import started
 
 
 def blocked(_):

@@ -1,14 +1,15 @@
-"""Requests to stop, which a terminal or a batch system sends to every process: the parent handles them alone."""
+"""Processes that joblib starts: requests to stop, sent to all of them, are the parent's alone; they end with it."""
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from theory.common.signals import REQUESTS
+from theory.common.signals import REQUESTS, end_with_parent
 
 T = TypeVar("T")
 
@@ -42,3 +43,12 @@ def closing(outcomes: Generator[T, None, None]) -> Iterator[Generator[T, None, N
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* have been cancelled")
             outcomes.close()
+
+
+@contextmanager
+def children() -> Iterator[None]:
+    """The processes that joblib starts in the block, on this machine, end when this one does."""
+    import joblib
+
+    with joblib.parallel_config(backend="loky", initializer=end_with_parent, initargs=(os.getpid(),)):
+        yield

@@ -16,8 +16,10 @@ from typing import Any, Protocol
 from theory.common.errors import FileError
 from theory.common.files import write
 from theory.common.parts import is_own, load, tried
-from toy.jobs.job import Record
 
+Record = tuple[int, str, list[float]]
+"""Step, metric, and its value for each seed."""
+LOGS = ("tensorboard",)
 HEADER = "arm,seed,step,metric,value"
 
 
