@@ -167,3 +167,17 @@ def test_ground_truths_of_others_are_those_recorded() -> None:
 def rounded(row: dict[str, str]) -> list[str]:
     theirs, ours, sampled = (f"{float(row[name] or 'nan'):.4g}" for name in ("theirs", "ours", "monte_carlo"))
     return [theirs.replace("nan", "NaN"), ours, f"{sampled} ± {float(row['standard_error']):.1g}"]
+
+
+def test_the_two_entries_say_what_the_citation_file_says() -> None:
+    """Each field of BibTeX that has a number or a name, but for braces."""
+    [block] = blocks(README, "bibtex")
+    told, cited = re.sub(r"[{}]", "", block), (ROOT / "CITATION.cff").read_text()
+    for key in ("start", "end", "volume", "year", "family-names", "given-names", "version", "collection-title"):
+        values = re.findall(rf"^\W*{key}: (.*)$", cited, re.MULTILINE)
+        assert values, key
+        for value in values:
+            assert value.strip('"') in told, (key, value)
+    for title in re.findall(r'^\W*title: "(.*)"$', cited, re.MULTILINE):
+        assert title in told
+    assert re.findall(r"^@(\w+)", block, re.MULTILINE) == ["inproceedings", "software"]

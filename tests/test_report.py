@@ -70,6 +70,21 @@ def test_the_readme_says_what_the_runs_say():
     assert checked > 90
 
 
+def test_the_headings_of_the_reproducibility_challenge_are_there_in_order(rendered):
+    wanted = [
+        "Scope",
+        "Methodology",
+        "Results",
+        "What was easy",
+        "What was difficult",
+        "Communication with the authors",
+    ]
+    headings = re.findall(r"^## (.*)$", rendered, re.MULTILINE)
+    assert [heading for heading in headings if heading in wanted] == wanted
+    for heading in wanted:
+        assert len(rendered.split(f"\n## {heading}\n")[1].split("\n## ")[0].split()) > 10, heading
+
+
 def test_a_verdict_needs_its_conditions():
     assert report.verdict("reproduced if P2 holds") == "**reproduced**"
     with pytest.raises(UsageError, match=r"rests on .*summed, every 8: coverage: helps.*but the results say: hurts"):
