@@ -295,7 +295,7 @@ def test_the_model_stays_frozen_and_in_evaluation_and_the_loss_in_float32() -> N
     ],
 )
 def test_a_term_that_cannot_be_meant(change: dict[str, Any], says: str) -> None:
-    given = {"interval": (0.1, 0.5), "weight": 1.0, "every": 2} | change
+    given: dict[str, Any] = {"interval": (0.1, 0.5), "weight": 1.0, "every": 2} | change
     with pytest.raises(ValueError, match=f"^{re.escape(says)}[^\n]*$"):
         ScoreRegularity(eps_model(PLAIN, **STATED), **given)
     with pytest.raises(ValueError, match=r"^images must be \[b, c, h, w\]; given \(3, 8\)$"):
