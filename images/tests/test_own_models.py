@@ -162,6 +162,17 @@ def test_half_precision() -> None:
     assert module.seen[1].tolist() == pytest.approx([999, 999])  # bfloat16 has 996 and 1000
 
 
+def test_everything_is_on_the_networks_device() -> None:
+    """Where a CUDA device would be: on meta, whose tensors no tensor of the CPU may meet."""
+    unet, scheduler = tiny_unet(), diffusers.DDPMScheduler()
+    model = eps_model(unet.to("meta"), scheduler)
+    x = randn(2, 3, 8, 8).to("meta").requires_grad_()
+    for level in (Level.variance_exploding(0.3), Level.variance_preserving(torch.tensor([0.3, 0.4]))):
+        assert model(x, level).device.type == "meta"
+    moved = eps_model(tiny_unet(), scheduler).to("meta")
+    assert moved(x, Level.variance_exploding(torch.tensor([0.3, 0.4], device="meta"))).device.type == "meta"
+
+
 def test_a_file(tmp_path: Path) -> None:
     score = EDMScore(SongUNet(SongConfig(8, 1, 1, 8, (1,), blocks=1, attention=())))
     published.save(score, tmp_path / "score.pt")
