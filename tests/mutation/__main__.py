@@ -7,7 +7,8 @@ every module in proportion to its mutants. Not judged are the tests and bench.py
 changed in a module is said in operators.py.
 
 With --claims only what the claims state is changed (statements.py), and a mutant is killed by the claim alone: its
-comparisons exceed the tolerance, or a control passes. The rate is that of the claims' own checkers.
+comparisons exceed the tolerance, or a control passes. The rate is that of the claims' own checkers. Changes that leave
+the statement true, such as another place to check it at, are listed in no_statement.csv; other tests may notice them.
 
 Mutants that change nothing a test could notice are listed in equivalent.csv, each with the reason. They run
 all the same, and are counted neither as killed nor as survivors; one that a test does notice is reported as stale.
@@ -55,6 +56,7 @@ NOT_JUDGED = ("bench.py",)
 CLAIMS = "theory/claims/"
 JUDGES = ("theory/tests/test_claims.py::test_claim", "theory/tests/test_claims.py::test_control_is_rejected")
 EQUIVALENT = Path("tests", "mutation", "equivalent.csv")
+NO_STATEMENT = Path("tests", "mutation", "no_statement.csv")
 
 Outcome: TypeAlias = Literal["killed", "survived"]
 Equivalent: TypeAlias = dict[tuple[str, str, str, str], str]  # a mutant's key and the reason
@@ -95,15 +97,13 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         base = Path(directory)
         tree = base / "tree"
         shutil.copytree(root / "theory", tree / "theory")
-        if (root / EQUIVALENT).exists():
-            (tree / EQUIVALENT).parent.mkdir(parents=True)
-            shutil.copy(root / EQUIVALENT, tree / EQUIVALENT)
         shutil.copy(root / "pyproject.toml", tree)
         changes = of_statements if options.claims else mutants
         found = [mutant for path in paths for mutant in changes(path, (tree / path).read_bytes())]
-        equivalent = read_equivalent(tree, paths)
+        equivalent = read_equivalent(root / EQUIVALENT, paths)
         if options.claims:  # the list is of all mutants: what is no mutant here is not stale
             equivalent = {mutant.key: equivalent[mutant.key] for mutant in found if mutant.key in equivalent}
+            equivalent |= read_equivalent(root / NO_STATEMENT, paths)
         dice = random.Random(options.seed)
         chosen = draw(found, len(found) if options.all else options.sample, dice)
         minutes = math.inf if options.all else options.minutes
@@ -395,9 +395,8 @@ CONTROLS = 3  # mutants that change nothing, of those whose tests are soon done
 # What it says
 
 
-def read_equivalent(root: Path, paths: Iterable[str]) -> Equivalent:
+def read_equivalent(file: Path, paths: Iterable[str]) -> Equivalent:
     """The reasons of the mutants that count as equivalent, by their keys."""
-    file = root / EQUIVALENT
     if not file.exists():
         return {}
     with file.open(newline="") as lines:

@@ -38,9 +38,10 @@ def nearer(mutant: Mutant, source: bytes) -> Mutant:
         return mutant
     if isinstance(old, bool) or not isinstance(old, int | float) or new != old + 1 or old == 0:
         return mutant
-    text = f"{1.1 * old:.12g}"
-    mutated = mutant.mutated.replace(mutant.replacement.decode(), text, 1)
-    return replace(mutant, replacement=text.encode(), mutated=mutated)
+    text = f"{1.1 * old:.12g}".encode()
+    before = source[: mutant.start].rpartition(b"\n")[2]
+    after = source[mutant.end :].partition(b"\n")[0]
+    return replace(mutant, replacement=text, mutated=" ".join((before + text + after).decode().split()))
 
 
 def spans_of(path: str, source: bytes) -> list[Span]:

@@ -138,7 +138,7 @@ def measure(n):
 def check_it(factor: float = 2.0):
     places = (0.5, 8)
     shift, rest = 6, measure(5)
-    yield compare("a law", measure(9) + 1, factor * law(3) + shift)
+    yield compare("a law of 4", measure(9) + 1, factor * law(3) + shift)
 """
 
 
@@ -153,9 +153,9 @@ def test_what_a_claim_states_is_the_predicted_side_and_what_it_is_made_of():
         "def check_it(factor: float = 2.2):",
         "def check_it(factor: float = (-2.0)):",
         "shift, rest = 6.6, measure(5)",
-        'yield compare("a law", measure(9) + 1, factor / law(3) + shift)',
-        'yield compare("a law", measure(9) + 1, factor * law(3.3) + shift)',
-        'yield compare("a law", measure(9) + 1, factor * law(3) - shift)',
+        'yield compare("a law of 4", measure(9) + 1, factor / law(3) + shift)',
+        'yield compare("a law of 4", measure(9) + 1, factor * law(3.3) + shift)',
+        'yield compare("a law of 4", measure(9) + 1, factor * law(3) - shift)',
     }
 
 

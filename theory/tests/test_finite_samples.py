@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import doctest
 import math
+from itertools import product
 
 import pytest
 import torch
 
 from theory import finite_samples
+from theory.claims.finite_samples import mean_square
 from theory.critical_noise import (
     critical_nsr,
     critical_nsr_of_sphere,
@@ -83,3 +85,17 @@ def test_more_samples_widen_it():
 def test_what_has_none_is_refused(law, change, says):
     with pytest.raises(ValueError, match=says):
         optimal_interval(**({"law": law, "n": 1000} | change))
+
+
+def test_the_mean_square_is_the_one_of_all_samples():
+    """Of three independent X at three places: 27 triples."""
+    kernel, along = torch.tensor([0.9, 0.3, 0.05]).double(), torch.tensor([1.0, -0.4, 2.0]).double()
+    across, masses = torch.tensor([0.0, 0.7, -0.5]).double(), torch.tensor([0.2, 0.5, 0.3]).double()
+    total = 0.0
+    for triple in product(range(3), repeat=3):
+        i = torch.tensor(triple)
+        for signs in product((-1, 1), repeat=3):  # across has no direction
+            mean = [kernel[i] @ along[i], kernel[i] @ (across[i] * torch.tensor(signs))]
+            total += float(masses[i].prod() / 8 * (mean[0] ** 2 + mean[1] ** 2) / kernel[i].sum() ** 2)
+    found = mean_square(3, kernel, along, along.square() + across.square(), masses)
+    assert float(found) == pytest.approx(total, rel=1e-7)

@@ -81,3 +81,18 @@ def test_an_exponent_is_found_with_its_error(power):
     found, error = exponent(u ** (1 / power), 0.3)
     assert found == pytest.approx(power, abs=0.1 * error)
     assert error == pytest.approx(power / math.sqrt(20000 * 0.3**power), rel=1e-2)
+
+
+def test_densities_are_those_of_half_on_the_circle_and_half_in_the_plane():
+    """At tau = 0 against length plus area, which are singular to each other; thickened, both have mass 1."""
+    angle = torch.tensor([0.3, 2.0], dtype=torch.float64)
+    on = torch.stack([angle.cos(), angle.sin()], -1)
+    p, q = densities(on, 0.0)
+    torch.testing.assert_close(p, (1 + angle.cos() / 2) / (2 * math.pi), rtol=1e-14, atol=0)
+    torch.testing.assert_close(q, (1 + angle.sin() / 2) / (4 * math.pi), rtol=1e-14, atol=0)
+    p, q = densities(1.1 * on, 0.0)
+    torch.testing.assert_close(p, torch.zeros_like(p))
+    torch.testing.assert_close(q, torch.exp(-(1.1 * on - 1).square().sum(-1) / 2) / (4 * math.pi), rtol=1e-14, atol=0)
+    axis = torch.arange(-7, 8, 0.05, dtype=torch.float64)
+    for density in densities(torch.cartesian_prod(axis, axis), 0.2):
+        assert float(density.sum()) * 0.05**2 == pytest.approx(1, abs=1e-5)
