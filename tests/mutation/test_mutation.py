@@ -15,7 +15,7 @@ import pytest
 from tests.mutation.__main__ import EQUIVALENT as LISTED
 from tests.mutation.__main__ import JUDGES, Record, Recorder, draw, limit, main, modules, verdict
 from tests.mutation.operators import Mutant, mutants, with_probes
-from tests.mutation.statements import of_statements
+from tests.mutation.statements import SETTINGS, of_statements
 from theory.common.commandline import run
 
 ROOT = Path(__file__).parents[2]
@@ -135,9 +135,12 @@ def law(k):
 def measure(n):
     return n / 7
 
+def grid(n):
+    return n * 2
+
 def check_it(factor: float = 2.0):
     places = (0.5, 8)
-    shift, rest = 6, measure(5)
+    shift, rest = grid(6), measure(5)
     yield compare("a law of 4", measure(9) + 1, factor * law(3) + shift)
 """
 
@@ -152,7 +155,7 @@ def test_what_a_claim_states_is_the_predicted_side_and_what_it_is_made_of():
         "return root**3.3",
         "def check_it(factor: float = 2.2):",
         "def check_it(factor: float = (-2.0)):",
-        "shift, rest = 6.6, measure(5)",
+        "shift, rest = grid(6.6), measure(5)",
         'yield compare("a law of 4", measure(9) + 1, factor / law(3) + shift)',
         'yield compare("a law of 4", measure(9) + 1, factor * law(3.3) + shift)',
         'yield compare("a law of 4", measure(9) + 1, factor * law(3) - shift)',
@@ -163,6 +166,12 @@ def test_every_group_of_claims_states_something():
     for path in (path for path in modules(ROOT) if path.startswith("theory/claims/")):
         source = (ROOT / path).read_bytes()
         assert bool(of_statements(path, source)) == (b"CLAIMS" in source and b"Claim(" in source), path
+
+
+def test_settings_are_functions_of_the_claims():
+    """Each is still there."""
+    sources = [(ROOT / path).read_text() for path in modules(ROOT) if path.startswith("theory/claims/")]
+    assert [name for name in SETTINGS if not any(f"\ndef {name}(" in source for source in sources)] == []
 
 
 def test_those_that_judge_claims_are_tests():
