@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -261,9 +262,10 @@ def test_plot_writes_the_picture(tmp_path, capsys):
 
 
 def test_the_picture_in_a_file_has_a_legend_and_no_box(monkeypatch, tmp_path):
-    claim = dataclasses.replace(
-        a_claim({"statement": 0.1, "control": 0.9}), picture=lambda axes: axes.plot([0, 1], label="a curve")
-    )
+    def picture(axes: Axes) -> None:
+        axes.plot([0, 1], label="a curve")
+
+    claim = dataclasses.replace(a_claim({"statement": 0.1, "control": 0.9}), picture=picture)
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: drawn.append((figure, options)))
     draw(claim, tmp_path / "picture.png")
