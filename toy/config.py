@@ -98,7 +98,9 @@ ARMS = tuple(ARM_HELP)
 DECOUPLED = ("decoupled", "bounded")
 OWN_STEP = ("own-step", "two-adams")  # the score gradient moves the generator in a step after the adversarial one
 BOUND = 3.0
-STACKED = 256  # seeds trained in one stack, times width: their activations then fit a core's cache
+# Seeds trained in one stack, times width. Fewer pay for the interpreter, more leave the cache: python -m toy.bench
+# --only stacks. Between the two a run's seeds are in two stacks, so that two processes have work.
+FEWEST, MOST = 256, 1024
 
 
 def listed(text: str, choices: dict[str, str]) -> Any:
@@ -374,8 +376,10 @@ class Config:
         return dataclasses.replace(self, **changes)
 
     def seed_groups(self) -> list[tuple[int, ...]]:
-        """The seeds in stacks of at most STACKED / width, whatever the number of processes."""
-        seeds, size = range(self.first_seed, self.first_seed + self.seeds), max(1, STACKED // self.width)
+        """The seeds in stacks of FEWEST / width or, up to MOST / width, half of them, whatever the number of
+        processes."""
+        seeds, half = range(self.first_seed, self.first_seed + self.seeds), -(-self.seeds // 2)
+        size = max(1, min(MOST // self.width, max(FEWEST // self.width, half)))
         return [tuple(seeds[i : i + size]) for i in range(0, self.seeds, size)]
 
 

@@ -94,3 +94,21 @@ def test_case_is_ignored(option: str) -> None:
     for choice in {"manifold": MANIFOLDS, **CHOICES}[option]:
         needs: dict[str, Any] = {"generator": {"weight_rule": "fixed"}}.get(option, {})
         assert getattr(Config(**needs | {option: choice.upper()}), option) == choice
+
+
+@pytest.mark.parametrize(
+    ("width", "seeds", "sizes"),
+    [
+        (64, 4, [4]),  # the fewest
+        (64, 8, [4, 4]),
+        (64, 9, [5, 4]),  # halves
+        (64, 40, [16, 16, 8]),  # the most
+        (32, 8, [8]),
+        (128, 16, [8, 8]),
+        (2048, 3, [1, 1, 1]),
+    ],
+)
+def test_stacks(width: int, seeds: int, sizes: list[int]) -> None:
+    groups = Config(width=width, seeds=seeds, first_seed=5).seed_groups()
+    assert [len(group) for group in groups] == sizes
+    assert [seed for group in groups for seed in group] == list(range(5, 5 + seeds))
