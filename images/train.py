@@ -57,6 +57,9 @@ class Options(Recipe):
     or your own: FILE.py:NAME, see toy/OWN_PARTS.md."""
     cache: Path = Path("runs/cache")
     """Where the small score models of digits and photos are kept."""
+    workers: int | None = None
+    """Processes of each run that decode images of an archive ahead, if they are too many to be kept in memory; 4 with
+    a CUDA device, else none, if not given. The results do not depend on it."""
     processes: int = max(1, os.cpu_count() or 1)
     """Runs at the same time, on a CPU without torchrun; the results do not depend on it."""
 
@@ -64,6 +67,8 @@ class Options(Recipe):
         super().__post_init__()
         object.__setattr__(self, "reading", choose(self.reading, ("recipe", *READINGS), "reading"))
         whole("processes", self.processes, 1)
+        if self.workers is not None:
+            whole("workers", self.workers)
         object.__setattr__(self, "log", tuple(choose_or_own("log", log, LOGS) for log in self.log))
         if self.resume and self.overwrite:
             raise ValueError("give --resume or --overwrite, not both")
@@ -147,7 +152,8 @@ def execute(options: Options, recipe: Recipe, directory: Path, command: str) -> 
     with usage():
         device = device_of(options.device)
     with joined(device) as world, ExitStack() as stack:
-        known: dict[str, Any] = {"cache": options.cache, "data": options.data, "command": command}
+        workers = options.workers if options.workers is not None else 4 if device.type == "cuda" else 0
+        known: dict[str, Any] = {"cache": options.cache, "data": options.data, "command": command, "workers": workers}
         experiment = Experiment(recipe, directory, world, str(device), options.processes, **known)
         with usage():
             experiment.begin(options.overwrite and not options.resume, stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from images.datasets.dataset import Images, batch_indices
 from theory.common.errors import FileError
+from theory.common.signals import REQUESTS
 
 AHEAD = 4  # batches that a worker prepares before they are asked for
 Batch = tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"] | None]
@@ -44,6 +46,12 @@ class Steps:
         return (batch_indices(seed, step, batch, n, rank, world) for step in range(self.first, self.last))
 
 
+def _spared(_: int) -> None:
+    """In a worker: requests to stop, sent to all processes, are the parent's to handle. It ends with its parent."""
+    for number in REQUESTS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def loaded(images: Images, steps: Steps, workers: int = 1, pinned: bool = False, ahead: int = AHEAD) -> Iterator[Batch]:
     """(pixels, labels) of each step in turn, decoded `ahead` batches before by each of the worker processes.
 
@@ -58,7 +66,7 @@ def loaded(images: Images, steps: Steps, workers: int = 1, pinned: bool = False,
     """
     loader = DataLoader(
         _Decoding(images), sampler=cast(Any, steps), batch_size=None, num_workers=workers,
-        prefetch_factor=ahead if workers else None, pin_memory=pinned,
+        prefetch_factor=ahead if workers else None, pin_memory=pinned, worker_init_fn=_spared,
     )  # fmt: skip
     for batch in loader:
         if isinstance(batch, FileError):

@@ -9,8 +9,13 @@ import pytest
 import torch
 
 from images.datasets import archive, dataset
-from images.datasets.dataset import Images, batch_indices
+from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
 from images.datasets.loading import Steps, loaded
+from images.recipes import Recipe
+from images.training.feed import Feed
+from images.training.inputs import Pixels
+from images.training.parallel import World
+from theory.common.errors import FileError
 
 COUNT, BATCH = 40, 8
 
@@ -37,3 +42,53 @@ def test_batches_are_those_of_the_steps_numbers(workers: int, rank: int, world: 
         assert torch.equal(pixels, indices[:, None, None, None].expand_as(pixels).to(torch.uint8))
         assert labels is not None
         assert torch.equal(labels, indices % 4)
+
+
+class Counted(Pixels):
+    """Counts how often images are read."""
+
+    reads = 0
+
+    def take(self, which):
+        self.reads += 1
+        return super().take(which)
+
+
+def of_recipe(images: Images) -> Counted:
+    return Counted(images, Recipe(resolution=8, channels=3, classes=4, batch=BATCH, images=80), "here")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_feed_reads_each_batch_once_and_goes_where_a_resumed_run_is(workers: int, on_disk: Images) -> None:
+    data = of_recipe(on_disk)
+    feed = Feed(data, 3, BATCH, World(), torch.device("cpu"), workers)
+    for place in (4, 4, 5, 5, 6, 2, 3, 40):
+        x, labels = feed(place)
+        indices = batch_indices(3, place, BATCH, COUNT)
+        assert torch.equal(x, to_float(indices[:, None, None, None].expand_as(x).to(torch.uint8)))
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        assert labels is not None
+        assert torch.equal(labels, indices % 4)
+    assert data.reads == (0 if workers else 6)
+    feed.close()
+
+
+def test_labels_alone_read_no_image(on_disk: Images) -> None:
+    data = of_recipe(on_disk)
+    feed = Feed(data, 3, BATCH, World(1, 2), torch.device("cpu"))
+    labels = feed.labels(7)
+    assert labels is not None
+    assert torch.equal(labels, batch_indices(3, 7, BATCH, COUNT, 1, 2) % 4)
+    assert data.reads == 0
+
+
+def test_a_damaged_image_is_named_by_the_feed(tmp_path: Path, on_disk: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(index: int) -> None:
+        raise FileError(f"image {index} is damaged")
+
+    assert isinstance(on_disk.images, OnDisk)
+    monkeypatch.setattr(on_disk.images.archive, "read", damaged)
+    feed = Feed(of_recipe(on_disk), 3, BATCH, World(), torch.device("cpu"), 1)
+    with pytest.raises(FileError, match=r"image \d+ is damaged"):
+        feed(0)
+    feed.close()

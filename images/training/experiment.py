@@ -56,12 +56,14 @@ class Experiment:
     command: str
     """That trains it; stored beside the results."""
     data: Path | None = None
+    workers: int = 0
+    """Processes of each run that read images of an archive ahead."""
 
     def jobs(self) -> list[Job]:
         """The arms in turn, so that processes share them evenly."""
         recipe = self.recipe
         seeds = range(recipe.first_seed, recipe.first_seed + recipe.seeds)
-        known = self.directory, self.cache, self.data, self.device
+        known = self.directory, self.cache, self.data, self.device, self.workers
         return [Job(recipe, coupling, seed, *known) for seed in seeds for coupling in recipe.couplings]
 
     def begin(self, overwrite: bool, stack: ExitStack) -> None:

@@ -41,6 +41,8 @@ class Job:
     cache: Path
     data: Path | None = None
     device: str = "cpu"
+    workers: int = 0
+    """Processes that read images of an archive ahead."""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,9 @@ def trainer_of(job: Job, world: World | None = None) -> Trainer:
     if job.coupling != "gan":
         score = score_model(job.recipe, data, job.cache, job.device, job.data)
     recipe = job.recipe.arm(job.coupling)
-    return Trainer(recipe, job.coupling, job.seed, networks_of, data, score, job.device, world, augment_of(recipe))
+    return Trainer(
+        recipe, job.coupling, job.seed, networks_of, data, score, job.device, world, augment_of(recipe), job.workers
+    )
 
 
 @one_thread()
