@@ -111,10 +111,7 @@ def shape(width: int | None = None) -> dict[str, int]:
 
 
 class Generator(nn.Module):
-    """g(z, labels): latents z ~ N(0, I) and classes -> images.   [b, latent], [b] -> [b, c, h, w]
-
-    `routing` are the router losses of each image of the last call, [b]: the sum over all routers.
-    """
+    """g(z, labels): latents z ~ N(0, I) and classes -> images.   [b, latent], [b] -> [b, c, h, w]"""
 
     def __init__(self, config: AuroraConfig):
         super().__init__()
@@ -130,16 +127,21 @@ class Generator(nn.Module):
                 self.blocks.append(Block(before, width, stage, config, up=j == 0))
                 before = width
         self.to_image = Modulated(before, config.channels, 1, style, demodulate=False)
-        self.routing: Float[Tensor, " b"] | None = None
 
     def forward(self, z: Float[Tensor, "b l"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
+        return self.routed(z, labels)[0]
+
+    def routed(
+        self, z: Float[Tensor, "b l"], labels: Int[Tensor, " b"] | None = None
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, " b"]]:
+        """Images, and the sum of all routers' losses for each."""
         w = self.mapping(z, labels)
         x = activate(self.first(self.start(w), w))
-        self.routing = x.new_zeros(len(x), dtype=torch.promote_types(x.dtype, torch.float32))
+        losses = []
         for block in self.blocks:
-            x, losses = block(x, w)
-            self.routing = self.routing + losses
-        return self.to_image(x, w)
+            x, found = block(x, w)
+            losses.append(found)
+        return self.to_image(x, w), torch.stack(losses).sum(0)
 
 
 class Discriminator(stylegan2.Discriminator):

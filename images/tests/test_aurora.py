@@ -16,6 +16,7 @@ from images.generators.aurora import (
     STAGES,
     Attention,
     AuroraConfig,
+    Block,
     Discriminator,
     Experts,
     Fourier,
@@ -29,6 +30,7 @@ from images.generators.families import networks_of
 from images.generators.stylegan2 import modulate, modulated_conv
 from images.layers.attention import by_distance
 from images.layers.experts import Blocks
+from images.layers.resample import resample
 from images.recipes import RECIPES, Recipe
 from images.tests.test_trainer import TINY, Noise, parameters
 from images.training.trainer import Totals, Trainer
@@ -129,8 +131,21 @@ def test_fourier_features_are_turned_and_moved_by_the_style() -> None:
         part.affine.bias.copy_(torch.tensor([0.0, 3.0, 0.0, 0.0]))
     torch.testing.assert_close(part(torch.zeros(1, 6)), plain.rot90(-1, (2, 3)), rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        part.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.25, 0.0]))  # a pixel to the right
-    torch.testing.assert_close(part(torch.zeros(1, 6))[..., 1:], plain[..., :-1], rtol=1e-4, atol=1e-4)
+        part.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.25, 0.5]))  # a pixel to the right, two down
+    torch.testing.assert_close(part(torch.zeros(1, 6))[..., 2:, 1:], plain[..., :-2, :-1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_block_is_that_of_the_description() -> None:
+    """(conv2 conv1 x + skip x) times a gain, then (x + transformers x) times another, at twice the resolution."""
+    config = dataclasses.replace(SMALL, residual_gain=0.4, attention_gain=0.3)
+    block, given, w = stirred(Block(8, 6, SMALL.stages[1], config, up=True)), torch.randn(4, 8, 4, 4), torch.randn(4, 6)
+    h = 2**0.5 * F.leaky_relu(block.conv1(given, w), 0.2)
+    h = 2**0.5 * F.leaky_relu(block.conv2(h, w), 0.2)
+    skip = torch.einsum("oi,bihw->bohw", block.skip.weight[:, :, 0, 0] / 8**0.5, resample(given, "up", (1, 3, 3, 1)))
+    x = 0.4 * (h + skip)
+    change, losses = block.transformers(x, w)
+    assert change.abs().max() > 0.1
+    torch.testing.assert_close(block(given, w), (0.3 * (x + change), losses), rtol=1e-4, atol=1e-5)
 
 
 # Transformers
@@ -237,7 +252,8 @@ def test_router_losses_are_part_of_the_generator_s(monkeypatch: pytest.MonkeyPat
         for weight in ("BALANCE", "ENTROPY"):
             patch.setattr(f"images.generators.aurora.{weight}", 0.0)
         without = ours.g_gradient(Totals())
-    ours.generated(OF_G, slice(0, 8), ours.labels(slice(0, 8)))
-    wanted = torch.autograd.grad(ours.g.routing.mean(), list(ours.g.parameters()), materialize_grads=True)
+    losses = ours.generated(OF_G, slice(0, 8), ours.labels(slice(0, 8)))[1]
+    assert losses is not None
+    wanted = torch.autograd.grad(losses.mean(), list(ours.g.parameters()), materialize_grads=True)
     for a, b, c in zip(with_losses, without, wanted, strict=True):
         torch.testing.assert_close(a - b, c, rtol=1e-6, atol=1e-12)
