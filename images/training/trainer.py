@@ -23,10 +23,10 @@ from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from images.datasets.dataset import batch_flips, batch_indices
+from images.datasets.dataset import batch_flips
 from images.draws import INIT, OF_D, OF_G, OF_PATHS, OF_PENALTIES, OF_SCORE, PATH, SCORE, Streams, draw
 from images.generators.augment import ADAPT_EVERY, adapted
 from images.generators.styles import PATH_DECAY, Styles, mix
@@ -34,6 +34,7 @@ from images.interfaces import Augment, Data, Images, Labels, Logits, Pair, Score
 from images.layers.batchnorm import move, seen, watched
 from images.layers.spectral import power_iteration
 from images.recipes import COUPLINGS, DECOUPLED, OWN_STEP, Recipe
+from images.training.feed import Feed
 from images.training.losses import (
     bounded,
     discriminator_loss,
@@ -60,6 +61,7 @@ class Trainer:
         make: (recipe) -> the two networks, called with torch's random numbers seeded.
         score: needed unless the coupling is gan; its parameters stay as they are.
         augment: of the images that D sees.
+        workers: processes that read real images ahead, where they are on disk.
 
     Raises:
         ValueError: no such coupling; a coupling without its score model; a batch without equal shares, or shares
@@ -77,12 +79,14 @@ class Trainer:
         device: torch.device | str = "cpu",
         world: World | None = None,
         augment: Augment | None = None,
+        workers: int = 0,
     ):
         self.recipe, self.coupling, self.seed = recipe, choose(coupling, COUPLINGS, "coupling"), seed
         self.data, self.score = data, score
         if self.coupling != "gan" and score is None:
             raise ValueError(f"coupling {coupling!r} needs a score model; given none")
         self.device, self.world, self.augment = torch.device(device), world or World(), augment
+        self.feed = Feed(data, seed, recipe.batch, self.world, self.device, workers)
         self.share = self.world.share(recipe.batch)
         if (each := self.share.stop - self.share.start) % recipe.together:
             raise ValueError(
@@ -316,18 +320,19 @@ class Trainer:
 
     def real(self, part: slice) -> tuple[Images, Labels | None]:
         """The real images of a part of this process's share, mirrored with probability 1/2 if the recipe says so."""
-        images, labels = self.data.take(self.indices(part))
+        images, labels = self.feed(self.place)
+        here = slice(part.start - self.share.start, part.stop - self.share.start)
+        images, labels = images[here], None if labels is None else labels[here]
         if self.recipe.mirror:
             flips = batch_flips(self.seed, self.place, self.recipe.batch, self.world.rank, self.world.size)
-            flips = flips[part.start - self.share.start : part.stop - self.share.start]
+            flips = flips[here].to(self.device)
             images = torch.where(flips[:, None, None, None], images.flip(-1), images)
-        images = images.to(self.device, memory_format=torch.channels_last)
-        return images, None if labels is None else labels.to(self.device)
+        return images, labels
 
     def labels(self, part: slice) -> Labels | None:
         """Those of `real`, without its images."""
-        labels = self.data.labels(self.indices(part))
-        return None if labels is None else labels.to(self.device)
+        labels = self.feed.labels(self.place)
+        return None if labels is None else labels[part.start - self.share.start : part.stop - self.share.start]
 
     def wanted(self, streams: Streams, part: slice, labels: Labels | None = None) -> Labels | None:
         """The labels of generated images: those of the real ones, which may be given, or uniform ones."""
@@ -336,12 +341,6 @@ class Trainer:
             return self.labels(part) if labels is None else labels
         u = self.draw(torch.rand, (), streams.labels, part, self.place)
         return (u * recipe.classes).long().clamp(max=recipe.classes - 1)
-
-    def indices(self, part: slice) -> Int[Tensor, " b"]:
-        """Of the real images of a part."""
-        world = self.world
-        found = batch_indices(self.seed, self.place, self.recipe.batch, len(self.data), world.rank, world.size)
-        return found[part.start - self.share.start : part.stop - self.share.start]
 
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
         return draw(kind, shape, self.seed, stream, step, part, self.retry).to(self.device)
