@@ -65,7 +65,7 @@ def column(panel: Axes, part: pd.DataFrame) -> None:
         panel.annotate(value, (row.fid, y), (4, 0), textcoords="offset points", va="center", color=colour)
     panel.set_xscale("log")
     panel.set_xlim(0.7 * data.fid.min(), 3.6 * data.fid.max())
-    panel.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 50]))
+    panel.xaxis.set_major_locator(FixedLocator([1, 3, 10]))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
@@ -73,7 +73,7 @@ def column(panel: Axes, part: pd.DataFrame) -> None:
 for panel, (dataset, resolution) in zip(axes, datasets, strict=False):
     column(panel, data[(data.dataset == dataset) & (data.resolution == resolution)])
     panel.set_title(f"{dataset}\n{resolution} × {resolution}")
-    panel.set_xlabel("published FID")
+    panel.set_xlabel("FID")
 for place, method in enumerate(methods):
     said = NOT_RUN if method in built else NOT_BUILT
     axes[-1].text(0.5, -place, said, transform=axes[-1].get_yaxis_transform(), ha="center", va="center", style="italic")
