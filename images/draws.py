@@ -1,7 +1,10 @@
 """Random numbers of a run as functions of (seed, stream, step, retry, index of the sample in the whole batch).
 
 The number of processes therefore changes no draw, all arms of a seed see the same numbers, and a resumed run needs no
-state of a generator. Numbers come in blocks of BLOCK samples, each from a generator of its own.
+state of a generator. Numbers come in blocks of BLOCK samples, each from a generator of its own: a part of a batch takes
+whole blocks and keeps its samples, so that no sample's numbers depend on the micro-batch. On CUDA the blocks are drawn
+on the device, by its generator with the same seed, in the same blocks: nothing is copied from the host. Those numbers
+are others than the CPU's.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor
 from theory.common.seeds import generator
 
 BLOCK = 16  # samples that share a generator
+CPU = torch.device("cpu")
 
 
 class Streams(NamedTuple):
@@ -44,15 +48,24 @@ def draw(
     step: int,
     part: slice,
     retry: int = 0,
+    device: torch.device = CPU,
 ) -> Tensor:
     """Random numbers kind(n, *shape) of the samples part.start .. part.stop - 1 of a batch.   [n, *shape]
 
     Args:
         kind: torch.randn or torch.rand.
         retry: how often the run went back to a checkpoint, after which its numbers are others.
+        device: where they are wanted; a CUDA device draws them itself.
     """
+    where = device if device.type == "cuda" else CPU
     more = (retry,) if retry else ()
     first, last = part.start // BLOCK, -(-part.stop // BLOCK)
     places = [(seed, stream, step, block, *more) for block in range(first, last)]
-    blocks = [kind(BLOCK, *shape, generator=generator(*place)) for place in places]
-    return torch.cat(blocks)[part.start - first * BLOCK : part.stop - first * BLOCK]
+    blocks = [kind(BLOCK, *shape, generator=generator_on(where, place), device=where) for place in places]
+    return torch.cat(blocks)[part.start - first * BLOCK : part.stop - first * BLOCK].to(device)
+
+
+def generator_on(device: torch.device, place: tuple[int, ...]) -> torch.Generator:
+    """The device's generator, with the seed of (seed, stream, *where)."""
+    found = generator(*place)
+    return found if device == CPU else torch.Generator(device).manual_seed(found.initial_seed())

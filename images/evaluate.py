@@ -109,6 +109,7 @@ def evaluate(options: Options) -> dict[str, Any]:
     Raises:
         ValueError: no such device; files that are damaged or do not fit each other, in one line.
     """
+    from images.metrics.exact import exact
     from images.metrics.references import read_reference
     from images.training.parallel import usable
 
@@ -118,7 +119,8 @@ def evaluate(options: Options) -> dict[str, Any]:
     archive = options.reference.suffix == ".zip"
     against = read(options.reference) if archive else read_reference(options.reference)
     check_fit(samples, against)
-    return compare(samples, against, load(options).to(device), options)
+    with exact():
+        return compare(samples, against, load(options).to(device), options)
 
 
 def read(path: Path) -> Images:

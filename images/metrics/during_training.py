@@ -12,6 +12,7 @@ from torch import Tensor
 from images.datasets.dataset import to_uint8
 from images.interfaces import Data
 from images.metrics import distances
+from images.metrics.exact import exact
 from images.metrics.features import Pixels, digits, digits_classifier, extract
 from images.recipes import Recipe
 
@@ -50,6 +51,7 @@ class Digits:
     of the held-out digits, a quarter as many.
     """
 
+    @exact()
     def __init__(self, cache: Path):
         self.network = digits_classifier(cache)
         train, held_out = digits("train"), digits("test")
@@ -66,6 +68,7 @@ class Digits:
     def __call__(self, x: Tensor, labels: Tensor | None, last: bool) -> dict[str, float]:
         return self.of(to_uint8(x), labels, last)
 
+    @exact()
     def of(self, pixels: UInt8[Tensor, "n 1 8 8"], labels: Tensor | None, last: bool) -> dict[str, float]:
         features = extract(self.network, pixels)
         moments = distances.moments(features)
@@ -88,6 +91,7 @@ class Coarse:
 
     COUNT = 1024
 
+    @exact()
     def __init__(self, data: Data):
         if len(data) < 4:
             raise ValueError(f"at least 4 images are wanted; given {len(data)}")
@@ -97,6 +101,7 @@ class Coarse:
         self.features = extract(self.network, self.train)
         self.moments = distances.moments(self.features)
 
+    @exact()
     def __call__(self, x: Tensor, labels: Tensor | None, last: bool) -> dict[str, float]:
         pixels = to_uint8(x)
         features = extract(self.network, pixels)

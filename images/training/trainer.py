@@ -343,7 +343,7 @@ class Trainer:
         return (u * recipe.classes).long().clamp(max=recipe.classes - 1)
 
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
-        return draw(kind, shape, self.seed, stream, step, part, self.retry).to(self.device)
+        return draw(kind, shape, self.seed, stream, step, part, self.retry, self.device)
 
     def judged(self, x: Images, stream: int, part: slice, labels: Labels | None) -> Logits:
         """D's logits of augmented images."""
