@@ -7,7 +7,6 @@ Exit status: 0 done, 2 bad usage, 1 anything else (--resume continues from the l
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shlex
 import sys
@@ -21,6 +20,7 @@ from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, dif
 from theory.common.checks import choose, existing, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import FileError, UsageError
+from theory.common.files import read_json
 from theory.common.logs import LOGS, log_of
 from theory.common.parts import choose_or_own, is_own
 
@@ -112,7 +112,7 @@ def stored(directory: Path) -> Recipe:
     """
     path = directory / "config.json"
     try:
-        return from_dict(json.loads(path.read_text()))
+        return from_dict(read_json(path, "configuration"))
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
     except FileError:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.commands import TINY, Command, contents, python
+from theory.common.files import write_tensors
 from toy.run import options_of
 
 OPTIONS = {
@@ -305,7 +306,7 @@ def test_checkpoint_that_is_none(
 
 def test_checkpoint_of_something_else(run: Command, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((finished / "config.json").read_bytes())
-    torch.save({"weight": torch.zeros(3)}, tmp_path / "checkpoint.pt")
+    write_tensors(tmp_path / "checkpoint.pt", {"weight": torch.zeros(3)})
     assert "is no checkpoint of a run" in run.refuses(2, "--out", tmp_path, "--resume")
 
 

@@ -20,6 +20,7 @@ from images.metrics import features
 from images.metrics.features import digits
 from tests.commands import Ended, python
 from theory.common.commandline import run
+from theory.common.files import write_tensors
 
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
 
@@ -53,7 +54,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A classifier of a few steps, where these tests alone find it."""
     cache = tmp_path_factory.mktemp("cache")
     short = features.train_digits_classifier(steps=20)
-    torch.save(short.state_dict(), cache / f"digits-classifier-{features.VERSION}.pt")
+    write_tensors(cache / f"digits-classifier-{features.VERSION}.pt", short.state_dict())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "CACHE", cache)
         yield

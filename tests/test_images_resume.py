@@ -15,7 +15,7 @@ import torch
 
 from images.train import main
 from theory.common.commandline import run
-from theory.common.files import held
+from theory.common.files import held, read_tensors
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -51,7 +51,7 @@ sys.exit(commandline.run(main))
 
 
 def contents(directory: Path) -> dict:
-    return torch.load(directory / "gan-0" / "checkpoint.pt", weights_only=True)
+    return read_tensors(directory / "gan-0" / "checkpoint.pt", "checkpoint")
 
 
 def same(a: object, b: object) -> bool:
@@ -148,7 +148,7 @@ def test_asked_to_stop_over_two_processes(cache: Path, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
     assert err.strip().splitlines()[-1].startswith("error: stopped; ")
-    places = [torch.load(path, weights_only=True)["trainer"]["at"] for path in checkpoints]
+    places = [read_tensors(path, "checkpoint")["trainer"]["at"] for path in checkpoints]
     assert all(0 < at < 10_000 for at in places)
     while alive(process.pid):
         assert time.monotonic() < end

@@ -40,6 +40,27 @@ def test_rows_come_with_their_digits(tmp_path: Path) -> None:
     ]
 
 
+def test_a_table_that_is_there_is_kept_but_for_a_row_that_was_cut(tmp_path: Path) -> None:
+    """As after a kill while a row was written: what comes again is not written again, the rest is."""
+    path = tmp_path / "metrics.csv"
+    Table(path).begin()
+    Table(path)("gan", (0, 1), RECORDS)
+    whole = path.read_text()
+    path.write_text(whole[:-3])
+    again = Table(path)
+    again.begin()
+    assert path.read_text() == "".join(whole.splitlines(keepends=True)[:-1])
+    again("gan", (0, 1), RECORDS)
+    again("gan", (0, 1), [(20, "w2", [1.0, 2.0])])
+    assert (
+        path.read_text()
+        == whole.rstrip("\n").rsplit("\n", 1)[0]
+        + "\n"
+        + whole.splitlines()[-1]
+        + "\ngan,0,20,w2,1.0\ngan,1,20,w2,2.0\n"
+    )
+
+
 def test_the_table_grows_in_training_and_is_complete_at_the_end(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.commands import TINY, Command, contents, python, same_results, without_progress
 from theory.common.commandline import run
+from theory.common.files import read_tensors
 from toy.jobs.board import Board
 from toy.jobs.run_directory import BOARD
 from toy.run import main
@@ -74,7 +74,7 @@ def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
 
 def progress(directory: Path) -> dict[str, int]:
     """The step of each job in the checkpoint."""
-    content = torch.load(directory / "checkpoint.pt", weights_only=True)
+    content = read_tensors(directory / "checkpoint.pt", "checkpoint")
     return {key: state["trainer"]["at"] for key, state in content["jobs"].items()}
 
 

@@ -6,7 +6,6 @@ Exit status: 0 done, 2 bad usage, 1 anything else (what was done is saved; --res
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import sys
@@ -22,7 +21,7 @@ import tyro
 from theory.common.checks import choose, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped, UsageError, out_of_memory
-from theory.common.files import held
+from theory.common.files import held, read_json
 from theory.common.logs import LOGS, log_of
 from theory.common.parts import choose_or_own, is_own, label
 from theory.common.processes import children, started
@@ -187,13 +186,15 @@ def stored(directory: Path) -> dict[str, Any]:
     path = directory / "config.json"
     known = {field.name for field in dataclasses.fields(Config)}
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path, "configuration")
+        if not isinstance(values, dict):
+            raise UsageError(f"{path} is damaged: it holds no options")
         if set(values) != known:
             raise UsageError(f"{path} is of another version: it lacks or adds {', '.join(set(values) ^ known)}")
         from_dict(values)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
-    except FileError:  # an own part is not there, or has changed
+    except FileError:  # as it says; or an own part is not there, or has changed
         raise
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is damaged: {error}") from None

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
+from images.metrics.exact import exact
 from theory.common.errors import FileError, OutOfMemory, out_of_memory
-from theory.common.files import read_tensors, replacing
+from theory.common.files import read_tensors, write_tensors
 from theory.common.seeds import one_thread
 from theory.common.terminal import tracked
 
@@ -143,8 +144,7 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
     except (OSError, FileError, RuntimeError, TypeError):  # missing, damaged or of another version
         network = train_digits_classifier()
         cache.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            torch.save(network.state_dict(), file)
+        write_tensors(path, network.state_dict())
     return network.eval().requires_grad_(False)
 
 
@@ -176,6 +176,7 @@ def digits(split: str) -> Images:
 
 
 @torch.no_grad()
+@exact()
 def extract(
     network: Features,
     images: UInt8[Tensor, "n c h w"] | OnDisk,

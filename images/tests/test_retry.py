@@ -21,6 +21,7 @@ from images.training.run import Job, Result, result_of
 from images.training.trainer import Trainer
 from theory.common.commandline import run
 from theory.common.errors import Diverged
+from theory.common.files import write_tensors
 
 RECIPE = dataclasses.replace(
     DIGITS, couplings=("gan",), seeds=1, width=4, latent=4, batch=8, images=96, evaluate_every=4, save_every=4, retry=2
@@ -139,6 +140,6 @@ def test_each_try_has_numbers_of_its_own() -> None:
 
 
 def test_checkpoints_of_other_versions_say_so(tmp_path: Path) -> None:
-    torch.save({"format": f"{checkpoint.KIND} 1"}, tmp_path / "checkpoint.pt")
+    write_tensors(tmp_path / "checkpoint.pt", {"format": f"{checkpoint.KIND} 1"})
     with pytest.raises(checkpoint.CheckpointError, match=r"was written by another version of images.train"):
         checkpoint.read(tmp_path / "checkpoint.pt")

@@ -6,14 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from images.recipes import FREE, differences
 from theory.common.errors import CheckpointError
-from theory.common.files import read_tensors, replacing
+from theory.common.files import read_tensors, write_tensors
 
 KIND = "smart-verified images"
-FORMAT = f"{KIND} 2"
+FORMAT = f"{KIND} 3"
 
 
 def previous(path: Path) -> Path:
@@ -31,8 +29,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         os.link(path, link)  # so that both names are there at every moment
         os.replace(link, previous(path))
         link.unlink(missing_ok=True)  # still there where both were one file already, as after a kill between the two
-    with replacing(path) as file:
-        torch.save({"format": FORMAT} | content, file)
+    write_tensors(path, {"format": FORMAT} | content)
 
 
 def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:

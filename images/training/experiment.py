@@ -91,6 +91,7 @@ class Experiment:
             if overwrite:
                 for job in self.jobs():
                     shutil.rmtree(job.checkpoint.parent, ignore_errors=True)
+                (self.directory / "metrics.csv").unlink(missing_ok=True)
             write_json(self.directory / "config.json", as_dict(self.recipe))
         self.world.wait()
 

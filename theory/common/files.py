@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -98,15 +99,24 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame, digits: int |
     write(path, table.to_csv(index=False, float_format=None if digits is None else f"%.{digits}g"))
 
 
+def write_tensors(path: str | os.PathLike[str], content: Any) -> None:
+    """Tensors, numbers, text, and lists, tuples and dictionaries of them, with a checksum; OSError as `replacing`."""
+    import torch
+
+    buffer = io.BytesIO()  # a full disk is then an OSError of ours, and not one of torch's writer
+    torch.save({"sha256": checksum(content), "content": content}, buffer)
+    write(path, buffer.getvalue())
+
+
 def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError) -> Any:
-    """What torch.save wrote, on the CPU. Check sums are verified, and nothing in the file is executed.
+    """What `write_tensors` wrote, on the CPU. The checksum is compared, and nothing in the file is executed.
 
     Args:
         what: of what kind the file should be, for the message: "checkpoint".
         error: raised where it is not.
 
     Raises:
-        FileError: the file is truncated, damaged or holds other things than tensors, numbers, text and containers.
+        FileError: the file is truncated, damaged or changed, or holds other things than `write_tensors` writes.
         OSError: it cannot be read.
         MemoryError: it is larger than the memory.
     """
@@ -121,12 +131,82 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
                 raise ValueError("its records hold more than the file")
             if damaged := archive.testzip():
                 raise ValueError(f"check sum of {damaged}")
-        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        if not isinstance(found, dict) or set(found) != {"sha256", "content"}:
+            raise ValueError("it was written by another program, or another version")
+        if found["sha256"] != checksum(found["content"]):
+            raise ValueError("its content is not what was written: the checksum differs")
+        return found["content"]
     except MemoryError:
         raise
     except Exception as found:  # whatever damage makes torch raise
         why = str(found).splitlines()[0] if str(found) else type(found).__name__
         raise error(f"{path} is truncated, damaged or no {what}: {why[:120]}") from None
+
+
+def checksum(content: Any) -> str:
+    """SHA-256 of what `write_tensors` writes: types, shapes, dtypes, and every bit.
+
+    Raises:
+        TypeError: something else is among it.
+    """
+    found = hashlib.sha256()
+    _add(found, content)
+    return found.hexdigest()
+
+
+def _add(found: hashlib._Hash, value: Any) -> None:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        found.update(f"tensor {value.dtype} {list(value.shape)};".encode())
+        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    elif isinstance(value, dict):
+        found.update(f"dict {len(value)};".encode())
+        for key, part in value.items():
+            _add(found, key)
+            _add(found, part)
+    elif isinstance(value, list | tuple):
+        found.update(f"{'list' if isinstance(value, list) else 'tuple'} {len(value)};".encode())
+        for part in value:
+            _add(found, part)
+    elif value is None or isinstance(value, bool | int | float | str):
+        found.update(f"{type(value).__name__} {value!r};".encode())
+    else:
+        raise TypeError(f"a file of tensors holds no {type(value).__name__}")
+
+
+LARGEST_JSON = 1 << 26  # bytes
+
+
+def read_json(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError) -> Any:
+    """What a file of JSON holds. A name that stands twice in an object, NaN and infinity are refused.
+
+    Args:
+        what, error: as in `read_tensors`.
+
+    Raises:
+        FileError: it is none. OSError: it cannot be read.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+            raise ValueError(f"{twice[:40]!r} stands twice")
+        return found
+
+    def finite(text: str) -> float:
+        raise ValueError(f"{text} is no number of JSON")
+
+    if os.path.getsize(path) > LARGEST_JSON:
+        raise error(f"{path} is no {what}: it is larger than {LARGEST_JSON >> 20} MiB")
+    try:
+        return json.loads(Path(path).read_text("utf-8"), object_pairs_hook=unique, parse_constant=finite)
+    except RecursionError:
+        raise error(f"{path} is no {what}: it is nested too deeply") from None
+    except ValueError as found:
+        raise error(f"{path} is damaged or no {what}: {str(found)[:120]}") from None
 
 
 def workplace() -> Path:

@@ -6,6 +6,7 @@ seed]); once an evaluation, and, where a run is resumed, first with all that cam
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Sequence
@@ -31,19 +32,31 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of metrics.csv, in the order in which they come; the run sorts them when it ends."""
+    """Rows of metrics.csv, in the order in which they come; the run sorts them when it ends. A resumed run adds what is
+    not there: its evaluations have the same digits again."""
 
     path: Path
+    there: dict[tuple[str, int], int] = field(default_factory=dict, compare=False)
+    """The last step of each arm and seed in the file, when this process first wrote to it."""
 
     def begin(self) -> None:
-        """A table without rows; OSError: it cannot be written."""
-        write(self.path, HEADER + "\n")
+        """The file with its header; of one that is there an unfinished last row goes. OSError: it cannot be written."""
+        text = self.path.read_text() if self.path.exists() else ""
+        whole = text[: text.rfind("\n") + 1] if text.startswith(HEADER) else HEADER + "\n"
+        if whole != text:
+            write(self.path, whole)
 
     def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> None:
+        if not self.there:
+            self.there["", 0] = 0
+            for row in csv.DictReader(self.path.read_text().splitlines()):
+                key = row["arm"], int(row["seed"])
+                self.there[key] = max(int(row["step"]), self.there.get(key, -1))
         rows = [
             f"{arm},{seed},{step},{metric},{value!r}\n"
             for step, metric, values in records
             for seed, value in zip(seeds, values, strict=True)
+            if step > self.there.get((arm, seed), -1)
         ]
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:

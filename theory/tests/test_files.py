@@ -16,7 +16,16 @@ import torch
 
 from theory.common import files
 from theory.common.errors import CheckpointError, FileError
-from theory.common.files import read_tensors, replacing, workplace, write, write_json, write_table
+from theory.common.files import (
+    read_json,
+    read_tensors,
+    replacing,
+    workplace,
+    write,
+    write_json,
+    write_table,
+    write_tensors,
+)
 
 # Writing
 
@@ -134,7 +143,7 @@ CONTENT: dict[str, Any] = {"weights": torch.arange(600.0), "step": 3, "name": "r
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "a.pt"
-    torch.save(CONTENT, path)
+    write_tensors(path, CONTENT)
     return path
 
 
@@ -160,7 +169,7 @@ def test_a_flipped_bit_of_a_tensor_is_refused(saved: Path) -> None:
     at = data.index(CONTENT["weights"][500:504].numpy().tobytes())
     data[at] ^= 1
     saved.write_bytes(data)
-    assert not torch.equal(torch.load(saved)["weights"], CONTENT["weights"])  # torch alone does not see it
+    assert not torch.equal(torch.load(saved)["content"]["weights"], CONTENT["weights"])  # torch alone does not see it
     with pytest.raises(FileError, match=r"check sum of .*data"):
         read_tensors(saved, "checkpoint")
 
@@ -241,3 +250,74 @@ def test_a_file_that_unpacks_to_more_than_its_size_is_refused(tmp_path: Path, ki
     assert path.stat().st_size < 2**18
     with pytest.raises(FileError, match=r"bomb.pt is truncated, damaged or no checkpoint: its records hold more"):
         read_tensors(path, "checkpoint")
+
+
+def test_a_changed_content_is_refused(saved: Path) -> None:
+    """Each change of a value, a type, a shape or a name; written as torch writes it, so that its own sums are right."""
+    import copy
+
+    changes: list[tuple[str, Any]] = [
+        ("step", 4), ("step", 3.0), ("step", True), ("name", "rings"), ("weights", CONTENT["weights"].double()),
+        ("weights", CONTENT["weights"].view(20, 30)), ("weights", -CONTENT["weights"]),
+        ("nested", ({"x": torch.ones(2)},)),
+        ("nested", [{"y": torch.ones(2)}]), ("nested", [{"x": torch.tensor([1.0, float("nan")])}]), ("more", None),
+    ]  # fmt: skip
+    whole = torch.load(saved, weights_only=True)
+    for name, value in changes:
+        changed = copy.deepcopy(whole)
+        changed["content"][name] = value
+        torch.save(changed, saved)
+        with pytest.raises(FileError, match="the checksum differs"):
+            read_tensors(saved, "checkpoint")
+    torch.save(whole, saved)
+    read_tensors(saved, "checkpoint")
+
+
+def test_what_others_wrote_is_refused(saved: Path) -> None:
+    for content in (CONTENT, torch.zeros(3), {"sha256": "0"}, {"sha256": 1, "content": {}}):
+        torch.save(content, saved)
+        with pytest.raises(FileError, match=r"is truncated, damaged or no checkpoint: (it was written by|its content)"):
+            read_tensors(saved, "checkpoint")
+
+
+def test_what_no_reader_would_accept_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="a file of tensors holds no set"):
+        write_tensors(tmp_path / "a.pt", {"x": {1, 2}})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "value", [torch.ones(()), torch.zeros(0, 3), torch.ones(2, 3, dtype=torch.bfloat16).T, torch.tensor([True]), {}]
+)
+def test_every_shape_and_type_comes_back(value: Any, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "a.pt", {"x": value})
+    found = read_tensors(tmp_path / "a.pt", "checkpoint")["x"]
+    assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('{"a": NaN}', "NaN is no number of JSON"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ("{", "Expecting property name"),
+        ("", "Expecting value"),
+        ("[" * 100_000, "nested too deeply"),
+        ("9" * 5000, "Exceeds the limit"),
+        (b"\xff\xfe", "can't decode"),
+    ],
+)
+def test_bad_json_is_one_line(text: str | bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(FileError, match=says) as found:
+        read_json(path, "configuration")
+    assert str(found.value).startswith(str(path))
+    assert "\n" not in str(found.value)
+    assert len(str(found.value)) < 300
+
+
+def test_json_is_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1, None, 2.5], "b": {"a": 1}})
+    assert read_json(tmp_path / "a.json", "table") == {"a": [1, None, 2.5], "b": {"a": 1}}

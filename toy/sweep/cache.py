@@ -1,4 +1,4 @@
-"""Finished jobs on disk: one file each, named by a hash of everything that decides the result.
+"""Finished jobs on disk: one file each, named by a hash of everything that decides the result, with a checksum.
 
 It holds the numbers of the last step. Only the process that the user started writes here: workers need no shared disk,
 and one that is killed leaves no partial file. A job that diverged is finished and stored; one that crashed is not.
@@ -89,7 +89,10 @@ class Cache:
     def get(self, key: str) -> Outcome | None:
         """The outcome stored under a key; None where there is none, or its file is damaged."""
         try:
-            return Outcome(**json.loads(self._path(key).read_text())["outcome"])
+            content = files.read_json(self._path(key), "finished job")
+            if digest(content["task"]) != key or digest(content["outcome"]) != content["sha256"]:
+                return None
+            return Outcome(**content["outcome"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -99,7 +102,8 @@ class Cache:
         Raises:
             OSError: it cannot be written.
         """
-        content = {"task": description(task), "outcome": asdict(outcome)}
+        found = asdict(outcome)
+        content = {"task": description(task), "outcome": found, "sha256": digest(found)}
         files.write(self._path(key(task)), (json.dumps(content) + "\n").encode())
 
     def _path(self, key: str) -> Path:
@@ -109,7 +113,7 @@ class Cache:
         """The descriptions of all jobs that did not diverge, and their processor time."""
         for path in sorted(self.directory.glob("*.json")):
             try:
-                content = json.loads(path.read_text())
+                content = files.read_json(path, "finished job")
                 if content["outcome"]["failure"] is None:
                     yield content["task"], content["outcome"]["seconds"]
             except (ValueError, KeyError, TypeError):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from theory.common.files import write_tensors
 from theory.levels import Interval, Level
 from theory.manifolds import AffineGaussian, Law, make, names
 from theory.regularity import eps_model_of
@@ -134,7 +135,7 @@ def test_a_damaged_file_is_trained_again(damage: str, tmp_path: Path, trained: l
     elif damage == "text":
         path.write_text("not a denoiser")
     else:
-        torch.save({"sigma_data": 0.7, "parameters": Denoiser(3, 0.7).state_dict()}, path)
+        write_tensors(path, {"sigma_data": 0.7, "parameters": Denoiser(3, 0.7).state_dict()})
     with pytest.warns(UserWarning, match=r"denoiser-\w+\.pt is (no|truncated, damaged or no) denoiser.*trained again$"):
         again = cached_denoiser(RING, 5, INTERVAL, directory=tmp_path)
     level = Level.variance_exploding(0.1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 
 from theory.common import files
@@ -24,9 +22,7 @@ def save(path: Path, config: Config, key: str, state: State) -> None:
     """
     with FileLock(lock_of(path)):
         jobs = load(path, config) if path.exists() else {}
-        buffer = io.BytesIO()
-        torch.save({"config": as_dict(config), "jobs": {**jobs, key: state}}, buffer)
-        files.write(path, buffer.getvalue())
+        files.write_tensors(path, {"config": as_dict(config), "jobs": {**jobs, key: state}})
 
 
 def load(path: Path, config: Config) -> dict[str, State]:

@@ -12,7 +12,6 @@ The target of the network F is (x0 - c_skip y) / c_out, of variance 1 at every l
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import warnings
@@ -170,9 +169,7 @@ class DamagedError(FileError):
 
 def save(path: Path, denoiser: Denoiser) -> None:
     """Writes sigma_data and the parameters, whole or not at all."""
-    buffer = io.BytesIO()
-    torch.save({"sigma_data": denoiser.precondition.sigma_data, "parameters": denoiser.state_dict()}, buffer)
-    files.write(path, buffer.getvalue())
+    files.write_tensors(path, {"sigma_data": denoiser.precondition.sigma_data, "parameters": denoiser.state_dict()})
 
 
 def load(path: Path, dim: int) -> Denoiser:
