@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import pytest
 import torch
 
-from theory.claims.other_divergences import meet_in_space, random_circles, touching
+from theory.claims.other_divergences import meet_in_space, of_points, random_circles, touching
 
 
 def test_who_touches_cannot_be_told_and_few_do():
@@ -25,3 +26,14 @@ def test_circles_made_to_meet_are_found() -> None:
     for apart, wanted in ((0.0, 200), (1e-6, 0)):
         moved = dataclasses.replace(second, c=point - (second.r[:, None] + apart) * second.u)
         assert int(meet_in_space(first, moved).sum()) == wanted
+
+
+@pytest.mark.parametrize(("d", "k"), [(2, 1), (3, 2)])
+def test_points_of_a_sphere_are_as_far_from_another_as_they_can_be(d: int, k: int) -> None:
+    """At gap - r to gap + r from its centre; some come near the farthest."""
+    generator = torch.Generator().manual_seed(10 + d + k)
+    first, second = (random_circles(20_000, d, generator) for _ in range(2))
+    gap = torch.linalg.vector_norm(first.c - second.c, dim=-1)
+    farthest = torch.maximum(gap + first.r - second.r, second.r - (gap - first.r).abs())
+    share = of_points(20_000, d, k, False) / farthest
+    assert float(share.max()) == pytest.approx(1, abs=1e-3)
