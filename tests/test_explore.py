@@ -1,11 +1,13 @@
 """The page of toy.explore in a browser: it loads, answers to pointer and keyboard, and shows theory's numbers."""
 
+import math
 import re
 import shutil
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from bokeh.document import Document
@@ -15,7 +17,7 @@ from theory.common.commandline import run
 from theory.manifolds import make
 from theory.regularity import pointwise_loss
 from toy.explore.__main__ import main
-from toy.explore.page import START_LEVEL, Page, Scene, lam_at, nsr_at
+from toy.explore.page import LEVELS, START_LEVEL, Page, Scene, lam_at, nsr_at, within
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browser_needed = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -150,6 +152,20 @@ def test_back_from_a_level_that_is_not_computed(visitor):
     visitor.nsr.value = START_LEVEL
     visitor.update()
     assert visitor.readout.text.startswith("<table>")
+
+
+@pytest.mark.parametrize("sent", [math.nan, math.inf, -math.inf, 1e300, -5])
+def test_what_a_program_sends_is_brought_into_the_range(visitor, sent):
+    """Bokeh's protocol carries NaN and infinity, and checks no range."""
+    for slider in (visitor.x1, visitor.x2, visitor.nsr, visitor.lam):
+        slider.value = sent
+    visitor.scene.levels = dict.fromkeys(range(LEVELS), visitor.scene.levels[START_LEVEL])
+    visitor.update()
+    assert visitor.readout.text.startswith("<table>")
+    assert "nan" not in visitor.readout.text
+    for slider in (visitor.x1, visitor.x2, visitor.nsr, visitor.lam):
+        assert slider.start <= within(slider) <= slider.end
+    assert np.isfinite(visitor.circle.data["x"]).all()
 
 
 @browser_needed

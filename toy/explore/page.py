@@ -231,8 +231,8 @@ class Page:
     def update(self) -> None:
         """Draws what the sliders say; a noise level that is not yet computed leaves the last one until it is."""
         self.pending = False
-        scene, self.scene.wanted = self.scene, int(self.nsr.value)
-        x = torch.tensor([self.x1.value, self.x2.value], dtype=torch.float64)
+        scene, self.scene.wanted = self.scene, int(within(self.nsr))
+        x = torch.tensor([within(self.x1), within(self.x2)], dtype=torch.float64)
         found = adversarial(scene.law, torch.cat([x[None], scene.grid, scene.pixels]), x, scene.spread)
         arrows, pixels = found.downhill[1:].split([len(scene.grid), len(scene.pixels)])
         self.fields["adversarial"].show(arrows, torch.linalg.vector_norm(pixels, dim=-1))
@@ -246,8 +246,9 @@ class Page:
             self.readout.text = f"<p>Computing the field at nsr {nsr_at(scene.wanted):.2g} \u2026</p>"
             self.shown = ()
             return
-        rest = rest_point(scene.cells, level.ell, level.lowest, lam_at(int(self.lam.value)))
-        state = (*x.tolist(), self.nsr.value, self.lam.value)
+        weight = within(self.lam)
+        rest = rest_point(scene.cells, level.ell, level.lowest, lam_at(int(weight)))
+        state = (*x.tolist(), self.scene.wanted, weight)
         if state[2:] != self.shown[2:]:  # a drag of x leaves these as they are
             self.fields["score"].show(level.arrows, level.norms)
             self.real.data = dict(self.real.data) | {"ratio": (rest.masses / scene.cells.masses).numpy()}
@@ -279,7 +280,7 @@ class Page:
 
     def tell(self, x: Tensor, loss: Loss, rest: Rest, sign: str) -> None:
         """The numbers, `sign` before those of the loss: = from quadrature to 1e-9, \u2248 from the lattice."""
-        law, lam = self.scene.law, lam_at(int(self.lam.value))
+        law, lam = self.scene.law, lam_at(int(within(self.lam)))
         at = adversarial(law, x[None], x, self.scene.spread)
         on = float(law.distance(x)) < 1e-12 and float(densities(law, x[None])[0]) == 0
         adversarial_norm = float(torch.linalg.vector_norm(at.downhill))
@@ -339,6 +340,14 @@ class Field:
         self.shafts.data = {"x": x, "y": y, "u": u, "v": v}
         self.heads.data = {"x": u, "y": v, "angle": np.arctan2(direction[:, 1], direction[:, 0]) - math.pi / 2}
         self.dots.data = {"x": self.grid[~visible, 0], "y": self.grid[~visible, 1]}
+
+
+def within(slider: Slider) -> float:
+    """The slider's value in its range, whatever a visitor's program sent: the middle for what is no number."""
+    value = slider.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return (slider.start + slider.end) / 2
+    return min(max(value, slider.start), slider.end)
 
 
 def position(name: str, title: str, value: int, count: int, low: float, high: float) -> Slider:
