@@ -2,7 +2,8 @@
 
 Each is a jupytext percent script, figures/NAME.py, that may also be run by itself or opened as a notebook. It writes
 NAME.png, NAME.pdf, NAME.txt (the caption and the sources) and NAME.csv (the numbers that are drawn) to figures/drawn. A
-file that would say the same is left as it is. --fresh computes the tables of figures/computed again.
+file that would say the same is left as it is. --fresh computes the tables of figures/computed again. In a style or
+format of your own (--style paper.mplstyle --format pdf svg) the files go to out/figures.
 
 Exit status: 0 all drawn; 1 a figure failed, told in one line, the others are drawn; 2 bad usage, nothing is drawn.
 """
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import joblib
 import matplotlib
@@ -25,8 +27,7 @@ from theory.common.checks import choose, whole
 from theory.common.commandline import complain, noted, parse, run, usage
 from theory.common.errors import UsageError
 from theory.common.files import workplace
-from theory.common.signals import children
-from toy.jobs.interrupts import closing, started
+from theory.common.processes import children, closing, started
 
 NAMES = (
     "fields",
@@ -55,8 +56,12 @@ class Options:
 
     only: tuple[str, ...] = ()
     """Draw these alone: saturation. All of them if none is named."""
-    out: Path = style.OUT
-    """Where to."""
+    out: Path | None = None
+    """Where to: figures/drawn if None, or out/figures in a style or format of your own."""
+    style: Path | None = None
+    """A style sheet of matplotlib, FILE.mplstyle, over that of the figures. Sizes of text are then not checked."""
+    format: tuple[Literal["png", "pdf", "svg"], ...] = ("png", "pdf")
+    """Of the pictures."""
     fresh: bool = False
     """Compute what the figures' own scripts compute again, and replace figures/computed: about half an hour."""
     processes: int = 2
@@ -70,11 +75,14 @@ def main(arguments: list[str]) -> int:
         whole("--processes", options.processes, 1)
     if options.fresh and workplace() != results.ROOT:
         raise UsageError("--fresh replaces figures/computed of a checkout; this package is installed")
+    own = options.style is not None or options.format != Options.format
+    out = options.out or (workplace() / "out" / "figures" if own else style.OUT)
+    sheet = None if options.style is None else options.style.resolve()
     with matplotlib.rc_context():  # of this process; a script switches its own
-        style.use()
-    options.out.mkdir(parents=True, exist_ok=True)
+        style.use(sheet)
+    out.mkdir(parents=True, exist_ok=True)
     with noted("what was drawn is kept"):
-        failures = draw_all(names, options)
+        failures = draw_all(names, replace(options, out=out, style=sheet))
     for name, complaint in failures.items():
         complain(f"{name}: {complaint}", 1)
     return 1 if failures else 0
@@ -88,7 +96,7 @@ def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
         bar = bars.add_task("figures", total=len(names))
         with started(), children():
             drawn = joblib.Parallel(min(options.processes, len(names)), return_as="generator_unordered", batch_size=1)(
-                joblib.delayed(draw)(name, options.out, options.fresh) for name in names
+                joblib.delayed(draw)(name, options.out, options.fresh, options.style, options.format) for name in names
             )
         with closing(drawn):
             for name, complaint, seconds in drawn:
@@ -96,8 +104,10 @@ def draw_all(names: Sequence[str], options: Options) -> dict[str, str]:
                 if complaint:
                     failures[name] = complaint
                     continue
-                shown = results.named(options.out / name)
-                console.print(f"{name:15} {seconds:6.1f} s  {shown}.png", highlight=False, soft_wrap=True)
+                shown = results.named((options.out or style.OUT) / name)
+                console.print(
+                    f"{name:15} {seconds:6.1f} s  {shown}.{options.format[0]}", highlight=False, soft_wrap=True
+                )
     return failures
 
 

@@ -165,6 +165,57 @@ def test_what_ends_it_early_is_one_line(
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
+def test_one_figure_in_a_style_of_ones_own_as_pdf_and_svg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands of README, with a sheet of two lines; the same bytes twice; figures/drawn stays as it is."""
+    before = contents(DRAWN)
+    readme = (ROOT / "README.md").read_text()
+    (line,) = re.findall(r"^python -m figures --only (.*?) *(?:#.*)?$", readme, re.MULTILINE)
+    assert line == "beyond_gan --style paper.mplstyle --format pdf svg"
+    monkeypatch.chdir(tmp_path)
+    sheets = {"paper": "font.family: serif\nlines.linewidth: 3\n", "other": "font.family: serif\nlines.linewidth: 2\n"}
+    made = {}
+    for name, place in (("paper", "one"), ("paper", "two"), ("other", "three")):
+        Path("paper.mplstyle").write_text(sheets[name])
+        assert run(command.main, ["--only", *line.split(), "--out", place]) == 0, capsys.readouterr().err
+        made[place] = contents(tmp_path / place)
+    assert set(made["one"]) == {f"beyond_gan.{ending}" for ending in ("pdf", "svg", "txt", "csv")}
+    assert made["one"] == made["two"]
+    assert made["one"]["beyond_gan.svg"] != made["three"]["beyond_gan.svg"]
+    assert b"DejaVu Serif" in made["one"]["beyond_gan.svg"] or b"DejaVuSerif" in made["one"]["beyond_gan.pdf"]
+    assert b"DejaVuSans-Bold" not in made["one"]["beyond_gan.pdf"]
+    assert made["one"]["beyond_gan.pdf"].startswith(b"%PDF")
+    assert contents(DRAWN) == before
+
+
+def test_what_is_no_style_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.mplstyle").write_text("lines.linewidth: thick\n")
+    (tmp_path / "odd.mplstyle").write_text("lines.linewdith: 2\n")
+    for name, says in (
+        ("none", "No such file or directory"),
+        ("bad", "thick"),
+        ("odd", "no setting 'lines.linewdith'; did you mean 'lines.linewidth'?"),
+    ):
+        path = tmp_path / f"{name}.mplstyle"
+        assert run(command.main, ["--only", "beyond_gan", "--style", str(path), "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {path} is no style sheet of matplotlib: ")
+        assert says in said
+        assert said.count("\n") == 1
+    assert run(command.main, ["--only", "beyond_gan", "--format", "gif", "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_style_of_ones_own_is_not_written_over_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(command, "draw_all", lambda _, options: asked.append(options.out) or {})
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    for options in ([], ["--format", "pdf"], ["--format", "png", "pdf"]):
+        assert run(command.main, ["--only", "published", *options]) == 0
+    assert asked == [style.OUT, ROOT / "out" / "figures", style.OUT]
+
+
 # what is committed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -14,14 +15,16 @@ from figures.tools import results, style
 from theory.common.errors import Failure
 
 
-def draw(name: str, out: Path, fresh: bool) -> tuple[str, str, float]:
+def draw(name: str, out: Path, fresh: bool, sheet: Path | None, kinds: Sequence[str]) -> tuple[str, str, float]:
     """The name of the figure, what went wrong with it ("" if nothing), and the seconds it took.
 
     Args:
         fresh: compute what is committed in figures/computed again.
+        sheet: a style sheet over ours.
+        kinds: of the pictures: png, pdf, svg.
     """
     begun = time.monotonic()
-    style.OUT, results.FRESH = out, fresh
+    style.OUT, results.FRESH, style.SHEET, style.KINDS = out, fresh, sheet, kinds
     plt.switch_backend("Agg")
     try:
         with matplotlib.rc_context():

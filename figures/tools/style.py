@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from theory.common import files
+from theory.common.checks import suggestion
 from theory.common.colours import ARM_COLOURS, COUPLINGS
 from theory.common.errors import UsageError
 
@@ -34,6 +35,8 @@ HERE = Path(__file__).parent
 SCRIPTS = HERE.parent
 # where `save` writes; the runner may change it
 OUT = Path(os.environ.get("FIGURES_OUT", files.workplace() / "figures" / "drawn"))
+SHEET: Path | None = None  # a style sheet over ours, and which pictures are drawn; the runner may change both
+KINDS: Sequence[str] = ("png", "pdf")
 
 COLUMN = 3.35  # inches: the width of every figure, one column of a paper
 SMALLEST = 6.0  # points: no text of a figure is smaller
@@ -47,14 +50,28 @@ REAL, NOTE = "#8C8C8C", "#444444"
 LABELS: Mapping[str, str] = {name: name for name in COUPLINGS} | {"gan": "GAN"}  # short: a column is narrow
 
 
-def use() -> None:
-    """Switches matplotlib to the style.
+def use(sheet: Path | None = None) -> None:
+    """Switches matplotlib to the style, and to a sheet over it, or SHEET.
 
     Raises:
-        UsageError: a font of the style is not installed.
+        UsageError: it is no style sheet, or a font of the style is not installed.
     """
+    sheet = sheet or SHEET
     plt.style.use("default")
     plt.style.use(HERE / "smart.mplstyle")
+    if sheet is not None:
+        try:
+            given = [
+                line.split(":")[0].strip() for line in sheet.read_text().splitlines() if line.split("#")[0].strip()
+            ]
+            for name in given:  # of what it does not know matplotlib only warns
+                if name not in matplotlib.rcParams:
+                    raise ValueError(f"it has no setting {name!r}{suggestion(name, matplotlib.rcParams)}")
+            matplotlib.rc_params_from_file(sheet, fail_on_error=True, use_default_template=False)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+            raise UsageError(f"{sheet} is no style sheet of matplotlib: {reason}") from None
+        plt.style.use(sheet)
     for family in matplotlib.rcParams["font.family"]:
         try:
             font_manager.findfont(family, fallback_to_default=False)
@@ -77,7 +94,7 @@ def save(
     sources: Sequence[str],
     also: Sequence[Path] = (),
 ) -> None:
-    """Writes the four files of a figure. Files that would say the same stay as they are.
+    """Writes the files of a figure, a picture for each of KINDS. Files that would say the same stay as they are.
 
     Args:
         figure: COLUMN inches wide.
@@ -89,7 +106,7 @@ def save(
         also: files with what is drawn and not in data.
 
     Raises:
-        ValueError: the caption is too long, or the figure is not legible in one column.
+        ValueError: the caption is too long, or the figure is not legible in one column (not checked under SHEET).
     """
     text = caption_of(name, finding, caption) + "".join(f"From {source}.\n" for source in sources)
     numbers = data.to_csv(index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
@@ -97,8 +114,8 @@ def save(
     if before["csv"] is not None and same_numbers(before["csv"], numbers):
         numbers = before["csv"]
     mark = digest(name, numbers, text, also)
-    stale = [kind for kind in ("png", "pdf") if not is_marked(OUT / f"{name}.{kind}", mark)]
-    if stale:
+    stale = [kind for kind in KINDS if not is_marked(OUT / f"{name}.{kind}", mark)]
+    if stale and SHEET is None:
         legible(figure, name)
     OUT.mkdir(parents=True, exist_ok=True)
     for end, content in (("csv", numbers), ("txt", text)):
@@ -156,7 +173,7 @@ def digest(name: str, numbers: str, text: str, also: Sequence[Path] = ()) -> str
     kept = [line for line in script if line and not line.lstrip().startswith(("#", "from ", "import "))]
     found = hashlib.sha256("\n".join(kept).encode())
     found.update(json.dumps([ARM_COLOURS, numbers, text]).encode())
-    for path in (HERE / "smart.mplstyle", *also):
+    for path in (HERE / "smart.mplstyle", *([] if SHEET is None else [SHEET]), *also):
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return f"drawn from {found.hexdigest()[:32]}"
 
@@ -168,10 +185,11 @@ def is_marked(path: Path, mark: str) -> bool:
 
 def rendered(figure: Figure, kind: str, mark: str) -> bytes:
     """The bytes of the file, which hold the mark, no date and no version."""
-    nothing = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[kind]
-    said = {"png": "Comment", "pdf": "Keywords"}[kind]
+    nothing = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer"), "svg": ("Date", "Creator")}[kind]
+    said = {"png": "Comment", "pdf": "Keywords", "svg": "Keywords"}[kind]
     file = io.BytesIO()
-    figure.savefig(file, format=kind, metadata={said: mark} | dict.fromkeys(nothing))
+    with matplotlib.rc_context({"svg.hashsalt": "smart"}):  # names of its parts: the same in every run
+        figure.savefig(file, format=kind, metadata={said: mark} | dict.fromkeys(nothing))
     return file.getvalue()
 
 
