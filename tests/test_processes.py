@@ -1,15 +1,20 @@
 """Ctrl-C while workers start, and where Python drops the exception of a signal handler."""
 
 import contextlib
+import importlib
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import joblib
 import pytest
 
+from theory.common.errors import Lost
 from theory.common.processes import closing
+from theory.common.provenance import code
 from toy.sweep import pool
 
 HELD = """
@@ -76,3 +81,62 @@ def test_work_that_is_given_up_gives_no_warning(recwarn: pytest.WarningsRecorder
     with closing(slow(joblib.delayed(time.sleep)(0.2 * (i > 0)) for i in range(4))) as outcomes:
         assert next(outcomes) is None
     assert not [warning for warning in recwarn if "cancelled" in str(warning.message)]
+
+
+def test_a_worker_with_other_code_is_refused() -> None:
+    """One digit of the code, or of a version, is enough; the same is let through."""
+    mine = code(*pool.PACKAGES)
+    assert pool.checked(mine, lambda index, task: (index, task), 3, "task") == (3, "task")
+    for name, says in (("code", "its code"), ("torch", r"torch is [\d.]+\S* there, 0.1 here")):
+        with pytest.raises(Lost, match=rf"^a worker differs, process \d+ of .*: {says}; its numbers would be others"):
+            pool.checked({**mine, name: "0.1"}, lambda index, task: (index, task), 3, "task")
+
+
+def test_the_code_is_that_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for name, content, test in (("one", "x = 1", "1"), ("two", "x = 1", "2"), ("three", "x = 2", "1")):
+        package = tmp_path / name
+        (package / "tests").mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "a.py").write_text(content)
+        (package / "tests" / "b.py").write_text(test)
+        link = tmp_path / "package"
+        link.unlink(missing_ok=True)
+        link.symlink_to(package)
+        importlib.invalidate_caches()
+        code.cache_clear()
+        found.append(code("package")["code"])
+    code.cache_clear()
+    assert found[0] == found[1] != found[2]  # tests do not count
+
+
+def test_a_cluster_without_workers_is_told_of_and_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, workers, sent = [0.0], [1], []
+    monkeypatch.setattr(pool.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pool.os, "kill", lambda *given: sent.append(given))
+    watch = pool.Watch(lambda: workers[0], 3.0)
+
+    def later(seconds: float) -> str:
+        now[0] += seconds
+        watch.look()
+        return capsys.readouterr().err
+
+    assert later(1000) == ""
+    workers[0] = 0
+    assert later(10) == ""
+    assert later(59) == ""
+    assert later(2) == "the cluster has had no workers for 61 s; waiting for one\n"
+    workers[0] = 2  # one has come back: the time begins anew
+    assert later(10) == ""
+    workers[0] = 0
+    assert [later(60) for _ in range(3)] == [
+        "",
+        "the cluster has had no workers for 60 s; waiting for one\n",
+        "the cluster has had no workers for 2 min; waiting for one\n",
+    ]
+    assert (sent, watch.given_up) == ([], False)
+    later(60)
+    assert (sent, watch.given_up) == ([(os.getpid(), signal.SIGINT)], True)

@@ -160,7 +160,7 @@ def _add(found: hashlib._Hash, value: Any) -> None:
 
     if isinstance(value, torch.Tensor):
         found.update(f"tensor {value.dtype} {list(value.shape)};".encode())
-        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, dict):
         found.update(f"dict {len(value)};".encode())
         for key, part in value.items():

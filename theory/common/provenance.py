@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,22 @@ def origin(command: str) -> dict[str, Any]:
         "versions": {"python": sys.version.split()[0]} | {name: version_of(name) for name in VERSIONS},
         "processor": processor(),
     }
+
+
+@lru_cache
+def code(*packages: str) -> dict[str, str | None]:
+    """What decides the numbers of these packages, but for the processor: a hash of their source files, tests left out,
+    as "code", and the versions of VERSIONS."""
+    found = hashlib.sha256()
+    for package in packages:
+        spec = find_spec(package)
+        roots = [] if spec is None else list(spec.submodule_search_locations or [])
+        for root in map(Path, roots):
+            for path in sorted(root.rglob("*.py")):
+                name = path.relative_to(root)
+                if "tests" not in name.parts:
+                    found.update(f"{package}/{name.as_posix()}\0".encode() + path.read_bytes())
+    return {"code": found.hexdigest()[:16]} | {name: version_of(name) for name in VERSIONS}
 
 
 def commit() -> str | None:

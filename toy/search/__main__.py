@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.common.checks import choose, whole
+from theory.common.checks import choose, positive, whole
 from theory.common.commandline import complain, noted, parse, run, usage
 from theory.common.provenance import origin
 from toy.search.design import Entry, entries
@@ -50,6 +50,8 @@ class Options:
     """Number of the search: another number has other proposals, other tuning seeds and other fresh seeds."""
     processes: int = max(1, os.cpu_count() or 1)
     """Processes on this machine; the results do not depend on it."""
+    patience: float = 10.0
+    """Minutes that a cluster may be without workers before the search ends."""
     cluster: str | None = None
     """Address of a dask scheduler, whose workers are used instead (start them with --nthreads 1)."""
     out: Path = Path("runs/search")
@@ -66,6 +68,7 @@ class Options:
             raise ValueError(f"seeds must be at most {TUNING}, where those of tuning begin; given {self.seeds}")
         for name, least in {"seeds": 3, "tuning_seeds": 1, "search": 0, "processes": 1}.items():
             whole(name, getattr(self, name), least)
+        positive("patience", self.patience)
 
 
 Options.__doc__ = "Search every arm's settings equally, then compare the best of each on fresh seeds.\n\n" + (
@@ -95,7 +98,10 @@ def main(arguments: list[str]) -> int:
         return 0
     check_writable(options.out)
     lost: list[str] = []
-    with noted("what is done is kept: the same command continues"), pool(options.processes, options.cluster):
+    with (
+        noted("what is done is kept: the same command continues"),
+        pool(options.processes, options.cluster, options.patience),
+    ):
         for name, rows in wanted.items():
             for part in by_length(rows).values():
                 if missing := kept[name].missing(part, conductor.plan):

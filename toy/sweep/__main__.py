@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.common.checks import choose, whole
+from theory.common.checks import choose, positive, whole
 from theory.common.commandline import complain, noted, parse, run, usage
 from theory.common.errors import UsageError
 from theory.common.provenance import origin
@@ -46,6 +46,8 @@ class Options:
     """Processes on this machine; the results do not depend on it."""
     cluster: str | None = None
     """Address of a dask scheduler, whose workers are used instead (start them with --nthreads 1)."""
+    patience: float = 10.0
+    """Minutes that a cluster may be without workers before the sweep ends."""
     out: Path = Path("runs/sweeps")
     """Directory for NAME.csv, NAME.verdicts.csv and NAME.json."""
     cache: Path = Path("runs/cache")
@@ -62,6 +64,7 @@ class Options:
                 f"given {self.seeds}"
             )
         whole("processes", self.processes, 1)
+        positive("patience", self.patience)
 
 
 Options.__doc__ = "Compare ways to train with and without the score term, each at its own best setting.\n\n" + (
@@ -79,7 +82,7 @@ def main(arguments: list[str]) -> int:
         check_writable(options.out)
     from toy.sweep.pool import pool
 
-    with pool(options.processes, options.cluster) as processes:
+    with pool(options.processes, options.cluster, options.patience) as processes:
         return execute(options, processes, " ".join([PROG, *arguments]))
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,19 +17,27 @@ import joblib
 from theory.common import signals
 from theory.common.errors import Lost, UsageError
 from theory.common.processes import children, closing, started
+from theory.common.provenance import code
+from toy.jobs.progress import duration, repeated
 from toy.sweep.cache import Outcome
 from toy.sweep.design import Task
 
-PATIENCE = 10  # seconds in which a cluster has to answer
+PACKAGES = ("theory", "toy")  # whose code decides a job's numbers
+ANSWER = 10  # seconds in which a cluster has to answer
+SAID = 60.0  # seconds between two lines about a cluster without workers
 
 
 @contextmanager
-def pool(processes: int, cluster: str | None) -> Iterator[int]:
+def pool(processes: int, cluster: str | None, patience: float = 10.0) -> Iterator[int]:
     """The number of processes in which `run` runs tasks within the block.
+
+    Args:
+        patience: minutes that a cluster may be without workers.
 
     Raises:
         UsageError: no scheduler answers at the cluster's address, it has no workers, or its extra is not installed.
-        Lost: during the work the scheduler went away, or a job killed worker after worker.
+        Lost: during the work the scheduler went away, a job killed worker after worker, or there were no workers for
+            too long.
     """
     if cluster is None:
         with children(), joblib.parallel_config(n_jobs=processes):
@@ -38,20 +50,60 @@ def pool(processes: int, cluster: str | None) -> Iterator[int]:
         raise UsageError("--cluster needs the extra cluster: pip install 'smart-verified[cluster]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in one line
     try:
-        client = Client(cluster, timeout=PATIENCE, set_as_default=True)
+        client = Client(cluster, timeout=ANSWER, set_as_default=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"no dask scheduler answers at --cluster {cluster}: {error}") from None
     with client, joblib.parallel_config(backend="dask"):
         cores = sum(client.ncores().values())
         if not cores:
             raise UsageError(f"the dask scheduler at --cluster {cluster} has no workers")
+        watch = Watch(lambda: len(client.ncores()), patience)
         try:
-            yield cores
+            with repeated(watch.look, ANSWER):
+                yield cores
+        except KeyboardInterrupt:
+            if not watch.given_up:
+                raise
+            raise Lost(f"the cluster at {cluster} had no workers for {patience:g} minutes (--patience)") from None
         except (FutureCancelledError, KilledWorker) as error:
             lost = Lost(f"the cluster was lost: {' '.join(str(error).split())}")
             for note in getattr(error, "__notes__", ()):
                 lost.add_note(note)
             raise lost from None
+
+
+class Watch:
+    """Looks whether a cluster has workers: without any it says so each minute, and interrupts when it is enough.
+
+    Args:
+        workers: how many there are.
+        patience: minutes.
+    """
+
+    def __init__(self, workers: Callable[[], int], patience: float):
+        self.workers, self.patience = workers, patience
+        self.alone: float | None = None  # since when
+        self.said = 0.0
+        self.given_up = False
+
+    def look(self) -> None:
+        try:
+            found = self.workers()
+        except Exception:  # the scheduler is gone: the work itself says so
+            return
+        now = time.monotonic()
+        if found:
+            self.alone = None
+            return
+        if self.alone is None:
+            self.alone = self.said = now
+        if now - self.alone >= 60 * self.patience and not self.given_up:
+            self.given_up = True
+            os.kill(os.getpid(), signal.SIGINT)
+        elif now - self.said >= SAID:
+            self.said = now
+            waited = duration(now - self.alone)
+            print(f"the cluster has had no workers for {waited}; waiting for one", file=sys.stderr, flush=True)
 
 
 def run(tasks: Sequence[Any], work: Callable[[int, Any], tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
@@ -69,13 +121,33 @@ def run(tasks: Sequence[Any], work: Callable[[int, Any], tuple[int, Any]]) -> It
     with signals.handled(interrupt):
         with started():
             outcomes = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
-                joblib.delayed(work)(index, task) for index, task in enumerate(tasks)
+                joblib.delayed(checked)(code(*PACKAGES), work, index, task) for index, task in enumerate(tasks)
             )
         with closing(outcomes):
             for outcome in outcomes:
                 yield outcome
                 if asked:
                     raise signals.interruption(asked[0])
+
+
+def checked(
+    wanted: dict[str, str | None], work: Callable[[int, Any], tuple[int, Any]], index: int, task: Any
+) -> tuple[int, Any]:
+    """work(index, task), in a worker whose code is that of the process that asks.
+
+    Raises:
+        Lost: it is another; the message says where, and in what it differs.
+    """
+    here = code(*PACKAGES)
+    if here != wanted:
+        parts = [
+            "its code" if name == "code" else f"{name} is {here.get(name)} there, {value} here"
+            for name, value in wanted.items()
+            if here.get(name) != value
+        ]
+        where = f"process {os.getpid()} of {socket.gethostname()}"
+        raise Lost(f"a worker differs, {where}: {'; '.join(parts)}; its numbers would be others: install the same")
+    return work(index, task)
 
 
 def finish(index: int, task: Task) -> tuple[int, Outcome]:
