@@ -10,7 +10,7 @@ the last by Tweedie's formula of second order. `linearized` gives x0hat and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import TypeAlias
 
@@ -43,6 +43,23 @@ def score_gradient(
     return 2 * (r if detach else r - jacobian(r)) / noise
 
 
+def shares(log_terms: Float[Tensor, "*n K"]) -> Float[Tensor, "*n K"]:
+    """Their softmax, none below e^-80: torch's takes several times as long along a short axis, and so does an exp that
+    underflows."""
+    terms = (log_terms - log_terms.amax(-1, keepdim=True)).clamp_(min=-80).exp_()
+    return terms.div_(terms.sum(-1, keepdim=True))
+
+
+def has_closed_form(law: Law) -> bool:
+    """Whether no part of the law is left to autograd: of the whole, that is faster than a form closed in part."""
+    inner: Sequence[Law] = ()
+    if isinstance(law, (Mixture, Product)):
+        inner = law.laws
+    elif isinstance(law, (Embedded, Thickened, Scaled)):
+        inner = (law.law,)
+    return linearized.dispatch(type(law)) is not linearized.dispatch(object) and all(map(has_closed_form, inner))
+
+
 @singledispatch
 def linearized(law: Law, y: Float[Tensor, "*n d"], nsr: Float[Tensor, "*n"]) -> tuple[Float[Tensor, "*n d"], Map]:
     """(x0hat(y), v -> J v) at alpha = 1, sigma = nsr; by autograd where no closed form is registered for the law."""
@@ -69,17 +86,19 @@ def _(law: Gaussians, y: Tensor, nsr: Tensor) -> tuple[Tensor, Map]:
 
     x0hat = sum_k r_k m_k,   J v = (sum_k r_k std_k^2 / v_k) v + sum_k r_k (c_k - mean c) m_k.
     """
-    share = law._log_terms(y, nsr)[-1].softmax(-1)
+    share = shares(law._log_terms(y, nsr)[-1])
     means, variance = law._means.to(y), law._variance.to(y)
     noise = nsr.square()[..., None]
     total = noise + variance  # [..., K]
     kept, moved = share * variance / total, share * noise / total  # of y, of mu_k
-    mean = kept.sum(-1, keepdim=True) * y + moved @ means
+    of_y = kept.sum(-1, keepdim=True)
+    mean = of_y * y + moved @ means
+    columns = means.T.contiguous()  # products with few columns are slow with the transposed
 
     def product(v: Tensor) -> Tensor:
-        c = (v @ means.T - (y * v).sum(-1, keepdim=True)) / total
+        c = (v @ columns - (y * v).sum(-1, keepdim=True)) / total
         c = c - (share * c).sum(-1, keepdim=True)
-        return kept.sum(-1, keepdim=True) * v + (kept * c).sum(-1, keepdim=True) * y + (moved * c) @ means
+        return of_y * v + (kept * c).sum(-1, keepdim=True) * y + (moved * c) @ means
 
     return mean, product
 
@@ -90,7 +109,7 @@ def _(law: Mixture, y: Tensor, nsr: Tensor) -> tuple[Tensor, Map]:
 
     (The part -y / s^2 of the score of each component drops out of c_k - mean c.)
     """
-    share = law._compared(y, nsr)[1].softmax(-1)[..., None]  # [..., K, 1]
+    share = shares(law._compared(y, nsr)[1])[..., None]  # [..., K, 1]
     means, maps = zip(*[linearized(part, y, nsr) for part in law.laws], strict=True)
     stacked = torch.stack(means, -2)  # [..., K, d]
     average = (share * stacked).sum(-2)

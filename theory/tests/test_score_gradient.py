@@ -20,7 +20,7 @@ from theory.manifolds import (
     random_isometry,
 )
 from theory.regularity import eps_model_of, score_matching_loss
-from theory.score_gradient import linearized, score_gradient
+from theory.score_gradient import has_closed_form, linearized, score_gradient, shares
 
 LAWS: dict[str, Law] = {
     **{name: make(name) for name in names()},
@@ -89,3 +89,17 @@ def test_leading_axes_and_near_misses():
     r = (x - law.denoise(y, 1.0, nsr)) / nsr[:, None]
     wrong = 2 * (r - linearized(law, x, nsr)[1](r)) / nsr[:, None]
     assert ((wrong - truth).abs() / unit).max() > 1e-2
+
+
+def test_shares_are_a_softmax():
+    terms = torch.tensor([[0.0, -1.0, 3.0], [-1e5, 0.0, -79.0], [1e5, 1e5 + 2, 0.0]], dtype=torch.float64)
+    assert torch.allclose(shares(terms), terms.softmax(-1), rtol=1e-14, atol=1e-34)
+
+
+def test_which_laws_have_a_closed_form():
+    """Those of which no part is left to autograd."""
+    closed = {"points", "8-ring", "grid", "weighted", "ring", "concentric", "sphere", "torus"}
+    assert {name for name in names() if has_closed_form(make(name))} == closed
+    kept = {"ring in R^16", "sphere S^9", "unequal Gaussians", "thick ring", "scaled", "embedded product"}
+    assert all(has_closed_form(LAWS[name]) for name in kept)
+    assert not has_closed_form(Thickened(Product(Sphere(2), make("segment")), 0.1))

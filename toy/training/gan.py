@@ -91,7 +91,7 @@ class Trainer:
         self.law: Law = law_of(config)
         self.classes = Classes(self.law) if config.conditional else None
         labels = 0 if self.classes is None else len(self.classes)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes, searched=settings is not None)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes)
         self.g = Network([config.latent + labels, *[config.width] * config.layers, self.law.dim], len(seeds))
         rates = [config.d_lr if s.d_lr is None else s.d_lr for s in self.settings]
         d_lr = numbers(s.lr if rate is None else rate for rate, s in zip(rates, self.settings, strict=True))

@@ -62,7 +62,7 @@ class LikelihoodTrainer:
         self.settings = config.settings(arm, len(seeds), settings)
         self.finite = Finite(arm, self.seeds, raises=settings is None)
         self.law: Law = law_of(config)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, searched=settings is not None)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings)
         self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
         for model in (self.model, self.average):
             model.initialise([generator(seed, INIT) for seed in self.seeds])

@@ -34,7 +34,7 @@ from theory.equilibrium import lambda_for_bias
 from theory.levels import Interval, Level
 from theory.manifolds import Law, make
 from theory.regularity import score_matching_loss
-from theory.score_gradient import score_gradient
+from theory.score_gradient import has_closed_form, score_gradient
 from toy.config import Arm, Config
 from toy.training.classes import Classes
 from toy.training.own_score import OwnScore
@@ -54,15 +54,14 @@ class ScoreTerm:
         seeds: Sequence[int],
         settings: Sequence[Arm],
         classes: Classes | None = None,
-        searched: bool = False,
     ):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
         laws = [law] if classes is None else classes.laws
         self.models = [eps_model(config, part) for part in laws]
         self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
-        # runs of one setting: by autograd still, so that the committed ones keep their digits until measured again
-        self.closed_form = searched and config.score == "analytic" and config.term in ("full", "detached")
+        exact = config.score == "analytic" and config.term in ("full", "detached")
+        self.closed_form = exact and all(map(has_closed_form, laws))  # where it is the faster one
         self.laws = laws
         weights = [s.weight for s in settings]
         if config.weight_rule == "budget":
