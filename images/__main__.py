@@ -16,6 +16,10 @@ COMMANDS = {
     "table": ("images.table", "published FIDs beside ours"),
     "tune": ("images.tune", "the best learning rate and weight of each arm on digits"),
     "publish": ("images.publish", "store the results of a finished run as small files"),
+    "gpucheck": (
+        "images.gpucheck",
+        "what one GPU shows in nine minutes: tests, steps of every recipe, bf16, a training",
+    ),
     "bench": ("images.bench.__main__", "time and memory against diffusers, and the cost of the score term"),
 }
 

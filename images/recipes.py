@@ -49,6 +49,7 @@ GROUPS = {
 }
 """Generator -> what a group of images is."""
 AUGMENTATIONS = ("ada", "diffaugment")
+PRECISIONS = ("float32", "bfloat16")
 READINGS = ("edm", "ddpm")
 
 
@@ -165,6 +166,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "classes": counted(0),
     "generator": or_own(named("generator", GENERATORS)),
     "score": or_own(file_name),
+    "score_precision": named("score_precision", PRECISIONS),
     "couplings": couplings,
     "first_seed": counted(0),
     "loss": named("loss", LOSSES),
@@ -304,6 +306,9 @@ class Recipe:
     score: str = ""
     """Diffusion checkpoint for the score term (python -m images.scores describes one), or your own score: FILE.py:NAME,
     see images/OWN_PARTS.md."""
+    score_precision: str = "float32"
+    """float32 or bfloat16: of the score model on CUDA. The other networks are in bfloat16 there, and all in float32 on
+    a CPU."""
     weight: float = 0.1
     """lambda of summed, own-step and two-adams. It multiplies the mean over pixels, as in the paper's code; the paper's
     formula has the sum, whose lambda is smaller by the number of pixels."""

@@ -60,6 +60,15 @@ class Options(Recipe):
     workers: int | None = None
     """Processes of each run that decode images of an archive ahead, if they are too many to be kept in memory; 4 with
     a CUDA device, else none, if not given. The results do not depend on it."""
+    checkpoint_activations: bool = False
+    """Blocks of the generator, the discriminator and the score model keep their inputs alone for the backward pass, and
+    are computed again there: less memory, more time, the same results."""
+    compile: bool = False
+    """G, D and the score model pass torch.compile, except where they are differentiated twice: penalties, path lengths.
+    Results differ by rounding."""
+    cudnn_benchmark: bool = False
+    """cuDNN measures its algorithms and takes the fastest; which one it is, and with it the rounding, may change from
+    run to run."""
     processes: int = max(1, os.cpu_count() or 1)
     """Runs at the same time, on a CPU without torchrun; the results do not depend on it."""
 
@@ -146,14 +155,19 @@ def prepare(options: Options, recipe: Recipe) -> Path:
 
 def execute(options: Options, recipe: Recipe, directory: Path, command: str) -> None:
     """Trains all runs, compares them, draws, stores."""
+    import torch
+
     from images.training.experiment import Experiment
     from images.training.parallel import device_of, joined
+    from images.training.speed import Speed
 
     with usage():
         device = device_of(options.device)
     with joined(device) as world, ExitStack() as stack:
         workers = options.workers if options.workers is not None else 4 if device.type == "cuda" else 0
         known: dict[str, Any] = {"cache": options.cache, "data": options.data, "command": command, "workers": workers}
+        known["speed"] = Speed(options.checkpoint_activations, options.compile)
+        torch.backends.cudnn.benchmark = options.cudnn_benchmark
         experiment = Experiment(recipe, directory, world, str(device), options.processes, **known)
         with usage():
             experiment.begin(options.overwrite and not options.resume, stack)

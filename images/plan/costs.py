@@ -40,6 +40,7 @@ from images.denoisers.song import SongConfig, SongUNet
 from images.generators.families import augment_of, networks_of
 from images.interfaces import Images, Labels
 from images.recipes import Recipe
+from images.training.speed import SLOW, Speed
 from images.training.trainer import Trainer
 from images.training.update import Adam, Update
 from theory.levels import Level
@@ -76,7 +77,7 @@ class Costs:
 
 
 @cache
-def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
+def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True, speed: Speed = SLOW) -> Costs:
     """The costs of a step with `batch` images at once, in bfloat16 where autocast has it (low), or float32.
 
     Raises:
@@ -92,7 +93,7 @@ def costs(recipe: Recipe, coupling: str, batch: int, low: bool = True) -> Costs:
     score = Unchecked(score_of(recipe, network))  # schedules have values
     with mode, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # deepcopy does, for no harm
-        trainer = Probe(recipe, coupling, score, low)
+        trainer = Probe(recipe, coupling, score, low, speed)
         known = list(trainer.tensors())
         trainer.at = 1
         d, g = measured(trainer.d_step, known), measured(trainer.g_step, known)
@@ -163,8 +164,9 @@ class Probe(Trainer):
 
     score: Unchecked
 
-    def __init__(self, recipe: Recipe, coupling: str, score: Unchecked, low: bool):
-        super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=augment_of(recipe))
+    def __init__(self, recipe: Recipe, coupling: str, score: Unchecked, low: bool, speed: Speed):
+        super().__init__(recipe, coupling, 0, pair, NoData(), score, augment=augment_of(recipe), speed=speed)
+        speed.prepare(score.network)
         self.low, self.p = low, 0.5  # augmentation is at work
         self.update = Still(self.g.parameters(), recipe, coupling)
         self.d_adam = StillAdam(self.d.parameters(), recipe)

@@ -22,10 +22,16 @@ BIGGAN = "BigGAN's code (ajbrock/BigGAN-PyTorch), scripts/{}, and the defaults o
 R3GAN = "R3GAN's code (brownvc/R3GAN), train.py, preset {}, and the command of its README"
 ADA = "StyleGAN2-ADA's code (NVlabs/stylegan2-ada-pytorch), train.py, --cfg {}"
 
+PRECISION = (
+    "the paper's public code (THU-LYJ-Lab/SMaRt): neither its ADM nor its EDM network is configured for half "
+    "precision; how its training, which is not public, calls them is not known"
+)
+
 SHARED = {
     "resolution channels classes": DATA,
     "weight every": PAPER,
     "couplings corrected": OWN_STEP,
+    "score_precision": PRECISION,
     "decoupled_weight momentum clip bound": DECOUPLED,
 }
 EDM_READING = f"{PAPER}, t 40-60 read as EDM's index, as its configuration has it; --reading ddpm is the other reading"

@@ -30,6 +30,7 @@ from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.progress import Place, places
 from images.training.run import SHOWN, Job, Result, result_of, trainer_of
+from images.training.speed import SLOW, Speed
 from theory.common import signals
 from theory.common.errors import Stopped
 from theory.common.files import held, replacing, write_json, write_table
@@ -58,12 +59,13 @@ class Experiment:
     data: Path | None = None
     workers: int = 0
     """Processes of each run that read images of an archive ahead."""
+    speed: Speed = SLOW
 
     def jobs(self) -> list[Job]:
         """The arms in turn, so that processes share them evenly."""
         recipe = self.recipe
         seeds = range(recipe.first_seed, recipe.first_seed + recipe.seeds)
-        known = self.directory, self.cache, self.data, self.device, self.workers
+        known = self.directory, self.cache, self.data, self.device, self.workers, self.speed
         return [Job(recipe, coupling, seed, *known) for seed in seeds for coupling in recipe.couplings]
 
     def begin(self, overwrite: bool, stack: ExitStack) -> None:

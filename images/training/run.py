@@ -18,6 +18,7 @@ from images.recipes import Recipe, as_dict
 from images.training import checkpoint
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
+from images.training.speed import SLOW, Speed
 from images.training.trainer import Trainer
 from theory.common.errors import CheckpointError, Diverged, Stopped
 from theory.common.logs import Log
@@ -43,6 +44,7 @@ class Job:
     device: str = "cpu"
     workers: int = 0
     """Processes that read images of an archive ahead."""
+    speed: Speed = SLOW
 
     @property
     def name(self) -> str:
@@ -77,9 +79,8 @@ def trainer_of(job: Job, world: World | None = None) -> Trainer:
     if job.coupling != "gan":
         score = score_model(job.recipe, data, job.cache, job.device, job.data)
     recipe = job.recipe.arm(job.coupling)
-    return Trainer(
-        recipe, job.coupling, job.seed, networks_of, data, score, job.device, world, augment_of(recipe), job.workers
-    )
+    known = job.device, world, augment_of(recipe), job.workers, job.speed
+    return Trainer(recipe, job.coupling, job.seed, networks_of, data, score, *known)
 
 
 @one_thread()

@@ -45,6 +45,7 @@ from images.training.losses import (
     squared_gradient,
 )
 from images.training.parallel import World
+from images.training.speed import SLOW, Speed
 from images.training.update import Update, adam_of_d
 from theory.common.checks import choose
 from theory.common.errors import Diverged, OutOfMemory, out_of_memory
@@ -62,6 +63,7 @@ class Trainer:
         score: needed unless the coupling is gan; its parameters stay as they are.
         augment: of the images that D sees.
         workers: processes that read real images ahead, where they are on disk.
+        speed: what to do beside the step's numbers; it prepares `score`, too.
 
     Raises:
         ValueError: no such coupling; a coupling without its score model; a batch without equal shares, or shares
@@ -80,9 +82,10 @@ class Trainer:
         world: World | None = None,
         augment: Augment | None = None,
         workers: int = 0,
+        speed: Speed = SLOW,
     ):
         self.recipe, self.coupling, self.seed = recipe, choose(coupling, COUPLINGS, "coupling"), seed
-        self.data, self.score = data, score
+        self.data, self.score, self.speed = data, score, speed
         if self.coupling != "gan" and score is None:
             raise ValueError(f"coupling {coupling!r} needs a score model; given none")
         self.device, self.world, self.augment = torch.device(device), world or World(), augment
@@ -102,6 +105,7 @@ class Trainer:
             self.g, self.d = (network.to(self.device, memory_format=layout).train() for network in networks)  # type: ignore[call-overload]
             self.average = copy.deepcopy(self.g).eval().requires_grad_(False)
             self.update = Update(self.g.parameters(), recipe, self.coupling)
+            speed.prepare(self.g, self.d, score)
         self.d_adam = adam_of_d(self.d.parameters(), recipe)
         self.at = self.retry = self.turn = 0  # turn: of D's steps in one step
         self.losses: dict[str, float] = {}
@@ -187,14 +191,14 @@ class Trainer:
         for part in self.parts():
             real, labels = self.real(part)
             real.requires_grad_(penalised)  # before augmentation, where R1 and R2 are taken
-            d_real = self.judged(real, streams.real, part, labels)
+            d_real = self.judged(real, streams.real, part, labels, penalised)
             loss = torch.zeros_like(d_real)
             if game or r2:
                 wanted = self.wanted(streams, part, labels)
                 with torch.no_grad(), self.autocast():
                     fake, _ = self.generated(streams, part, wanted)
                 fake.requires_grad_(r2)
-                d_fake = self.judged(fake, streams.fake, part, wanted)
+                d_fake = self.judged(fake, streams.fake, part, wanted, r2)
             if game:
                 loss = loss + totals.add("d_loss", discriminator_loss(recipe.loss, d_real, d_fake))
                 if recipe.target:
@@ -237,7 +241,7 @@ class Trainer:
         """Of StyleGAN2's path length regularisation."""
         recipe, gradients = self.recipe, Gradients(self.g.parameters())
         for part in self.parts():
-            with self.autocast():
+            with self.autocast(), self.speed.twice():
                 fake, styles = self.generated(streams, part, self.wanted(streams, part))
             assert styles is not None
             noise = self.draw(torch.randn, tuple(fake.shape[1:]), PATH, part, self.at)
@@ -276,7 +280,7 @@ class Trainer:
         assert self.score is not None
         noise = self.draw(torch.randn, tuple(x.shape[1:]), SCORE, part, 2 * self.at)
         nsr = self.interval.nsr(self.draw(torch.rand, (), SCORE, part, 2 * self.at + 1))
-        with self.autocast():
+        with self.autocast() if self.recipe.score_precision == "bfloat16" else nullcontext():
             return score_term(x, self.score.of(labels), nsr, noise)
 
     @torch.no_grad()
@@ -345,9 +349,9 @@ class Trainer:
     def draw(self, kind: Callable[..., Tensor], shape: tuple[int, ...], stream: int, part: slice, step: int) -> Tensor:
         return draw(kind, shape, self.seed, stream, step, part, self.retry, self.device)
 
-    def judged(self, x: Images, stream: int, part: slice, labels: Labels | None) -> Logits:
-        """D's logits of augmented images."""
-        with self.autocast():
+    def judged(self, x: Images, stream: int, part: slice, labels: Labels | None, penalised: bool = False) -> Logits:
+        """D's logits of augmented images; differentiated twice if penalised."""
+        with self.autocast(), self.speed.twice() if penalised else nullcontext():
             return self.d(self.augmented(x, stream, part), labels).float()
 
     def generated(self, streams: Streams, part: slice, labels: Labels | None) -> tuple[Images, Styles | Logits | None]:
