@@ -18,7 +18,7 @@ COMMANDS = {
     "publish": ("images.publish", "store the results of a finished run as small files"),
     "gpucheck": (
         "images.gpucheck",
-        "what one GPU shows in nine minutes: tests, steps of every recipe, bf16, a training",
+        "what one GPU shows in minutes: tests, a step of every recipe, bf16, a training",
     ),
     "bench": ("images.bench.__main__", "time and memory against diffusers, and the cost of the score term"),
 }

@@ -112,8 +112,10 @@ class Check:
     def timed(self, name: str, part: Callable[[float, dict[str, Any]], str], limit: float | None = None) -> None:
         """Runs a part; its results, what became of it, and its seconds are kept."""
         start = time.monotonic()
-        found = self.found["parts"][name] = {"status": "killed"}
-        results = found["found"] = dict[str, Any]()
+        found: dict[str, Any] = {"status": "killed"}
+        self.found["parts"][name] = found
+        results: dict[str, Any] = {}
+        found["found"] = results
         try:
             status = part(limit or SHARES[name] * 60 * self.options.minutes, results)
         except subprocess.TimeoutExpired as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -259,7 +260,7 @@ def unets(given: Given) -> Found:
         randomise(score.network)
         n, side = 4 if given.tiny else 32, small.resolution
         draws = torch.Generator().manual_seed(0)
-        nsr = torch.logspace(*torch.tensor(NSR).log10().tolist(), n)
+        nsr = torch.logspace(math.log10(NSR[0]), math.log10(NSR[1]), n)
         x = torch.randn(n, 3, side, side, generator=draws) * (0.25 + nsr.square()).sqrt()[:, None, None, None]
         labels = (torch.arange(n) % recipe.classes).to(given.device)
         x, level = x.to(given.device), Level.variance_exploding(nsr.to(given.device))

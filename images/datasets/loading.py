@@ -19,20 +19,21 @@ Batch = tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"] | None]
 
 
 class _Decoding(Dataset[Batch | FileError]):
-    """Images by the indices of a whole batch; an error is a result, since a worker's would come with its traceback."""
+    """The batch of a step by its number: the worker finds the indices, so that this process sends a number only. An
+    error is a result, since a worker's would come with its traceback."""
 
-    def __init__(self, images: Images):
-        self.images = images
+    def __init__(self, images: Images, steps: Steps):
+        self.images, self.steps = images, steps
 
-    def __getitem__(self, indices: Int64[Tensor, " b"]) -> Batch | FileError:
+    def __getitem__(self, step: int) -> Batch | FileError:
         try:
-            return self.images.batch(indices)
+            return self.images.batch(self.steps.indices(step))
         except FileError as error:
             return error
 
 
 class Steps:
-    """The indices of the steps from `first` on, one batch of this rank each; a function of the step's number alone."""
+    """The steps from `first` on, one batch of this rank each: its indices are a function of the step's number alone."""
 
     def __init__(self, seed: int, batch: int, n: int, first: int, last: int, rank: int = 0, world: int = 1):
         self.first, self.last = first, last
@@ -41,9 +42,12 @@ class Steps:
     def __len__(self) -> int:
         return self.last - self.first
 
-    def __iter__(self) -> Iterator[Int64[Tensor, " b"]]:
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last))
+
+    def indices(self, step: int) -> Int64[Tensor, " b"]:
         seed, batch, n, rank, world = self.given
-        return (batch_indices(seed, step, batch, n, rank, world) for step in range(self.first, self.last))
+        return batch_indices(seed, step, batch, n, rank, world)
 
 
 def _spared(_: int) -> None:
@@ -65,7 +69,7 @@ def loaded(images: Images, steps: Steps, workers: int = 1, pinned: bool = False,
         FileError: a damaged image; names archive and image.
     """
     loader = DataLoader(
-        _Decoding(images), sampler=cast(Any, steps), batch_size=None, num_workers=workers,
+        _Decoding(images, steps), sampler=cast(Any, steps), batch_size=None, num_workers=workers,
         prefetch_factor=ahead if workers else None, pin_memory=pinned, worker_init_fn=_spared,
     )  # fmt: skip
     for batch in loader:

@@ -13,7 +13,8 @@ from images.metrics import during_training
 from images.metrics.exact import exact
 from images.metrics.features import extract
 
-matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+matmul: Any = torch.backends.cuda.matmul
+cudnn: Any = torch.backends.cudnn
 
 
 def state() -> dict[str, Any]:
@@ -80,9 +81,14 @@ def test_features_and_metrics_are_computed_without_it(monkeypatch: pytest.Monkey
     pixels = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     assert bool((extract(Asking(), pixels) == 1).all())  # type: ignore[arg-type]
     asked = []
-    monkeypatch.setattr(during_training, "copies", lambda *_: asked.append(off()) or {})
-    monkeypatch.setattr(during_training.distances, "moments", lambda x: asked.append(off()))
-    monkeypatch.setattr(during_training.distances, "frechet", lambda *_: asked.append(off()) or 0.0)
+
+    def ask(*_: object) -> dict[str, float]:
+        asked.append(off())
+        return {}
+
+    monkeypatch.setattr(during_training, "copies", ask)
+    monkeypatch.setattr(during_training.distances, "moments", ask)
+    monkeypatch.setattr(during_training.distances, "frechet", ask)
 
     class Data:
         def __len__(self) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from images.bench import host
 from images.datasets import archive, dataset
 from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
 from images.datasets.loading import Steps, loaded
-from images.recipes import Recipe
+from images.recipes import RECIPES, Recipe
 from images.training.feed import Feed
 from images.training.inputs import Pixels
 from images.training.parallel import World
@@ -92,3 +96,22 @@ def test_a_damaged_image_is_named_by_the_feed(tmp_path: Path, on_disk: Images, m
     with pytest.raises(FileError, match=r"image \d+ is damaged"):
         feed(0)
     feed.close()
+
+
+def test_the_host_s_share_counts_no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process reads no image of the archive: its time for a batch is the same, however long reading takes."""
+    recipe = dataclasses.replace(RECIPES["imagenet64"], resolution=8, batch=8 * host.GPUS)
+    here, read = os.getpid(), archive.Archive.read
+
+    def slow(self: archive.Archive, index: int) -> np.ndarray:
+        assert os.getpid() != here
+        time.sleep(0.01)
+        return read(self, index)
+
+    monkeypatch.setattr(archive.Archive, "read", slow)
+    seconds, conversion = host.batch_seconds(recipe, steps=4, stored=32)
+    assert 0 < seconds < 0.08  # of 8 images, read for 0.01 s each
+    assert 0 < conversion < 0.08
+    monkeypatch.setattr(host, "WORKERS", 0)
+    with pytest.raises(AssertionError):
+        host.batch_seconds(recipe, steps=4, stored=32)

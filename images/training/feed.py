@@ -41,10 +41,10 @@ class Feed:
         """
         if place != self.place or self.kept is None:
             x, labels = self.read(place)
-            x = x.to(self.device, non_blocking=True)
+            x = x.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             x = x if x.is_floating_point() else to_float(x)
             labels = None if labels is None else labels.to(self.device, non_blocking=True)
-            self.kept = x.contiguous(memory_format=torch.channels_last), labels
+            self.kept = x, labels
             self.place = place
         return self.kept
 
