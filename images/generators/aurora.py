@@ -200,7 +200,7 @@ class Fourier(nn.Module):
         self.affine = Linear(style, 4)
         with torch.no_grad():
             self.affine.weight.zero_()
-            self.affine.bias[0] = 1  # no rotation
+            self.affine.bias.copy_(torch.eye(4)[0])  # no rotation; bias[0] = 1 writes where images.plan has no memory
 
     def forward(self, w: Style) -> Float[Tensor, "b c 4 4"]:
         cos, sin, right, down = self.affine(w).float().unbind(1)
