@@ -17,7 +17,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from theory.common.checks import choose, whole
 from theory.common.commandline import parse, run, usage
@@ -57,7 +59,11 @@ def main(arguments: list[str]) -> int:
         device = usable(options.device)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its own start and stop otherwise
     with one_thread():
-        parts = {"over_diffusers": lambda: compare(options.width, device), "lazy_term": lazy_term, "host": host}
+        parts: dict[str, Callable[[], Any]] = {
+            "over_diffusers": lambda: compare(options.width, device),
+            "lazy_term": lazy_term,
+            "host": host,
+        }
         found = {name: part() for name, part in parts.items() if name in options.only}
     print(json.dumps(found, indent=2))
     return 0
