@@ -16,11 +16,13 @@ from images.bench.peers import randomise
 from images.draws import OF_D, OF_PATHS, OF_SCORE
 from images.generators.families import augment_of, networks_of
 from images.plan.costs import costs
-from images.recipes import RECIPES, Recipe
+from images.recipes import PRECISIONS, RECIPES, Recipe
 from images.tests.test_cuda_rules import Images, score_of, tiny
 from images.tests.test_plan import R3GAN
 from images.training import speed
 from images.training.experiment import Experiment
+from images.training.inputs import Same
+from images.training.run import trainer_of
 from images.training.speed import BLOCKS, SLOW, Speed
 from images.training.trainer import Totals, Trainer
 from theory.common.errors import UsageError
@@ -120,15 +122,41 @@ def test_what_is_differentiated_twice_is_not_compiled(monkeypatch: pytest.Monkey
     assert ours.g.state_dict().keys() == expected.g.state_dict().keys()
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_score_model_alone_has_a_precision_of_its_own(precision: str) -> None:
+    """Where the trainer's autocast is at work, as on CUDA."""
+    seen: dict[str, bool] = {}
+
+    class Low(Trainer):
+        def autocast(self) -> Any:
+            return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    def eps_model(x_t: Tensor, level: Any) -> Tensor:
+        seen["score"] = torch.is_autocast_enabled("cpu")
+        return x_t
+
+    def hook(module: nn.Module, given: Any) -> None:
+        seen[type(module).__name__] = torch.is_autocast_enabled("cpu")
+
+    recipe = dataclasses.replace(tiny(RECIPES["digits"]), score_precision=precision)
+    ours = Low(recipe, "own-step", 0, networks_of, Images(recipe), Same(eps_model))
+    for network in (ours.g, ours.d):
+        network.register_forward_pre_hook(hook)
+    ours.step()
+    assert seen == {"SmallGenerator": True, "SmallDiscriminator": True, "score": precision == "bfloat16"}
+    assert all(recipe.score_precision == "float32" for recipe in RECIPES.values())
+
+
 def test_options_reach_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
     def begin(self: Experiment, *_: Any) -> None:
-        seen.append((self.jobs()[0].speed, torch.backends.cudnn.benchmark))
+        seen.append((trainer_of(self.jobs()[0]).speed, torch.backends.cudnn.benchmark))
         raise ValueError("seen")
 
     monkeypatch.setattr(Experiment, "begin", begin)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch, "compile", lambda function: function)
     for given in ([], ["--checkpoint-activations"], ["--compile", "--cudnn-benchmark"]):
         call = partial(train.main, ["--out", str(tmp_path), *given])
         with pytest.raises(UsageError, match="seen"):
