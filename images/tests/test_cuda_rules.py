@@ -21,13 +21,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from images.denoisers.adm import ADM
-from images.denoisers.precondition import DDPMScore, EDMScore, Score
-from images.denoisers.published import PUBLISHED
-from images.denoisers.small import Denoiser
-from images.denoisers.song import SongConfig, SongUNet
+from images.bench import gpuparts
+from images.bench.gpuparts import tiny
+from images.denoisers.precondition import Score
 from images.generators.families import augment_of, networks_of
-from images.plan.costs import SCORES
 from images.recipes import COUPLINGS, RECIPES, Recipe
 from images.training.trainer import Trainer
 
@@ -126,28 +123,10 @@ class Images:
         return torch.zeros(len(which), recipe.channels, recipe.resolution, recipe.resolution), self.labels(which)
 
 
-def tiny(recipe: Recipe) -> Recipe:
-    """The same code with small images and narrow networks, everything lazy at work, and every image augmented."""
-    width = {"small": 4, "r3gan": 24, "stylegan2": 8, "biggan": 16, "aurora": 8}[recipe.generator]
-    side = 64 if recipe.recipe in ("lsun-bedroom", "imagenet128-biggan") else 8  # larger images have other networks
-    shape: dict[str, Any] = {"resolution": side, "width": width, "latent": 10, "batch": 4, "group": 2, "images": 16}
-    return dataclasses.replace(recipe, **shape, burn_in=1 if any(recipe.augment) else recipe.burn_in)
-
-
 def score_of(recipe: Recipe) -> Score:
     """The recipe's score model, small, on the CPU."""
     torch.manual_seed(0)
-    if recipe.recipe in SCORES:
-        known = PUBLISHED[SCORES[recipe.recipe]]
-        heads: dict[str, Any] = {"head_channels": 16} if known.config.heads is None else {}
-        config = dataclasses.replace(known.config, width=32, blocks=1, multipliers=(1, 2), attention=(1,), **heads)
-        assert known.schedule is not None
-        score: Score = DDPMScore(ADM(config), known.schedule)
-    elif recipe.recipe.startswith("cifar10"):
-        score = EDMScore(SongUNet(SongConfig(width=16, multipliers=(1, 2), blocks=1)))
-    else:
-        score = EDMScore(Denoiser.of(recipe).network())
-    return score.requires_grad_(False).eval()
+    return gpuparts.score_of(recipe, True, "cpu")
 
 
 def trainer(recipe: Recipe, coupling: str, device: torch.device, kind: type[Trainer] = Trainer) -> Trainer:
