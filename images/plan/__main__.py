@@ -42,7 +42,8 @@ class Options:
     device: str = "h100"
     """h200, h100, h100-pcie, a100, a100-40gb, l40s or rtx4090."""
     utilisation: float = 0.3
-    """The share of the device's peak rate that training reaches: an assumption, not a measurement."""
+    """The share of the device's peak rate that training reaches: an assumption, not a measurement. The score model is
+    counted at that rate too; in float32 (score_precision) it is slower."""
     coupling: str | None = None
     """summed, own-step, two-adams, decoupled or bounded; the recipe's last if not given."""
     json: bool = False
