@@ -80,7 +80,9 @@ def mean(name: str, cell: str, arm: str, metric: str) -> float:
 
 
 def number(value: object) -> str:
-    """Three significant digits; words as they are."""
+    """Three significant digits; words as they are; – where there is no number."""
+    if value != value:
+        return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

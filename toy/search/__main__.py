@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> int:
                 if missing := kept[name].missing(part, conductor.plan):
                     begun = time.monotonic()
                     found = conductor.conduct(EXPERIMENTS[name], missing)
-                    facts = origin(" ".join([PROG, *arguments]))
+                    facts = origin(shlex.join([*PROG.split(), *arguments]))
                     facts |= dataclasses.asdict(conductor.plan) | {"seconds": round(time.monotonic() - begun, 1)}
                     lost += kept[name].take(found, facts)
                     kept[name].write(options.out)

@@ -7,6 +7,7 @@ Every finished job is kept under --cache, so that the same command continues a s
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> int:
     from toy.sweep.pool import pool
 
     with pool(options.processes, options.cluster, options.patience) as processes:
-        return execute(options, processes, " ".join([PROG, *arguments]))
+        return execute(options, processes, shlex.join([*PROG.split(), *arguments]))
 
 
 def check_writable(directory: Path) -> None:

@@ -73,4 +73,5 @@ def test_tables_agree(name: str) -> None:
     pd.testing.assert_frame_equal(again[names], stored[names], check_dtype=False)
     rounding = 1e-3 * (stored["mean"].abs() + stored.baseline_mean.abs())  # values and verdicts have 4 digits each
     for name in ("mean", "difference", "low", "high"):
-        assert ((again[name] - stored[name]).abs() <= rounding).all(), name
+        undefined = again[name].isna() & stored[name].isna()  # a metric that too few seeds have
+        assert (((again[name] - stored[name]).abs() <= rounding) | undefined).all(), name
