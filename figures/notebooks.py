@@ -22,7 +22,7 @@ from theory.common.checks import choose
 from theory.common.commandline import complain, parse, run, usage
 from theory.common.errors import UsageError
 
-TUTORIALS: tuple[str, ...] = ()
+TUTORIALS = ("argument", "exact_scores", "own_loop", "own_toy", "claims", "own_images")
 HERE = SCRIPTS / "tutorials"
 
 
@@ -67,11 +67,13 @@ def executed(name: str, out: Path | None) -> bool:
 
 
 def lasting(notebook: str) -> str:
-    """An executed notebook without times and without what it said of the interpreter."""
+    """An executed notebook without times, progress (standard error) and what it says of the interpreter."""
     found = json.loads(notebook)
     found["metadata"].pop("language_info", None)
     for cell in found["cells"]:
         cell["metadata"].pop("execution", None)
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 

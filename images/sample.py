@@ -120,9 +120,11 @@ def generator_of(path: Path, device: Any, own: str | None = None) -> tuple[Any, 
     from images.generators.families import networks_of
     from images.recipes import from_dict
     from images.training.checkpoint import FORMAT
+    from theory.common.files import content_of
 
     with reading(path):
-        content = checkpoints.read(path)
+        read = checkpoints.read(path)
+        content = content_of(read) if isinstance(read, dict) and set(read) == {"sha256", "content"} else read
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise FileError(f"{checkpoints.told(content) or 'this'} is no checkpoint of this version of images.train")
         known, state = dict(content["recipe"]), content["trainer"]["average"]

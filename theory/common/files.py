@@ -132,16 +132,25 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
             if damaged := archive.testzip():
                 raise ValueError(f"check sum of {damaged}")
         found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-        if not isinstance(found, dict) or set(found) != {"sha256", "content"}:
-            raise ValueError("it was written by another program, or another version")
-        if found["sha256"] != checksum(found["content"]):
-            raise ValueError("its content is not what was written: the checksum differs")
-        return found["content"]
+        return content_of(found)
     except MemoryError:
         raise
     except Exception as found:  # whatever damage makes torch raise
         why = str(found).splitlines()[0] if str(found) else type(found).__name__
         raise error(f"{path} is truncated, damaged or no {what}: {why[:120]}") from None
+
+
+def content_of(found: Any) -> Any:
+    """The content of what `write_tensors` wrote, however it was read.
+
+    Raises:
+        ValueError: it was written by something else, or has changed since.
+    """
+    if not isinstance(found, dict) or set(found) != {"sha256", "content"}:
+        raise ValueError("it was written by another program, or another version")
+    if found["sha256"] != checksum(found["content"]):
+        raise ValueError("its content is not what was written: the checksum differs")
+    return found["content"]
 
 
 def checksum(content: Any) -> str:
