@@ -1,6 +1,7 @@
 """python -m toy.bench: what a run costs and what it reaches, as JSON.
 
-Times are of this machine now; shares and ratios are measured interleaved in one process, and compare across machines.
+Times are of this machine now; shares and ratios are measured interleaved in one process. A share depends on the
+processor: where matrix products are fast, all else counts more. Its instructions are printed as "processor".
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from theory.common.checks import choose
 from theory.common.commandline import parse, run, usage
@@ -107,6 +109,52 @@ def shares(width: int) -> dict[str, dict[str, float]]:
             if round_:  # the first warms up
                 found[name].append(achieved / statistics.mean((earlier, before)))
     return {name: spread(values) for name, values in found.items()}
+
+
+class Kernels(TorchDispatchMode):
+    """Microseconds of each call of a kernel, by its name and the shapes of its first arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, list[float]] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        began = time.perf_counter()
+        out = function(*args, **(kwargs or {}))
+        took = 1e6 * (time.perf_counter() - began)
+        shapes = [list(a.shape) for a in args if isinstance(a, torch.Tensor)]
+        self.calls.setdefault(f"{str(function).removeprefix('aten.')} {shapes}", []).append(took)
+        return out
+
+
+def profile(width: int) -> dict[str, Any]:
+    """Where the time of a plain step of a stack of seeds goes, in microseconds: the whole, the matrix products at the
+    rate of bmm, and the kernels that take most, calls a step times the median call. What a small kernel has here is
+    mostly the time of measuring it."""
+    config = lean(width)
+    group = config.seed_groups()[0]
+    trainer = Trainer(config, "gan", group)
+    timed(trainer.step, CHUNK)
+    whole = statistics.median(timed(trainer.step, CHUNK) / CHUNK for _ in range(ROUNDS))
+    products = len(group) * flops(config, trainer.law.dim) / matmul_rate(width)()
+    with Kernels() as kernels:
+        for _ in range(CHUNK):
+            trainer.step()
+    totals = {name: statistics.median(calls) * len(calls) / CHUNK for name, calls in kernels.calls.items()}
+    largest = dict(sorted(totals.items(), key=lambda item: -item[1])[:16])
+    return {"seeds": len(group), "step": 1e6 * whole, "products": 1e6 * products, "kernels": largest}
+
+
+def stacks(width: int) -> dict[str, dict[str, float]]:
+    """Microseconds of processor time of a seed's plain step in stacks of so many seeds, interleaved."""
+    trainers = {str(seeds): Trainer(lean(width), "gan", range(seeds)) for seeds in (2, 4, 8, 16, 32)}
+    found: dict[str, list[float]] = {seeds: [] for seeds in trainers}
+    for round_ in range(ROUNDS + 1):
+        for seeds, trainer in trainers.items():
+            seconds = timed(trainer.step, CHUNK) / CHUNK / int(seeds)
+            if round_:
+                found[seeds].append(1e6 * seconds)
+    return {seeds: spread(values) for seeds, values in found.items()}
 
 
 def costs(width: int) -> dict[str, dict[str, float]]:
@@ -266,6 +314,8 @@ PARTS: dict[str, Callable[[], Any]] = {
     "share_width_128": lambda: shares(128),
     "cost_width_64": lambda: costs(64),
     "rows_width_32": lambda: rows(32),
+    "stacks": lambda: {f"width {width}": stacks(width) for width in (32, 64, 128)},
+    "profile": lambda: {f"width {width}": profile(width) for width in (32, 64, 128)},
     "two_processes_over_one": two_processes,
     "saturated": lambda: reached("saturated"),
     "healthy": lambda: reached("healthy"),
@@ -286,7 +336,8 @@ def main(arguments: list[str]) -> int:
         options = parse(Options, arguments, "python -m toy.bench")
         names = [choose(name, PARTS, "part") for name in options.only]
     prepare_process()
-    print(json.dumps({name: PARTS[name]() for name in names}, indent=2))
+    processor = {"processor": torch.backends.cpu.get_cpu_capability()}
+    print(json.dumps(processor | {name: PARTS[name]() for name in names}, indent=2))
     return 0
 
 
