@@ -150,7 +150,7 @@ def tiles(name: str) -> np.ndarray:
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(8, 2.2), dpi=72, layout="constrained")
 for arm, part in table.groupby("arm"):
     left.plot(part.step, part.value, "o-", label=arm)
-left.set(xlabel="step", ylabel="Frechet distance (pixels)", yscale="log")
+left.set(xlabel="step", ylabel="Frechet distance (pixels)")
 left.legend(frameon=False, fontsize=8)
 for axis, name in ((middle, "own.zip"), (right, "samples.zip")):
     axis.imshow(tiles(name))
