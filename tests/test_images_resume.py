@@ -26,8 +26,8 @@ TINY = shlex.split(
 KILLED = """
 import os, signal, sys
 from images.train import main
-from images.training import checkpoint, run
-from theory.common import commandline
+from images.training import run
+from theory.common import commandline, files
 
 point, count = sys.argv.pop(1), int(sys.argv.pop(1))
 
@@ -45,7 +45,7 @@ def counted(function, kills):
 if point == "training":
     run.Trainer.step = counted(run.Trainer.step, lambda *_: False)
 if point == "renaming":
-    checkpoint.replacing.__globals__["os"].replace = counted(os.replace, lambda a, b: "checkpoint.pt" not in str(b))
+    files.os.replace = counted(os.replace, lambda a, b: "checkpoint.pt" not in str(b))
 sys.exit(commandline.run(main))
 """
 

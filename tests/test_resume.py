@@ -124,7 +124,6 @@ def test_killed_parent(unbroken: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert_nothing_runs(process.pid)
-    assert not (directory / "checkpoint.pt").exists() or min(progress(directory).values()) < STEPS
     assert_resumes(directory, unbroken)
 
 
@@ -209,7 +208,7 @@ def test_killed_while_and_between_saving(unbroken: Path, tmp_path: Path) -> None
     assert progress(directory) == {"gan 0-1": 75}
 
     left = STEPS // 25 - 2  # saves of the first job, which begins with one
-    ended = python("-c", KILLED, "renaming", left + 4, "--out", directory, "--resume", "--processes", "1")
+    ended = python("-c", KILLED, "renaming", left + 3, "--out", directory, "--resume", "--processes", "1")
     assert ended.status == -signal.SIGKILL, ended
     assert progress(directory) == {"gan 0-1": STEPS, "decoupled 0-1": 50}
     assert any(name.endswith(".partial") for name in contents(directory))

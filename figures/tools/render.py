@@ -24,6 +24,7 @@ def draw(name: str, out: Path, fresh: bool, sheet: Path | None, kinds: Sequence[
         kinds: of the pictures: png, pdf, svg.
     """
     begun = time.monotonic()
+    before = style.OUT, results.FRESH, style.SHEET, style.KINDS
     style.OUT, results.FRESH, style.SHEET, style.KINDS = out, fresh, sheet, kinds
     plt.switch_backend("Agg")
     try:
@@ -37,4 +38,5 @@ def draw(name: str, out: Path, fresh: bool, sheet: Path | None, kinds: Sequence[
         return name, f"{message}python figures/{name}.py tells more)", 0.0
     finally:
         plt.close("all")
+        style.OUT, results.FRESH, style.SHEET, style.KINDS = before  # where this is no process of its own
     return name, "", time.monotonic() - begun

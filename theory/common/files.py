@@ -188,11 +188,12 @@ def _add(found: hashlib._Hash, value: Any) -> None:
 LARGEST_JSON = 1 << 26  # bytes
 
 
-def read_json(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError) -> Any:
-    """What a file of JSON holds. A name that stands twice in an object, NaN and infinity are refused.
+def read_json(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError, finite: bool = True) -> Any:
+    """What a file of JSON holds. A name that stands twice in an object is refused.
 
     Args:
         what, error: as in `read_tensors`.
+        finite: whether NaN and infinity, which Python writes and JSON does not have, are refused too.
 
     Raises:
         FileError: it is none. OSError: it cannot be read.
@@ -205,13 +206,15 @@ def read_json(path: str | os.PathLike[str], what: str, error: type[FileError] = 
             raise ValueError(f"{twice[:40]!r} stands twice")
         return found
 
-    def finite(text: str) -> float:
+    def refused(text: str) -> float:
         raise ValueError(f"{text} is no number of JSON")
 
     if os.path.getsize(path) > LARGEST_JSON:
         raise error(f"{path} is no {what}: it is larger than {LARGEST_JSON >> 20} MiB")
     try:
-        return json.loads(Path(path).read_text("utf-8"), object_pairs_hook=unique, parse_constant=finite)
+        return json.loads(
+            Path(path).read_text("utf-8"), object_pairs_hook=unique, parse_constant=refused if finite else None
+        )
     except RecursionError:
         raise error(f"{path} is no {what}: it is nested too deeply") from None
     except ValueError as found:

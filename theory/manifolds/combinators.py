@@ -223,7 +223,7 @@ class Embedded(Law):
     """
 
     law: Law
-    isometry: Sequence[Sequence[float]]
+    isometry: Sequence[Sequence[float]] | Float[Tensor, "dim k"]
     offset: Sequence[float] | None = None
     dim: int = field(init=False, repr=False)
     intrinsic_dim: int | None = field(init=False, repr=False)

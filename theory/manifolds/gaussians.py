@@ -149,7 +149,7 @@ def distances(x: Float[Tensor, "*n d"], points: Float[Tensor, "K d"]) -> Float[T
     return torch.linalg.vector_norm(x[..., None, :] - points, dim=-1)
 
 
-def as_matrix(rows: Sequence[Sequence[float]], name: str) -> Float[Tensor, "rows columns"]:
+def as_matrix(rows: Sequence[Sequence[float]] | Tensor, name: str) -> Float[Tensor, "rows columns"]:
     """The rows in float64; ValueError unless they are finite numbers, and equally many in each."""
     try:
         matrix = torch.as_tensor(rows, dtype=torch.float64)

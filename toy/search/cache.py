@@ -79,7 +79,7 @@ class Cache:
         """The outcome of a task; None where there is none, or its file is damaged."""
         described = description(task)
         try:
-            content = files.read_json(self.directory / f"{digest(described)}.json", "finished task")
+            content = files.read_json(self.directory / f"{digest(described)}.json", "finished task", finite=False)
             if content["sha256"] != digest(content["outcome"]) or content["task"] != described:
                 return None
             return Outcome(**content["outcome"])

@@ -89,7 +89,7 @@ class Cache:
     def get(self, key: str) -> Outcome | None:
         """The outcome stored under a key; None where there is none, or its file is damaged."""
         try:
-            content = files.read_json(self._path(key), "finished job")
+            content = files.read_json(self._path(key), "finished job", finite=False)
             if digest(content["task"]) != key or digest(content["outcome"]) != content["sha256"]:
                 return None
             return Outcome(**content["outcome"])
@@ -113,7 +113,7 @@ class Cache:
         """The descriptions of all jobs that did not diverge, and their processor time."""
         for path in sorted(self.directory.glob("*.json")):
             try:
-                content = files.read_json(path, "finished job")
+                content = files.read_json(path, "finished job", finite=False)
                 if content["outcome"]["failure"] is None:
                     yield content["task"], content["outcome"]["seconds"]
             except (ValueError, KeyError, TypeError):
