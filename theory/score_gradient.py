@@ -44,9 +44,9 @@ def score_gradient(
 
 
 def shares(log_terms: Float[Tensor, "*n K"]) -> Float[Tensor, "*n K"]:
-    """Their softmax, none below e^-80: torch's takes several times as long along a short axis, and so does an exp that
+    """Their softmax, none below e^-60: torch's takes several times as long along a short axis, and so does an exp that
     underflows."""
-    terms = (log_terms - log_terms.amax(-1, keepdim=True)).clamp_(min=-80).exp_()
+    terms = (log_terms - log_terms.amax(-1, keepdim=True)).clamp_(min=-60).exp_()
     return terms.div_(terms.sum(-1, keepdim=True))
 
 

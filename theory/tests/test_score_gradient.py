@@ -92,8 +92,8 @@ def test_leading_axes_and_near_misses():
 
 
 def test_shares_are_a_softmax():
-    terms = torch.tensor([[0.0, -1.0, 3.0], [-1e5, 0.0, -79.0], [1e5, 1e5 + 2, 0.0]], dtype=torch.float64)
-    assert torch.allclose(shares(terms), terms.softmax(-1), rtol=1e-14, atol=1e-34)
+    terms = torch.tensor([[0.0, -1.0, 3.0], [-1e5, 0.0, -59.0], [1e5, 1e5 + 2, 0.0]], dtype=torch.float64)
+    assert torch.allclose(shares(terms), terms.softmax(-1), rtol=1e-14, atol=1e-26)
 
 
 def test_which_laws_have_a_closed_form():

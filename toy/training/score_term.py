@@ -102,6 +102,7 @@ class ScoreTerm:
             label: the class of all samples; None for the layout of `Classes`.
         """
         nsr = self.interval.nsr(u)
+        x = x.contiguous()  # a generator's last layer stores its output transposed, which made this take twice as long
         if self.own is not None:
             gradient = self._matching(x, nsr, eps, label)
         elif self.closed_form:
