@@ -50,11 +50,13 @@ def filled(place: str) -> str:
 
 @lru_cache
 def read(name: str) -> Tables:
-    if name not in EXPERIMENTS:
+    """The tables of an experiment; of second/NAME those of a second, independent search, in toy/results/second."""
+    place, _, experiment = name.rpartition("/")
+    if experiment not in EXPERIMENTS or place not in ("", "second"):
         raise UsageError(f"no experiment {name}: {', '.join(EXPERIMENTS)}")
-    found = Tables.read(RESULTS, EXPERIMENTS[name])
+    found = Tables.read(RESULTS / place, EXPERIMENTS[experiment])
     if found.arms.empty:
-        raise UsageError(f"{name} has no results: python -m toy.search {name} --out toy/results makes them")
+        raise UsageError(f"{name} has no results: python -m toy.search {experiment} --out toy/results makes them")
     return found
 
 
@@ -94,7 +96,7 @@ def sentence(row: pd.Series) -> str:
 
 def table(name: str, cells: list[str]) -> str:
     """A row an arm, below its cell: each judged metric's mean, with the mark of its verdict."""
-    metrics = [metric for metric in EXPERIMENTS[name].metrics if metric in read(name).values]
+    metrics = [metric for metric in EXPERIMENTS[name.rpartition("/")[2]].metrics if metric in read(name).values]
     lines = [
         f"| arm | {' | '.join(SHORT.get(metric, metric) for metric in metrics)} |",
         "|---" * (len(metrics) + 1) + "|",
