@@ -113,7 +113,14 @@ sys.exit(commandline.run(main))
 """
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
 def test_asked_to_stop(number: int, status: int, unbroken: Path, cache: Path, tmp_path: Path) -> None:
     """The step is ended and saved, though no checkpoint is due; metrics.csv has what was evaluated until then."""
     directory = tmp_path / "run"
@@ -130,6 +137,7 @@ def test_asked_to_stop(number: int, status: int, unbroken: Path, cache: Path, tm
     assert not list(directory.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_asked_to_stop_over_two_processes(cache: Path, tmp_path: Path) -> None:
     """A signal to all of them: each run ends its step and saves, and the resumed ones are unbroken ones."""
     arms = ["--couplings", "gan", "--seeds", "2", "--processes", "2", "--cache", str(cache)]

@@ -199,6 +199,7 @@ def test_choices(options: str, run: Command, tmp_path: Path, monkeypatch: pytest
     assert ("field_adversarial" in np.load("run/samples.npz").files) == with_discriminator
 
 
+@pytest.mark.slow  # toy/tests/test_film.py looks at films
 def test_film(run: Command, tmp_path: Path) -> None:
     """Beside the run's own files, which it does not change."""
     film = tmp_path / "run" / "film.gif"
