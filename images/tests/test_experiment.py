@@ -7,6 +7,7 @@ import io
 import json
 import math
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from images.denoisers import small
 from images.metrics.during_training import Digits, measures
 from images.recipes import COUPLINGS, DECOUPLED, DIGITS, RECIPES, Recipe
 from images.train import main
-from images.training import pictures, progress
+from images.training import experiment, pictures, progress
 from images.training.inputs import real_images
 from images.training.run import FRAMES, SHOWN, Job, result_of, trainer_of
 from theory.common.colours import ARM_LABELS
 from theory.common.commandline import run
+from theory.common.errors import Diverged, Stopped
 
 TINY = dataclasses.replace(DIGITS, couplings=("gan",), seeds=2, width=4, latent=4, batch=8, images=80, evaluate_every=5)
 
@@ -246,3 +248,24 @@ def test_reports_reach_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_recipe_says_which_rates_are_bad() -> None:
     with pytest.raises(ValueError, match=r"rates must be at least 0 and finite; given -1.0"):
         Recipe(rates=(1.0, -1.0, 1.0, 1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("end", [Diverged("diverged"), Stopped("stopped")])
+def test_logs_are_closed_however_a_job_ends(end: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+
+    class Log:
+        def __call__(self, arm: str, seeds: object, records: object) -> None: ...
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def result_of(*_: object) -> None:
+        raise end
+
+    monkeypatch.setattr(experiment, "result_of", result_of)
+    (tmp_path / "steps").write_bytes(bytes(16))
+    job, place = Job(TINY, "gan", 0, tmp_path / "run", tmp_path), progress.Place(tmp_path / "steps", 0)
+    with nullcontext() if isinstance(end, Stopped) else pytest.raises(Diverged):
+        assert experiment.ended(job, None, place, [Log()]) is None
+    assert closed == [True]

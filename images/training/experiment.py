@@ -34,7 +34,7 @@ from images.training.speed import SLOW, Speed
 from theory.common import signals
 from theory.common.errors import Stopped
 from theory.common.files import held, replacing, write_json, write_table
-from theory.common.logs import Log
+from theory.common.logs import Log, close
 from theory.common.logs import Table as Growing
 from theory.common.parts import is_own
 from theory.common.processes import children, started
@@ -225,6 +225,8 @@ def ended(job: Job, world: World | None, place: Place, logs: Sequence[Log]) -> R
         return None if place.asked() else result_of(job, world, place, place.asked, logs)
     except Stopped:
         return None
+    finally:
+        close(logs)
 
 
 def text(value: dict | None, mean: str) -> str:

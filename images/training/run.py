@@ -153,10 +153,8 @@ def result_of(
             report(trainer.at)
         if stops:
             world.wait()
-            close(logs)
             raise Stopped("stopped")
     world.wait()
-    close(logs)
     x, labels = samples(trainer, judge.n)
     numbers = None if labels is None else labels.numpy()
     return Result(job, records, x.numpy(), numbers, interpolation(trainer).numpy(), retries, cpu_seconds() - begin)
@@ -165,11 +163,6 @@ def result_of(
 def tell(logs: Sequence[Log], job: Job, records: Sequence[Record]) -> None:
     for log in logs if records else ():
         log(job.coupling, (job.seed,), [(step, metric, [value]) for step, metric, value in records])
-
-
-def close(logs: Sequence[Log]) -> None:
-    for log in logs:
-        getattr(log, "close", lambda: None)()
 
 
 def save(job: Job, trainer: Trainer, records: list[Record], retries: Sequence[Retry] = ()) -> None:

@@ -30,6 +30,12 @@ class Log(Protocol):
     def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> object: ...
 
 
+def close(logs: Sequence[Log]) -> None:
+    """At the end of a job, however it ended."""
+    for log in logs:
+        getattr(log, "close", lambda: None)()
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of metrics.csv, in the order in which they come; the run sorts them when it ends. A resumed run adds what is

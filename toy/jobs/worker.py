@@ -15,7 +15,7 @@ import torch
 
 from theory.common import signals
 from theory.common.errors import Diverged, FileError, Stopped
-from theory.common.logs import Log, Record
+from theory.common.logs import Log, Record, close
 from toy.config import Arm, Config
 from toy.jobs.board import Board, NoBoard
 from toy.jobs.job import Job, Result
@@ -97,8 +97,7 @@ def work(
             board.stop()
         failure = error
     finally:
-        for log in logs:
-            getattr(log, "close", lambda: None)()
+        close(logs)
     picture = {name: value.numpy() for name, value in state["picture"].items()}
     return Result(job, records, None if failure else trainer.sample().numpy(), picture, failure)
 
