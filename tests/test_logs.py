@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.commands import TINY, Command
-from theory.common.logs import Table, TensorBoard, log_of
 from toy.jobs.board import Board
 
-RECORDS = [(0, "off_manifold", [0.5, 1.0]), (10, "off_manifold", [0.25, 0.1 + 0.2])]
 OWN = """
 def keep(arm, seeds, records):
     with open("heard.txt", "a") as file:
@@ -24,41 +22,6 @@ def broken(arm, seeds, records):
 
 number = 3
 """
-
-
-def test_rows_come_with_their_digits(tmp_path: Path) -> None:
-    table = Table(tmp_path / "metrics.csv")
-    table.begin()
-    table("gan", (0, 1), RECORDS[:1])
-    table("summed", (4, 5), RECORDS[1:])
-    found = pd.read_csv(table.path)
-    assert [tuple(row) for row in found.itertuples(index=False)] == [
-        ("gan", 0, 0, "off_manifold", 0.5),
-        ("gan", 1, 0, "off_manifold", 1.0),
-        ("summed", 4, 10, "off_manifold", 0.25),
-        ("summed", 5, 10, "off_manifold", 0.1 + 0.2),
-    ]
-
-
-def test_a_table_that_is_there_is_kept_but_for_a_row_that_was_cut(tmp_path: Path) -> None:
-    """As after a kill while a row was written: what comes again is not written again, the rest is."""
-    path = tmp_path / "metrics.csv"
-    Table(path).begin()
-    Table(path)("gan", (0, 1), RECORDS)
-    whole = path.read_text()
-    path.write_text(whole[:-3])
-    again = Table(path)
-    again.begin()
-    assert path.read_text() == "".join(whole.splitlines(keepends=True)[:-1])
-    again("gan", (0, 1), RECORDS)
-    again("gan", (0, 1), [(20, "w2", [1.0, 2.0])])
-    assert (
-        path.read_text()
-        == whole.rstrip("\n").rsplit("\n", 1)[0]
-        + "\n"
-        + whole.splitlines()[-1]
-        + "\ngan,0,20,w2,1.0\ngan,1,20,w2,2.0\n"
-    )
 
 
 def test_the_table_grows_in_training_and_is_complete_at_the_end(
@@ -136,10 +99,3 @@ def test_refused(value: str, says: str, run: Command, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN)
     assert says in run.refuses(2, *TINY, "--out", "run", "--log", value)
-
-
-def test_tensorboard_s_event_files_are_not_those_of_before(tmp_path: Path) -> None:
-    (tmp_path / "tensorboard").mkdir()
-    (tmp_path / "tensorboard" / "old").write_text("")
-    assert log_of("tensorboard", tmp_path) == TensorBoard(tmp_path / "tensorboard")
-    assert not (tmp_path / "tensorboard").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from theory.common import provenance as module
-from theory.common.provenance import commit, git, origin, processor, version_of
+from theory.common.provenance import code, commit, git, origin, processor, version_of
 
 
 def test_origin_names_command_day_commit_versions_and_processor() -> None:
@@ -125,3 +126,22 @@ def test_a_processor_of_another_system_has_the_name_that_the_system_tells(monkey
     monkeypatch.setattr(module.Path, "read_text", nothing)
     monkeypatch.setattr(module.platform, "processor", lambda: "arm")
     assert processor() == "arm"
+
+
+def test_the_code_is_that_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for name, content, test in (("one", "x = 1", "1"), ("two", "x = 1", "2"), ("three", "x = 2", "1")):
+        package = tmp_path / name
+        (package / "tests").mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "a.py").write_text(content)
+        (package / "tests" / "b.py").write_text(test)
+        link = tmp_path / "package"
+        link.unlink(missing_ok=True)
+        link.symlink_to(package)
+        importlib.invalidate_caches()
+        code.cache_clear()
+        found.append(code("package")["code"])
+    code.cache_clear()
+    assert found[0] == found[1] != found[2]  # tests do not count
