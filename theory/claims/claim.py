@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -101,10 +101,10 @@ class Claim:
     source: Source
     tolerance: float
     why: str
-    check: Checker = field(repr=False)
+    check: Checker
     controls: tuple[Control, ...]
     proven: bool = True
-    picture: Callable[[Axes], None] | None = field(default=None, repr=False)
+    picture: Callable[[Axes], None] | None = None
 
     def __post_init__(self) -> None:
         if not self.controls:
