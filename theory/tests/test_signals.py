@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,32 +42,40 @@ def test_each_request_has_its_exception() -> None:
         interrupt(signal.SIGINT)
 
 
-def test_in_the_block_requests_are_handled_and_after_it_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was ignored, as nohup leaves SIGHUP, stays ignored; also where the block raises."""
+@pytest.fixture
+def first() -> Iterator[dict[int, object]]:
+    """Handlers as a terminal leaves them, SIGHUP's as nohup does; jobs in the background ignore Ctrl-C too."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield dict(usual)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def handlers() -> dict[int, object]:
+    return {number: signal.getsignal(number) for number in REQUESTS}
+
+
+def test_in_the_block_requests_are_handled_and_after_it_as_before(first: dict[int, object]) -> None:
+    """One that was ignored stays ignored; also where the block raises."""
     heard: list[tuple[int, bool]] = []
-    before = {number: signal.getsignal(number) for number in REQUESTS}
-    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with suppress(ZeroDivisionError), handled(lambda number, frame: heard.append((number, frame is not None))):
-            for number in REQUESTS:
-                os.kill(os.getpid(), number)
-                time.sleep(0)  # a handler runs between two statements
-            raise ZeroDivisionError
-        assert heard == [(signal.SIGINT, True), (signal.SIGTERM, True)]
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, ignored)
-    assert {number: signal.getsignal(number) for number in REQUESTS} == before
+    with suppress(ZeroDivisionError), handled(lambda number, frame: heard.append((number, frame is not None))):
+        for number in REQUESTS:
+            os.kill(os.getpid(), number)
+            time.sleep(0)  # a handler runs between two statements
+        raise ZeroDivisionError
+    assert heard == [(signal.SIGINT, True), (signal.SIGTERM, True)]
+    assert handlers() == first
 
 
 def test_in_another_thread_nothing_changes() -> None:
     """Python refuses handlers there."""
-    before = {number: signal.getsignal(number) for number in REQUESTS}
+    before = handlers()
     found: list[object] = []
 
     def look() -> None:
         with handled(lambda *_: None):
-            found.append({number: signal.getsignal(number) for number in REQUESTS})
+            found.append(handlers())
 
     thread = threading.Thread(target=look)
     thread.start()
