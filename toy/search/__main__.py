@@ -94,9 +94,12 @@ def main(arguments: list[str]) -> int:
     kept = {name: Tables.read(options.out, EXPERIMENTS[name]) for name in wanted}
     if options.plan:
         for name, rows in wanted.items():
+            conductor.starts = kept[name].starts
             for times, part in by_length(rows).items():
-                tell_plan(f"{name}, x{times}", part, kept[name].missing(part, conductor.plan), conductor)
+                tell_plan(f"{name}, x{times}", part, kept[name], conductor)
         return 0
+    for name, rows in wanted.items():
+        kept[name].starts(rows[0])  # of the shortest runs: refused before anything is measured
     check_writable(options.out)
     lost: list[str] = []
     with (
@@ -105,6 +108,7 @@ def main(arguments: list[str]) -> int:
     ):
         for name, rows in wanted.items():
             for part in by_length(rows).values():
+                conductor.starts = kept[name].starts
                 if missing := kept[name].missing(part, conductor.plan):
                     begun = time.monotonic()
                     found = conductor.conduct(EXPERIMENTS[name], missing)
@@ -112,6 +116,7 @@ def main(arguments: list[str]) -> int:
                     facts |= dataclasses.asdict(conductor.plan) | {"seconds": round(time.monotonic() - begun, 1)}
                     lost += kept[name].take(found, facts)
                     kept[name].write(options.out)
+                    kept[name] = Tables.read(options.out, EXPERIMENTS[name])  # with the digits that files hold
             print_results(kept[name], [row.cell.name for row in rows])
     for line in lost:
         print(f"lost: {line}", file=sys.stderr)
@@ -126,8 +131,15 @@ def by_length(rows: list[Entry]) -> dict[int, list[Entry]]:
     return found
 
 
-def tell_plan(title: str, rows: list[Entry], missing: list[Entry], conductor: Conductor) -> None:
+def tell_plan(title: str, rows: list[Entry], kept: Tables, conductor: Conductor) -> None:
     """One line: arms, those in the tables, and how far the others are."""
+    from toy.search.tables import NotYet
+
+    try:
+        missing = kept.missing(rows, conductor.plan)
+    except NotYet as error:
+        print(f"{title}: {len(rows)} arms; {error}")
+        return
     line = f"{title}: {len(rows)} arms, {len(rows) - len(missing)} measured"
     if missing:
         left = conductor.left(missing)

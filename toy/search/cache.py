@@ -14,7 +14,7 @@ from typing import Any
 from theory.common import files
 from toy.config import ARMS, Config, as_dict, field_of
 from toy.config import Arm as Setting
-from toy.sweep.cache import VERSION, digest
+from toy.sweep.cache import DAMAGED, VERSION, digest, sound, tell_damaged
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,21 @@ class Cache:
 
     def __init__(self, directory: Path):
         self.directory = directory
+        self.told: set[Path] = set()
 
     def get(self, task: Task) -> Outcome | None:
-        """The outcome of a task; None where there is none, or its file is damaged."""
+        """The outcome of a task; None where there is none, or its file is damaged, which is said."""
         described = description(task)
+        path = self.directory / f"{digest(described)}.json"
         try:
-            content = files.read_json(self.directory / f"{digest(described)}.json", "finished task", finite=False)
-            if content["sha256"] != digest(content["outcome"]) or content["task"] != described:
-                return None
-            return Outcome(**content["outcome"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            content = files.read_json(path, "finished task", finite=False)
+            if content["task"] != described:
+                raise ValueError("it is of another task")
+            return Outcome(**sound(content))
+        except FileNotFoundError:
+            return None
+        except DAMAGED:
+            tell_damaged(path, self.told)
             return None
 
     def put(self, task: Task, outcome: Outcome) -> None:

@@ -13,9 +13,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from scipy.stats import qmc
 
-from toy.search.space import Range
+from toy.search.space import Range, at_edges
 
 FIRST, LATER = 32, 16  # trials of the first round, and of each round after it
+FIRST_FROM = 16  # of the first round of a search that begins at settings
 Values = dict[str, float]  # searched option -> value
 
 
@@ -34,21 +35,28 @@ class Trial:
     round: int = 0
 
 
-def propose(ranges: Sequence[Mapping[str, Range]], told: Sequence[Sequence[Trial]], seed: int) -> list[Values]:
+def propose(
+    ranges: Sequence[Mapping[str, Range]],
+    told: Sequence[Sequence[Trial]],
+    seed: int,
+    starts: Sequence[Values] | None = None,
+) -> list[Values]:
     """The settings of the next round.
 
-    The first round is a scrambled Sobol sequence. Later ones are Optuna's TPE (Bergstra et al. 2011), told all rounds
-    before, of which the trials that were stopped rank below those that went further. Where a range was extended, half
-    of the round looks at the new part of it, at the best values of the other options.
+    The first round is a scrambled Sobol sequence, behind the settings that the search begins at, if any. Later ones are
+    Optuna's TPE (Bergstra et al. 2011), told all rounds before, of which the trials that were stopped rank below those
+    that went further. Where a range was extended, half of the round looks at the new part of it, at the best values of
+    the other options.
 
     Args:
         ranges: of each round, this one's last.
         told: the trials of each round before.
         seed: of the search.
+        starts: the settings that it begins at; None where it looks everywhere.
     """
     now = ranges[-1]
     if not told:
-        return sobol(now, FIRST, seed)
+        return sobol(now, FIRST, seed) if starts is None else [*starts, *sobol(now, FIRST_FROM, seed)][:FIRST_FROM]
     chosen = best([trial for trials in told for trial in trials])
     parts = new_parts(ranges[-2], now)
     beyond = sobol(parts, LATER // 2, seed) if parts and chosen is not None else []
@@ -136,3 +144,10 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     """The least number among those trained to the end; None where all of them diverged."""
     whole = [trial for trial in trials if trial.share == 1 and math.isfinite(trial.number)]
     return min(whole, key=lambda trial: trial.number, default=None)
+
+
+def best_inside(trials: Sequence[Trial], ranges: Mapping[str, Range], count: int) -> list[Values]:
+    """So many settings of least number among those trained to the end, without those at an edge of the ranges."""
+    whole = [trial for trial in trials if trial.share == 1 and math.isfinite(trial.number)]
+    inner = [trial for trial in whole if not at_edges(trial.values, ranges)]
+    return [trial.values for trial in sorted(inner, key=lambda trial: trial.number)[:count]]

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from toy.jobs.progress import meter
 from toy.search.cache import Cache, Outcome, Task, description, finish, mean
 from toy.search.design import FAR, Entry, Experiment
-from toy.search.propose import FIRST, LATER, Trial, Values, best, propose
-from toy.search.space import Range, at_edges, extended
+from toy.search.propose import FIRST, LATER, Trial, Values, best, best_inside, propose
+from toy.search.space import Range, around, at_edges, extended
 from toy.sweep.cache import digest
 from toy.sweep.design import TUNING
 from toy.sweep.pool import run
 
-LEAST, MOST = 4, 8  # rounds of a search: more than LEAST where a best value lies at an edge, for all arms of the cell
+
+class Amount(NamedTuple):
+    """How much is tried in a search.
+
+    Attributes:
+        least: rounds; more where a best value lies at an edge, for all arms of the cell.
+        most: rounds.
+        finalists: settings of an arm that are trained again, on other seeds, before one is chosen.
+    """
+
+    least: int
+    most: int
+    finalists: int
 
 
-FINALISTS = 6  # settings of an arm that are trained again, on other seeds, before one is chosen
+WHOLE = Amount(4, 8, 6)  # 80 trials or more
+GOES_ON = Amount(2, 4, 3)  # 32 or more: a search that begins at the best settings of shorter runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +70,8 @@ class Search:
 
     entry: Entry
     plan: Plan
+    starts: tuple[Values, ...] | None = None
+    """The best settings of shorter runs, where the search begins; None: it looks everywhere."""
     trials: list[list[Trial]] = field(default_factory=list)
     """Of each round."""
     ranges: list[dict[str, Range]] = field(default_factory=list)
@@ -68,17 +83,22 @@ class Search:
     failure: str | None = None
 
     @property
+    def amount(self) -> Amount:
+        return WHOLE if self.starts is None else GOES_ON
+
+    @property
     def key(self) -> str:
         """The hash of what decides the search and the comparison."""
-        first = Search(self.entry, self.plan).task()
-        return digest([description(first), dataclasses.asdict(self.plan), FIRST, LATER, LEAST, MOST, FINALISTS])
+        first = Search(self.entry, self.plan, self.starts).task()
+        return digest([description(first), dataclasses.asdict(self.plan), FIRST, LATER, *self.amount])
 
     def task(self) -> Task:
         """The next round; of the same trials before it, always the same."""
         chosen = self.best()
-        last = self.ranges[-1] if self.ranges else self.entry.ranges
+        begin = self.entry.ranges if self.starts is None else around(self.starts, self.entry.ranges)
+        last = self.ranges[-1] if self.ranges else begin
         self.ranges = [*self.ranges[: len(self.trials)], last if chosen is None else extended(chosen.values, last)]
-        self.asked = propose(self.ranges, self.trials, 1000 * self.plan.search + len(self.trials))
+        self.asked = propose(self.ranges, self.trials, 1000 * self.plan.search + len(self.trials), self.starts)
         settings = tuple(self.entry.setting(values) for values in self.asked)
         return Task(self.entry.config, self.entry.arm.coupling, settings, self.plan.tuning)
 
@@ -104,12 +124,9 @@ class Search:
         return [] if chosen is None else at_edges(chosen.values, self.ranges[len(self.trials) - 1])
 
     def finalists(self) -> list[Values]:
-        """The FINALISTS best settings of all rounds, without those at an edge of the last ranges."""
-        whole = [
-            trial for trials in self.trials for trial in trials if trial.share == 1 and math.isfinite(trial.number)
-        ]
-        inner = [trial for trial in whole if not at_edges(trial.values, self.ranges[len(self.trials) - 1])]
-        return [trial.values for trial in sorted(inner, key=lambda trial: trial.number)[:FINALISTS]]
+        """The best settings of all rounds, without those at an edge of the last ranges."""
+        every = [trial for trials in self.trials for trial in trials]
+        return best_inside(every, self.ranges[len(self.trials) - 1], self.amount.finalists)
 
     def final(self) -> Task | None:
         """The finalists, to the end of training on seeds of their own: the least of many means on the seeds of the
@@ -146,6 +163,8 @@ class Conductor:
 
     cache: Cache
     plan: Plan
+    starts: Callable[[Entry], tuple[Values, ...] | None] = lambda entry: None
+    """Where the search of an arm begins."""
 
     def outcomes(self, tasks: Iterable[Task], title: str) -> dict[Task, Outcome]:
         """The outcome of every task, the longest begun first; stored as they come.
@@ -193,7 +212,7 @@ class Conductor:
         """A search of each row, by cells."""
         cells: dict[str, list[Search]] = {}
         for row in rows:
-            cells.setdefault(row.cell.name, []).append(Search(row, self.plan))
+            cells.setdefault(row.cell.name, []).append(Search(row, self.plan, self.starts(row)))
         return list(cells.values())
 
     def left(self, rows: Sequence[Entry]) -> Left:
@@ -205,11 +224,12 @@ class Conductor:
                 known = [self.cache.get(task) for task in asked]
                 tasks += [(task, outcome is not None) for task, outcome in zip(asked, known, strict=True)]
                 if not all(known):
-                    later = LEAST - len(going[0].trials) - 1
+                    amount = going[0].amount
+                    later = amount.least - len(going[0].trials) - 1
                     tasks += [(dataclasses.replace(t, settings=t.settings[:LATER]), False) for t in asked] * later
                     for search, task in zip(going, asked, strict=True):
                         few = dataclasses.replace(
-                            task, settings=task.settings[:FINALISTS], seeds=self.plan.finals, final=True
+                            task, settings=task.settings[: amount.finalists], seeds=self.plan.finals, final=True
                         )
                         tasks += [(few, False), (search.comparison_of(search.asked[0]), False)]
                     break
@@ -231,7 +251,7 @@ class Conductor:
 
 
 class Left(NamedTuple):
-    """Of a plan: its tasks, LEAST rounds an arm where it is not known yet; those done; the share of the work left."""
+    """Of a plan: its tasks, as few rounds an arm as there can be; those done; the share of the work left."""
 
     tasks: int
     done: int
@@ -239,8 +259,8 @@ class Left(NamedTuple):
 
 
 def next_round(part: Sequence[Search]) -> list[Search]:
-    """The searches of a cell that go on: none after LEAST rounds, unless a best value lies at an edge; then all."""
+    """The searches of a cell that go on: none after the least rounds, unless a best value lies at an edge; then all."""
     alive = [search for search in part if search.failure is None]
     done = max((len(search.trials) for search in alive), default=0)
-    more = done < LEAST or (done < MOST and any(search.edges() for search in alive))
+    more = any(done < s.amount.least or (done < s.amount.most and bool(s.edges())) for s in alive)
     return alive if more else []

@@ -7,11 +7,12 @@ extended by FACTOR on that side, and the search goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 EDGE = 0.1  # of the length of a range, in logarithms
 FACTOR = 10.0
+NEAR = 5.0
 
 
 class Range(NamedTuple):
@@ -37,6 +38,15 @@ RANGES: Mapping[str, Range] = {
     "weight": Range(1e-6, 3.0),
 }
 """Option of a setting -> where it is looked for."""
+
+
+def around(settings: Sequence[Mapping[str, float]], usual: Mapping[str, Range]) -> dict[str, Range]:
+    """From the least value of these settings over NEAR to NEAR times the greatest; as usual where all are 0."""
+    found = {}
+    for name, searched in usual.items():
+        values = [setting[name] for setting in settings if setting[name] > 0]
+        found[name] = Range(min(values) / NEAR, NEAR * max(values), searched.zero) if values else searched
+    return found
 
 
 def edge(value: float, searched: Range) -> int:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from theory.common import files
-from theory.common.errors import FileError
+from theory.common.errors import FileError, UsageError
 from toy.search.cache import Outcome
 from toy.search.design import Entry, Experiment
-from toy.search.runner import Plan, Search
+from toy.search.propose import Trial, Values, best_inside
+from toy.search.runner import WHOLE, Plan, Search
+from toy.search.space import Range
 from toy.search.verdicts import verdicts
 from toy.sweep.design import said
+
+
+class NotYet(UsageError):
+    """Longer runs are asked for before the shorter ones are measured."""
 
 
 @dataclass
@@ -50,17 +55,56 @@ class Tables:
         if not stem.with_suffix(".json").exists():
             return cls(experiment)
         try:
-            facts = json.loads(stem.with_suffix(".json").read_text())
-            tables = [pd.read_csv(stem.with_suffix(f".{ending}")) for ending in ("arms.csv", "csv", "trials.csv")]
-            arms, values, trials = tables
+            facts = files.read_json(stem.with_suffix(".json"), "record of a search")
+            if not isinstance(facts["made"], dict) or not isinstance(facts["lost"], list):
+                raise ValueError("made must be an object, and lost a list")
+            if not all(isinstance(line, str) for line in facts["lost"]):
+                raise ValueError("lost must hold text")
+            arms = table(stem.with_suffix(".arms.csv"), ("cell", "arm", "key"), ())
+            values = table(stem.with_suffix(".csv"), ("cell", "arm"), None)
+            trials = table(stem.with_suffix(".trials.csv"), ("cell", "arm"), None)
+            check(arms, values)
             return cls(experiment, arms, values, trials, facts["made"], facts["lost"])
+        except FileError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FileError(f"{stem}.json and its tables cannot be used: {error}") from None
+            raise FileError(f"{stem}.json and its tables cannot be used: {str(error)[:150]}") from None
+
+    def starts(self, entry: Entry) -> tuple[Values, ...] | None:
+        """The best settings of its arm in runs of the next shorter length; None for those of the shortest.
+
+        Raises:
+            NotYet: the shorter runs are not here.
+        """
+        lengths = sorted(self.experiment.times)
+        name, _, times = entry.cell.name.rpartition(", x")
+        if int(times) == lengths[0]:
+            return None
+        shorter = f"{name}, x{lengths[lengths.index(int(times)) - 1]}"
+        if shorter not in self.made:
+            raise NotYet(f"{entry.cell.name} begins at the best settings of {shorter}, which is not measured yet")
+        (arm,) = self.rows("arms", shorter, entry) or ({},)
+        names = [name for name in entry.ranges if f"{name}_low" in arm]
+        ranges = {name: Range(arm[f"{name}_low"], arm[f"{name}_high"], entry.ranges[name].zero) for name in names}
+        trials = [
+            Trial({name: row[name] for name in entry.ranges}, row["kl"], row["share"], row["round"])
+            for row in self.rows("trials", shorter, entry)
+        ]
+        return tuple(best_inside(trials, ranges, WHOLE.finalists))
+
+    def rows(self, kind: Literal["arms", "trials"], cell: str, entry: Entry) -> list[dict[str, Any]]:
+        """Those of an entry's arm in a cell."""
+        found = getattr(self, kind)
+        return [] if found.empty else found[(found.cell == cell) & (found.arm == entry.arm.text)].to_dict("records")
 
     def missing(self, rows: Sequence[Entry], plan: Plan) -> list[Entry]:
-        """The rows of the cells that are not here whole, measured as they would be now."""
+        """The rows of the cells that are not here whole, measured as they would be now; NotYet as of `starts`."""
         keys = {(row["cell"], row["arm"]): row["key"] for row in self.arms.to_dict("records")}
-        absent = [row.cell.name for row in rows if keys.get((row.cell.name, row.arm.text)) != Search(row, plan).key]
+        absent = [
+            row.cell.name
+            for row in rows
+            if keys.get((row.cell.name, row.arm.text)) != Search(row, plan, self.starts(row)).key
+        ]
         return [row for row in rows if row.cell.name in absent]
 
     def take(self, found: Sequence[tuple[Search, Outcome | None]], facts: Mapping[str, Any]) -> list[str]:
@@ -101,6 +145,28 @@ class Tables:
         files.write_table(stem.with_suffix(".verdicts.csv"), self.verdicts(), digits=4)
         facts = {"experiment": self.experiment.name, "question": self.experiment.question}
         files.write_json(stem.with_suffix(".json"), facts | {"made": self.made, "lost": self.lost})
+
+
+def table(path: Path, text: Sequence[str], numbers: Sequence[str] | None) -> pd.DataFrame:
+    """As `theory.common.files.read_table`; without rows where all arms were lost."""
+    if not path.read_bytes().strip():
+        return pd.DataFrame()
+    return files.read_table(path, text, numbers)
+
+
+def check(arms: pd.DataFrame, values: pd.DataFrame) -> None:
+    """ValueError unless both tables have the same arms, once, and those of a cell have the same seeds, once."""
+    if arms.empty and values.empty:
+        return
+    if arms.empty or values.empty or "seed" not in values:
+        raise ValueError("one of the tables is empty, or lacks its seeds")
+    if arms.duplicated(["cell", "arm"]).any() or values.duplicated(["cell", "arm", "seed"]).any():
+        raise ValueError("an arm or a seed stands twice")
+    seeds = values.groupby(["cell", "arm"]).seed.agg(frozenset)
+    if set(seeds.index) != set(zip(arms.cell, arms.arm, strict=True)):
+        raise ValueError("the tables are not of the same arms")
+    if (seeds.groupby("cell").nunique() > 1).any():
+        raise ValueError("arms of one cell have different seeds")
 
 
 def names_of(search: Search) -> dict[str, Any]:

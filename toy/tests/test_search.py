@@ -24,10 +24,10 @@ from toy.search import runner, stack
 from toy.search.cache import Cache, Outcome, Task, mean
 from toy.search.design import Arm, Cell, Experiment, entries
 from toy.search.experiments import EXPERIMENTS
-from toy.search.propose import Trial, best, propose
+from toy.search.propose import Trial, best, best_inside, propose
 from toy.search.runner import Conductor, Plan, Search
-from toy.search.space import RANGES, Range, at_edges, edge, extended
-from toy.search.tables import Tables
+from toy.search.space import RANGES, Range, around, at_edges, edge, extended
+from toy.search.tables import NotYet, Tables
 from toy.search.verdicts import verdicts
 
 TINY = Config(width=8, layers=1, batch=8, steps=8, d_steps=1, d_ahead=3, samples=32, start=1.0, regulariser="r1")
@@ -118,6 +118,35 @@ def test_half_of_a_round_looks_beyond_where_the_range_ended() -> None:
     assert len(beyond) >= proposing.LATER // 2
     assert [values["weight"] for values in found[: len(found) // 2]] == [chosen.values["weight"]] * (len(found) // 2)
     assert len({values["lr"] for values in beyond}) == len(beyond)
+
+
+def test_ranges_around_settings() -> None:
+    """Zeros count in no range; a range of which all settings are 0 is as usual."""
+    usual = {"lr": Range(1e-4, 5e-2), "gamma": Range(1e-3, 10.0, zero=True), "d_lr": Range(1e-4, 5e-2)}
+    settings = [{"lr": 1e-3, "gamma": 0.0, "d_lr": 0.1}, {"lr": 4e-3, "gamma": 0.0, "d_lr": 0.1}]
+    assert around(settings, usual) == {"lr": Range(2e-4, 2e-2), "gamma": usual["gamma"], "d_lr": Range(0.02, 0.5)}
+    assert around([{**settings[0], "gamma": 2.0}, settings[1]], usual)["gamma"] == Range(0.4, 10.0, zero=True)
+    assert around([], usual) == usual
+
+
+def test_a_search_that_begins_at_settings_tries_them_first() -> None:
+    """As many trials, however few settings there are; without any they are a Sobol sequence."""
+    starts = [{"lr": 1e-3 * (1 + i), "weight": 1e-2} for i in range(6)]
+    ranges = around(starts, {name: RANGES[name] for name in ("lr", "weight")})
+    found = propose([ranges], [], 0, starts)
+    assert found[:6] == starts
+    assert len(found) == len({values["lr"] for values in found}) == proposing.FIRST_FROM
+    assert all(searched.low <= values[name] <= searched.high for values in found for name, searched in ranges.items())
+    assert len(propose([ranges], [], 0, starts[:1])) == len(propose([ranges], [], 0, [])) == proposing.FIRST_FROM
+
+
+def test_the_best_inside() -> None:
+    """Neither one that was stopped, nor diverged, nor at an edge."""
+    ranges = {"lr": Range(1e-4, 1e-2)}
+    cases = [(1e-3, 0.5, 1.0), (2e-3, 0.3, 1.0), (3e-3, 0.1, 0.5), (4e-3, math.inf, 1.0), (9e-3, 0.2, 1.0)]
+    trials = [Trial({"lr": lr}, number, share) for lr, number, share in cases]
+    assert best_inside(trials, ranges, 2) == [{"lr": 2e-3}, {"lr": 1e-3}]
+    assert best_inside(trials, ranges, 1) == [{"lr": 2e-3}]
 
 
 # Halving
@@ -230,7 +259,9 @@ def test_every_arm_has_as_many_trials_and_the_best_is_compared(conductor: Conduc
     assert arms.groupby("cell").trials.nunique().tolist() == [1, 1]
     assert (arms.trials >= 80).all()
     for row, (_, part) in zip(arms.to_dict("records"), trials, strict=True):
-        near = part[part.kl.isin(part.kl.nsmallest(runner.FINALISTS))]  # the made-up work is the same on all seeds
+        near = part[
+            part.kl.isin(part.kl.nsmallest(runner.WHOLE.finalists))
+        ]  # the made-up work is the same on all seeds
         assert row["lr"] == near.loc[near.kl.idxmin()].lr
     assert arms.d_lr.isna().tolist() == arms.gamma.isna().tolist() == [False, False, True]  # given in the second cell
     assert arms.weight.isna().tolist() == [True, False, True]
@@ -238,7 +269,7 @@ def test_every_arm_has_as_many_trials_and_the_best_is_compared(conductor: Conduc
     assert [len(task.settings) for task in compared] == [1, 1, 1]
     assert {task.seeds for task in compared} == {(0, 1, 2, 3)}
     assert {task.seeds for task in done if task.final} == {tuple(range(10_002, 10_005))}
-    assert {len(task.settings) for task in done if task.final} == {runner.FINALISTS}
+    assert {len(task.settings) for task in done if task.final} == {runner.WHOLE.finalists}
     assert {task.seeds for task in done if not task.compared and not task.final} == {(10_000, 10_001)}
     assert len(results.values) == 3 * 4
 
@@ -310,6 +341,59 @@ def test_another_search_has_other_proposals_and_seeds() -> None:
     assert not set(Plan(search=0).fresh) & set(Plan(search=1).fresh)
     parts = [Plan().fresh, Plan().tuning, Plan().finals]
     assert len(set().union(*parts)) == sum(map(len, parts)) == 64
+
+
+LONGER = Experiment("longer", "Does it go on?", small, (1, 3))
+
+
+def test_longer_runs_begin_at_the_best_settings_of_shorter_ones(conductor: Conductor, tmp_path: Path) -> None:
+    """Those of the same arm that lie inside; all arms have as many trials; their key is that of the settings."""
+    tables = Tables(LONGER)
+    conductor.starts = tables.starts
+    rows = entries(LONGER)
+    short, long = rows[:3], rows[3:]
+    assert [tables.starts(row) for row in short] == [None] * 3
+    with pytest.raises(NotYet, match=r"^a, x3 begins at the best settings of a, x1, which is not measured yet$"):
+        tables.missing(long, conductor.plan)
+    searches = conductor.conduct(LONGER, short)
+    tables.take(searches, {})
+    tables.write(tmp_path)
+    tables = Tables.read(tmp_path, LONGER)  # a file holds four digits of a setting
+    conductor.starts = tables.starts
+    for (shorter, _), row in zip(searches, long, strict=True):
+        starts = tables.starts(row)
+        assert starts is not None
+        wanted = sorted(values["lr"] for values in shorter.finalists())
+        assert sorted(values["lr"] for values in starts) == pytest.approx(wanted, rel=1e-3)
+        assert all(values.keys() == row.ranges.keys() for values in starts)
+        assert len(starts) == runner.WHOLE.finalists
+    assert tables.missing(rows, conductor.plan) == long
+    done.clear()
+    left = conductor.left(long)
+    tables.take(conductor.conduct(LONGER, long), {})
+    assert left.tasks == len(done) == 3 * 4  # two rounds, the final and the comparison of three arms
+    assert tables.missing(rows, conductor.plan) == []
+    arms = tables.arms
+    assert arms.groupby("cell", sort=False).trials.unique().str[0].tolist() == [80, 80, 32, 32]
+    assert {len(task.settings) for task in done if task.final} == {runner.GOES_ON.finalists}
+    assert {task.config.steps for task in done} == {3 * TINY.steps}
+    first = tables.trials[tables.trials.cell == "b, x3"].iloc[: runner.WHOLE.finalists]
+    assert first.lr.tolist() == [values["lr"] for values in tables.starts(long[2]) or ()]
+    tables.trials.loc[(tables.trials.cell == "b, x1") & (tables.trials.kl == tables.trials.kl.min()), "lr"] *= 1.5
+    assert tables.missing(rows, conductor.plan) == long[2:]  # it would begin elsewhere
+
+
+def test_longer_runs_of_an_arm_without_a_setting_look_everywhere(conductor: Conductor) -> None:
+    tables = Tables(LONGER)
+    conductor.starts = tables.starts
+    rows = entries(LONGER)
+    tables.take(conductor.conduct(LONGER, rows[:3]), {})
+    tables.trials["share"] = 0.5
+    starts = tables.starts(rows[5])
+    assert starts == ()
+    first = Search(rows[5], conductor.plan, starts).task()
+    assert len(first.settings) == proposing.FIRST_FROM
+    assert max(s.lr for s in first.settings) / min(s.lr for s in first.settings) > 100
 
 
 def test_what_crashes_or_always_diverges_is_lost_by_name(conductor: Conductor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,6 +549,16 @@ def test_the_command_plans_measures_and_measures_nothing_again(command: Callable
     assert command("small", "--seeds", "5")[1].splitlines() == told.splitlines()
     assert len(done) == count
     assert command("small", "--seeds", "5", "--plan")[1] == "small, x1: 3 arms, 3 measured\n"
+
+
+def test_the_command_measures_shorter_runs_first(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EXPERIMENTS", {"longer": LONGER})
+    why = "a, x3 begins at the best settings of a, x1, which is not measured yet"
+    assert command("longer", "--times", "3") == (2, "", f"error: {why}\n")
+    assert command("longer", "--plan")[1].splitlines()[1] == f"longer, x3: 3 arms; {why}"
+    assert command("longer")[0] == 0
+    told = ["longer, x1: 3 arms, 3 measured", "longer, x3: 3 arms, 3 measured"]
+    assert command("longer", "--plan")[1].splitlines() == told
 
 
 @pytest.mark.parametrize(
