@@ -88,7 +88,7 @@ def write(verdicts: Sequence[Verdict], digits: pd.DataFrame, others: pd.DataFram
         for control, changes in (("", defaults(verdict.claim)), *((c.title, c.changes) for c in verdict.claim.controls))
         for name, value in written(changes).items()
     ]
-    files.write(directory / "ledger.csv", pd.DataFrame(rows).to_csv(index=False, na_rep="nan"))
+    files.write(directory / "ledger.csv", pd.DataFrame(rows).to_csv(index=False))
     files.write_table(directory / "arguments.csv", pd.DataFrame(values))
     files.write_table(directory / "claims.csv", pd.DataFrame(map(summary, verdicts)))
     files.write_table(directory / "accuracy.csv", digits.reset_index())

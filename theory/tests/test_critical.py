@@ -131,3 +131,16 @@ def test_laws_without_one_are_refused_by_name(law, says):
     with pytest.raises(ValueError, match=says) as caught:
         critical_nsr(law)
     assert "\n" not in str(caught.value)
+
+
+def test_a_minimum_is_found_as_finely_in_a_small_unit() -> None:
+    """The slope there is below 1e-9 of the law's size."""
+    for scale in (1e-3, 1.0, 1e3):
+
+        def potential(x: torch.Tensor, nsr: float, scale: float = scale) -> torch.Tensor:
+            u = x / scale
+            return scale**2 * (u.square().sum() + u.pow(4).sum())
+
+        start = torch.tensor([scale, -0.5 * scale], dtype=torch.float64)
+        u = minimum_near(potential, start, 1.0, scale) / scale
+        assert float((2 * u + 4 * u**3).norm()) < 1e-9

@@ -121,3 +121,15 @@ def test_what_is_no_law_is_refused():
 
     with pytest.raises(ValueError, match="curvature_term is not known for"):
         curvature_term(Other(), at(1.0, 0.0))  # type: ignore[arg-type]
+
+
+def test_an_edge_is_as_near_wherever_the_cells_are() -> None:
+    """1e-9 of the whole square, however many cells an axis has: half of that beside an edge is on it, twice is not."""
+    law = Checkerboard(2)
+    inside = 0.25 * law.half
+    for factor, refused in ((0.5, pytest.raises(ValueError, match="edge")), (2.0, nullcontext())):
+        x = torch.tensor([[factor * curvature.NEAR * 2 * law.half, -inside]], dtype=torch.float64)
+        if float(law.distance(x)) > 0:
+            x[0, 1] = inside
+        with refused:
+            curvature_term(law, x)

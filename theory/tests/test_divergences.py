@@ -186,3 +186,10 @@ def test_the_gradient_of_the_discriminator_is_finite_where_neither_law_has_mass(
     assert found.tolist() == [0.5, 0.25]
     slopes = torch.autograd.grad(found.sum(), (p, q))
     assert [slope.tolist() for slope in slopes] == [[0.0, 0.375], [0.0, -0.125]]
+
+
+def test_wasserstein_far_from_the_origin() -> None:
+    """Of clouds of more than 25 points, for which torch.cdist multiplies matrices and loses their small distances."""
+    x = torch.rand(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    near = wasserstein(x, x + 1e-4)
+    assert float(wasserstein(x + 1e6, x + 1e6 + 1e-4)) == pytest.approx(float(near), rel=1e-4)

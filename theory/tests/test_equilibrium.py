@@ -270,3 +270,12 @@ def test_ell_is_averaged_over_the_interval():
     ell = pointwise_loss(law, x.expand(400, 2, 1), 1.0, levels[:, None]).mean(0)
     lam = lambda_for_bias(law, Interval(0.6, 1.1), tv, "non-saturating")
     assert float(total_variation(p, equilibrium(p, ell, lam, "non-saturating"))) == pytest.approx(tv, rel=5e-3)
+
+
+@pytest.mark.parametrize("place", [(3.0, 0.0), (-1.0, 2.0)])
+def test_the_least_loss_off_the_samples_is_where_the_law_is(place: tuple[float, float]) -> None:
+    """Of one point: that point, wherever it lies and wherever the descent begins."""
+    law = Gaussians([place])
+    x = torch.tensor([place], dtype=torch.float64) + torch.tensor([[0.3, 0.1], [-0.2, 0.2]], dtype=torch.float64)
+    found = module._off_samples(law, x, torch.tensor([0.1, 0.3], dtype=torch.float64))
+    assert found.tolist() == pytest.approx(place, abs=1e-6)

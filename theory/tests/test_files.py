@@ -321,3 +321,13 @@ def test_bad_json_is_one_line(text: str | bytes, says: str, tmp_path: Path) -> N
 def test_json_is_read(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": [1, None, 2.5], "b": {"a": 1}})
     assert read_json(tmp_path / "a.json", "table") == {"a": [1, None, 2.5], "b": {"a": 1}}
+
+
+def test_the_largest_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}')
+    monkeypatch.setattr(files, "LARGEST_JSON", 8)
+    assert files.read_json(path, "record") == {"a": 1}
+    monkeypatch.setattr(files, "LARGEST_JSON", 7)
+    with pytest.raises(FileError, match="is no record: it is larger than"):
+        files.read_json(path, "record")

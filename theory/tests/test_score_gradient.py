@@ -103,3 +103,11 @@ def test_which_laws_have_a_closed_form():
     kept = {"ring in R^16", "sphere S^9", "unequal Gaussians", "thick ring", "scaled", "embedded product"}
     assert all(has_closed_form(LAWS[name]) for name in kept)
     assert not has_closed_form(Thickened(Product(Sphere(2), make("segment")), 0.1))
+
+
+def test_the_gradient_is_the_loss_s_unless_distillation_s_is_asked_for() -> None:
+    law = Gaussians([(1.0, 0.0), (0.0, 0.5)])
+    x, eps = torch.tensor([[0.3, 0.2]], dtype=torch.float64), torch.tensor([[0.1, -0.7]], dtype=torch.float64)
+    nsr = torch.tensor([0.4], dtype=torch.float64)
+    assert torch.equal(score_gradient(law, x, nsr, eps), score_gradient(law, x, nsr, eps, detach=False))
+    assert not torch.allclose(score_gradient(law, x, nsr, eps), score_gradient(law, x, nsr, eps, detach=True))

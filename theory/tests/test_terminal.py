@@ -59,3 +59,15 @@ def test_existing(tmp_path: Path) -> None:
     assert existing("--data", tmp_path) == tmp_path
     with pytest.raises(ValueError, match=rf"--data: {tmp_path}/no\.zip does not exist"):
         existing("--data", tmp_path / "no.zip")
+
+
+def test_a_terminal_too_is_given_the_text_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither words in brackets are colours, nor numbers coloured."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(terminal.Console, "is_terminal", True)
+    out = console()
+    assert out.width == 40
+    out.print("[red] 1.5 [/red] 'a'")
+    assert capsys.readouterr().out == "[red] 1.5 [/red] 'a'\n"
