@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common.seeds import usual_state
+
 REACH = 8.5  # standard deviations: the normal distribution has 2e-17 beyond them
 LEAST = 1e-20  # a node of less weight is left out
 STEPS = {1: 256, 2: 96, 3: 40}  # an axis, by dimension
@@ -26,6 +28,7 @@ class Rule(NamedTuple):
 
 
 @lru_cache
+@usual_state()
 def gaussian_rule(dim: int, steps: int | None = None) -> Rule:
     """Nodes [m, dim] and weights [m] of E f(eps), eps ~ N(0, I_dim): the trapezoidal rule on [-8.5, 8.5]^dim.
 
@@ -36,12 +39,11 @@ def gaussian_rule(dim: int, steps: int | None = None) -> Rule:
         dim: number of axes.
         steps: intervals on each axis; None stands for 256, 96, 40 at dim 1, 2, 3.
     """
-    with torch.inference_mode(False):  # what is cached must serve autograd, too
-        axis = torch.linspace(-REACH, REACH, (STEPS[dim] if steps is None else steps) + 1, dtype=torch.float64)
-        eps = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
-        weights = torch.exp(-eps.square().sum(-1) / 2)
-        weights = weights / weights.sum()
-        return Rule(eps[weights > LEAST], weights[weights > LEAST])
+    axis = torch.linspace(-REACH, REACH, (STEPS[dim] if steps is None else steps) + 1, dtype=torch.float64)
+    eps = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
+    weights = torch.exp(-eps.square().sum(-1) / 2)
+    weights = weights / weights.sum()
+    return Rule(eps[weights > LEAST], weights[weights > LEAST])
 
 
 def legendre(low: float, high: float, count: int) -> Rule:

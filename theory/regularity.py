@@ -221,18 +221,18 @@ def _by_boxes(law: Law, x: Tensor, alpha: Tensor, sigma: Tensor) -> Estimate:
 
 
 @lru_cache
+@seeds.usual_state()
 def _grids(dim: int, steps: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Sets of nodes, [m, dim], and rules on them, [r, m]: the grid, with all of its nodes and with every second one of
     an axis; two grids of half the steps, shifted by SHIFTS."""
     eps, weights = gaussian_rule(dim, steps)
-    with torch.inference_mode(False):  # what is cached must serve autograd, too
-        even = (torch.round((eps + REACH) * steps / (2 * REACH)) % 2 == 0).all(-1)
-        found = [(eps, torch.stack([weights, weights * even / (weights * even).sum()]))]
-        for shift in SHIFTS:
-            offset = torch.tensor(shift[:dim], dtype=torch.float64) * 4 * REACH / steps
-            moved = gaussian_rule(dim, steps // 2).nodes + offset
-            rule = torch.exp(-moved.square().sum(-1) / 2)
-            found.append((moved, (rule / rule.sum())[None]))
+    even = (torch.round((eps + REACH) * steps / (2 * REACH)) % 2 == 0).all(-1)
+    found = [(eps, torch.stack([weights, weights * even / (weights * even).sum()]))]
+    for shift in SHIFTS:
+        offset = torch.tensor(shift[:dim], dtype=torch.float64) * 4 * REACH / steps
+        moved = gaussian_rule(dim, steps // 2).nodes + offset
+        rule = torch.exp(-moved.square().sum(-1) / 2)
+        found.append((moved, (rule / rule.sum())[None]))
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from theory.common.errors import FileError
 from theory.common.parts import is_own, label, load, part_of, read, tried
+from theory.common.seeds import usual_state
 from theory.manifolds import Law, Points, make, placed
 from toy.config import Config
 
@@ -31,6 +32,7 @@ def law_of(config: Config) -> Law:
 
 
 @lru_cache(maxsize=16)
+@usual_state()
 def own_law(value: str) -> Law:
     """The law that FILE.csv, FILE.npy (see `Points.read`) or FILE.py:NAME means, looked at with a few draws.
 

@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from theory.common.seeds import generator
+from theory.common.seeds import generator, usual_state
 from theory.manifolds.law import Law
 from toy import noised
 
@@ -75,8 +75,9 @@ class Cells:
     masses: Float[Tensor, " cell"]
 
     @classmethod
+    @usual_state()
     def of(cls, law: Law, count: int = 64) -> Cells:
-        """At most `count` cells, the same at every call; the masses have a relative error of sqrt(count) / 512.
+        """At most `count` cells, the same in every process; the masses have a relative error of sqrt(count) / 512.
 
         Raises:
             ValueError: count < 1.
@@ -122,6 +123,7 @@ class Reference:
     directions: Float[Tensor, "direction d"]
 
     @classmethod
+    @usual_state()
     def of(cls, law: Law, seeds: Sequence[int], n: int = 2048, tolerance: float = 0.05, cells: int = 64) -> Reference:
         """The reference of `seeds`; that of one seed does not depend on which others are there.
 
@@ -188,6 +190,7 @@ def evaluate(
 
 
 @lru_cache(maxsize=16)
+@usual_state()
 def floor(law: Law, n: int = 2048, seeds: int = 8) -> dict[str, Float[Tensor, " seed"]]:
     """Every metric of real samples, against other real samples: what a perfect generator has at n samples.
 

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from theory.common.seeds import generator
+from theory.common.seeds import generator, usual_state
 from theory.manifolds.law import Law
 
 LEVELS = (0.05, 0.2, 0.8)  # nsr
@@ -47,6 +47,7 @@ class Draws(NamedTuple):
 
 
 @lru_cache(maxsize=64)
+@usual_state()
 def draws_of(law: Law, seed: int, count: int) -> Draws:
     """The draws of a seed, independent of the real samples of `toy.metrics.Reference`."""
     own = generator(seed, STREAM)

@@ -1,4 +1,4 @@
-"""Random numbers as functions of (seed, stream, where), and torch with one thread."""
+"""Random numbers as functions of (seed, stream, where), torch with one thread, and torch as it is at its start."""
 
 from __future__ import annotations
 
@@ -37,3 +37,20 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def usual_state() -> Iterator[None]:
+    """Within the block, or the function that it decorates, torch is as at its start, whatever the caller has set: one
+    thread, float32 and the CPU where nothing else is said, and tensors that autograd may use later.
+
+    For what is computed once and kept: its bits must not depend on who asks first. (The sum of a tensor of 2^15
+    numbers or more depends on the number of threads.)
+    """
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with one_thread(), torch.device("cpu"), torch.inference_mode(False):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)

@@ -57,6 +57,19 @@ def test_a_rule_made_under_inference_serves_autograd():
     assert float(x.grad) == pytest.approx(2, rel=1e-10)
 
 
+def test_a_rule_does_not_depend_on_the_number_of_threads():
+    """Its weights are divided by their sum, over 41^3 numbers: two threads sum in another order."""
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2):
+        gaussian_rule.cache_clear()
+        torch.set_num_threads(threads)
+        try:
+            found.append(gaussian_rule(3).weights)
+        finally:
+            torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("count", [1, 3, 6])
 def test_legendre_is_exact_to_its_degree_and_no_further(count):
     low, high = -0.5, 2.0

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from theory.common.seeds import generator, one_thread
+from theory.common.seeds import generator, one_thread, usual_state
 
 
 def draw(*key: int) -> torch.Tensor:
@@ -67,3 +67,24 @@ def test_one_thread_within_the_block_or_the_function() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_usual_state_is_that_of_a_fresh_process() -> None:
+    """Whatever the caller has set; and all of it is set again after the block, which may fail."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            with usual_state():
+                x = torch.ones(2)
+                assert (torch.get_num_threads(), x.dtype, x.device.type) == (1, torch.float32, "cpu")
+                assert not x.is_inference()
+            with pytest.raises(KeyError), usual_state():
+                raise KeyError
+            x = torch.ones(2)
+            assert (torch.get_num_threads(), x.dtype, x.device.type) == (2, torch.float64, "meta")
+            assert x.is_inference()
+    finally:
+        torch.set_num_threads(before)
+        torch.set_default_dtype(torch.float32)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common.seeds import usual_state
 from theory.equilibrium import equilibrium, total_variation
 from theory.levels import Interval, Level
 from theory.manifolds import make
@@ -52,6 +53,7 @@ def shares(config: Config, samples: Float[Tensor, "s n d"]) -> dict[str, list[fl
 
 
 @lru_cache  # all lambdas ask for the same
+@usual_state()
 def points_of(
     manifold: str, dim: int | None, thickness: float, low: float, high: float
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:

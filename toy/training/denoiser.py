@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from theory.common import files
 from theory.common.errors import FileError
-from theory.common.seeds import one_thread
+from theory.common.seeds import usual_state
 from theory.levels import Interval, Level
 from theory.manifolds import Law
 from theory.manifolds.law import at_unit_alpha
@@ -91,6 +91,7 @@ class Denoiser(nn.Module):
         return self.precondition.eps(self.network(self.precondition.inputs(y, nsr)), y, nsr)
 
 
+@usual_state()
 def train_denoiser(law: Law, steps: int, interval: Interval, seed: int) -> Denoiser:
     """Denoising score matching: E ||F - target||^2 over fresh samples x0 ~ P and nsr log-uniform on the interval,
     widened by WIDER at both ends. Adam, its rate decayed to 0 along a cosine. One thread: the numbers do not depend on
@@ -101,17 +102,16 @@ def train_denoiser(law: Law, steps: int, interval: Interval, seed: int) -> Denoi
     denoiser.initialise(generator)
     denoiser.requires_grad_(True)
     adam = torch.optim.Adam(denoiser.parameters(), LR, fused=True)
-    with one_thread():
-        for step in range(steps):
-            adam.param_groups[0]["lr"] = LR * 0.5 * (1 + math.cos(math.pi * step / steps))
-            nsr = wide.sample(BATCH, generator, "log-uniform")
-            eps = torch.randn(BATCH, law.dim, generator=generator)
-            y = law.sample(BATCH, generator) + nsr[:, None] * eps
-            output = denoiser.network(denoiser.precondition.inputs(y, nsr))
-            loss = (output - denoiser.precondition.target(eps, y, nsr)).square().mean()
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = LR * 0.5 * (1 + math.cos(math.pi * step / steps))
+        nsr = wide.sample(BATCH, generator, "log-uniform")
+        eps = torch.randn(BATCH, law.dim, generator=generator)
+        y = law.sample(BATCH, generator) + nsr[:, None] * eps
+        output = denoiser.network(denoiser.precondition.inputs(y, nsr))
+        loss = (output - denoiser.precondition.target(eps, y, nsr)).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
     return denoiser.requires_grad_(False)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from theory.common.errors import FileError
 from theory.common.parts import is_own, load, part_of, tried
+from theory.common.seeds import usual_state
 from theory.levels import Interval, Level
 from theory.manifolds import Law
 from theory.manifolds.law import at_unit_alpha
@@ -97,6 +98,7 @@ class RandomField:
         return torch.cos(y @ frequencies + phases) @ amplitudes
 
 
+@usual_state()
 def perturbed(law: Law, interval: Interval, error: float) -> EpsModel:
     """eps*(x_t) + error f(x_t / alpha), E||f||^2 = d over noised samples of the law."""
     exact = eps_model_of(law)

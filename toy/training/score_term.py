@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from theory.common.seeds import usual_state
 from theory.equilibrium import lambda_for_bias
 from theory.levels import Interval, Level
 from theory.manifolds import Law, make
@@ -170,6 +171,7 @@ class ScoreTerm:
 
 
 @lru_cache
+@usual_state()
 def budget(manifold: str, dim: int | None, thickness: float, low: float, high: float, tv: float, loss: Any) -> float:
     """The largest lambda, up to LARGEST, at which the predicted equilibrium is within a total variation of tv."""
     law = make(manifold, dim=dim, thickness=thickness)
