@@ -233,4 +233,4 @@ def critical_nsr_of_sphere(d: int, detach: bool = False, cross: float = 4.0, inn
     def detached(s: float) -> float:
         return d * s - inner * mean(lambda r: r * mean_resultant(d, r / s))
 
-    return brentq(detached if detach else full, 0.25 / math.sqrt(d), 2.5 / math.sqrt(d), xtol=1e-10)
+    return brentq(detached if detach else full, 0.25 / math.sqrt(d), 2.5 / math.sqrt(d))

@@ -212,7 +212,7 @@ def test_what_a_law_is_made_from(kind: type[Law]) -> None:
     assert given == DEFAULTS.get(kind, {Embedded: (None,), Mixture: (None, None)}.get(kind, ()))
     assert dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind):
-        assert field.repr == (field.name in TAKES[kind].split(", ")), field.name
+        assert field.init == field.repr == (field.name in TAKES[kind].split(", ")), field.name
         assert field.compare != field.name.startswith("_"), field.name
 
 

@@ -149,3 +149,12 @@ def test_levels_that_hold_tensors_can_be_compared_and_are_keys():
     level, same = (Level(torch.ones(2), torch.ones(2)) for _ in range(2))
     assert level != same
     assert {level: 1}[level] == 1
+
+
+def test_the_first_and_the_last_index_are_levels() -> None:
+    for name in SCHEDULES:
+        alpha, sigma = schedule(name)
+        for t in (0, STEPS - 1):
+            for index in (t, torch.tensor([t])):
+                found = index_level(name, index)
+                assert (float(found.alpha), float(found.sigma)) == (float(alpha[t]), float(sigma[t]))
