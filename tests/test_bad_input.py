@@ -159,9 +159,9 @@ def test_names_in_any_case(options: str) -> None:
 
 
 def test_an_extra_that_is_not_installed() -> None:
-    code = "import sys; sys.modules['bokeh'] = None; import runpy; runpy.run_module('toy.explore', run_name='__main__')"
+    code = "import sys, runpy; sys.modules['tornado'] = None; runpy.run_module('toy.explore', None, '__main__', True)"
     ended = python("-c", code, "--port", "0")
-    assert ended == (1, "", "error: bokeh is not installed: pip install 'smart-verified[explore]'\n")
+    assert ended == (1, "", "error: tornado is not installed: pip install 'smart-verified[explore]'\n")
 
 
 @pytest.mark.parametrize("options", ["--width 1000000000000000", "--dim 1000000000000000"])

@@ -27,7 +27,6 @@ from theory.common.errors import Failure, UsageError, out_of_memory
 
 Options = TypeVar("Options")
 EXTRAS = {  # what a missing module belongs to
-    "bokeh": "explore",
     "tornado": "explore",
     "dask": "cluster",
     "distributed": "cluster",

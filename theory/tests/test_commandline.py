@@ -99,7 +99,7 @@ def test_the_status_is_mains_and_the_arguments_are_those_of_the_command(monkeypa
 def test_a_missing_package_belongs_to_the_extra_that_brings_it() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = {"PIL": "pillow", "sklearn": "scikit-learn", "markdown_it": "markdown-it-py", "material": "mkdocs-material"}
-    brought = {"tornado": "bokeh", "mkdocs": "mkdocs-material"}
+    brought = {"mkdocs": "mkdocs-material"}
     brought |= dict.fromkeys(("dask", "distributed"), "dask[distributed]")
     for module, extra in EXTRAS.items():
         assert importlib.util.find_spec(module), module

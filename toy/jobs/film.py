@@ -30,7 +30,7 @@ def film(config: Config, path: Path, frames: int = 40) -> None:
         OSError: the film cannot be written.
     """
     check_path(path)
-    if config.generator != "gan":
+    if not config.adversarial:
         raise ValueError(f"a film shows a discriminator's gradient: generator must be gan; given {config.generator}")
     animate(shoot(config, frames), path)
 
@@ -44,7 +44,7 @@ def shoot(config: Config, frames: int) -> Film:
         trainer = Trainer(config, arm, (config.first_seed,))
         reference = Reference.of(trainer.law, trainer.seeds, n=config.samples)
         trainer.train_ahead()
-        found = fields(trainer)
+        found = fields(trainer, near=True)
         shots = []
         for step in steps:
             while trainer.at < step:
@@ -58,7 +58,7 @@ def shoot(config: Config, frames: int) -> Film:
 def _shot(trainer: Trainer, reference: Reference, found: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     """Samples in the plane, the share of all that is off the manifold, minus the adversarial gradient over the grid."""
     samples, origin, plane = trainer.sample(), found["origin"], found["plane"]
-    grid = torch.from_numpy(origin + found["field_points"] @ plane)[None]
-    field = -trainer.adversarial_gradient(grid, None if trainer.classes is None else 0)[0].numpy()
+    grid = torch.from_numpy(origin + found["field_points"] @ plane)[None].to(trainer.device)
+    field = -trainer.adversarial_gradient(grid, None if trainer.classes is None else 0)[0].cpu().numpy()
     share = off_manifold(trainer.law.distance(samples), reference.threshold).numpy()[0]
     return (samples[0, :SHOWN].numpy() - origin) @ plane.T, share, field @ plane.T

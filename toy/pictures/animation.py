@@ -1,7 +1,8 @@
 """A film of training: samples and discriminator's gradient of each arm, beside the score term's gradient.
 
 Above: samples (grey: real ones); below: minus the discriminator's gradient now. Right: minus the score term's, which
-training does not change where the score is exact. No torch here, as in `run_figure`; `toy.jobs.film` trains.
+training does not change where the score is exact. The real distribution fills the panels; what part of the samples lies
+outside is said. No torch here, as in `run_figure`; `toy.jobs.film` trains.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from toy.pictures.colours import NOTE_COLOUR, OFF_COLOUR, REAL_COLOUR, STRENGTHS
 from toy.pictures.run_figure import off_manifold
 
 RATE, HOLD = 8, 16  # frames a second; frames that the last one stays
-SIDE, GAP, TOP, DPI = 2.6, 0.12, 0.75, 80  # inches: of a picture, between them, above them
+SIDE, GAP, TOP, DPI = 2.6, 0.12, 0.75, 72  # inches: of a picture, between them, above them
 COLOURS = 128  # of a .gif
 
 
@@ -83,8 +84,9 @@ class Gif(PillowWriter):
 
     def finish(self) -> None:
         palette = palette_of(self._frames[len(self._frames) // 4])
-        self._frames = [f.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for f in self._frames]
-        super().finish()
+        frames = [f.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for f in self._frames]
+        duration = round(1000 / self.fps)  # optimize: what a frame shares with the one before is not stored again
+        frames[0].save(self.outfile, save_all=True, append_images=frames[1:], duration=duration, loop=0, optimize=True)
 
 
 def palette_of(frame: Image.Image) -> Image.Image:
@@ -140,6 +142,8 @@ def _samples(panel: Axes, film: Film, arm: str) -> Callable[[int], None]:
     _panel(panel, film, ARM_LABELS[arm], ARM_COLOURS[arm])
     panel.plot(*film.real.T, ".", color=REAL_COLOUR, ms=4, mew=0)
     on, off = (panel.plot([], [], ".", color=c, ms=4, mew=0)[0] for c in (ARM_COLOURS[arm], OFF_COLOUR))
+    low, high = film.points.min(0), film.points.max(0)
+    middle, reach = (low + high) / 2, (high - low) / 2
     note = panel.text(0.5, -0.03, "", size=10, ha="center", va="top", color=NOTE_COLOUR, transform=panel.transAxes)
 
     def update(frame: int) -> None:
@@ -147,7 +151,9 @@ def _samples(panel: Axes, film: Film, arm: str) -> Callable[[int], None]:
         black = off_manifold(x, film.real, share)
         on.set_data(*x[~black].T)
         off.set_data(*x[black].T)
-        note.set_text(f"off the manifold: {100 * share:.0f} %")
+        outside = float((np.abs(x - middle) > reach).any(1).mean())
+        hidden = f", {100 * outside:.0f} % outside" if outside >= 0.005 else ""
+        note.set_text(f"off the manifold: {100 * share:.0f} %{hidden}")
 
     return update
 
@@ -155,15 +161,18 @@ def _samples(panel: Axes, film: Film, arm: str) -> Callable[[int], None]:
 def _gradient(
     panel: Axes, film: Film, field: Float[np.ndarray, "frame p 2"], colours: LogNorm, title: str
 ) -> Callable[[int], None]:
-    """A field: colour is the norm, an arrow the direction; no arrow where the norm is below VISIBLE of the largest."""
+    """A field: colour is the norm, an arrow at every other point of an axis the direction, where the norm is not below
+    VISIBLE of the largest."""
     _panel(panel, film, title, "black")
     x, y = (np.unique(film.points[:, i].round(6)) for i in (0, 1))
     order = np.lexsort(film.points.round(6).T)
     mesh = panel.pcolormesh(x, y, np.ones((len(y), len(x))), norm=colours, cmap=STRENGTHS)
     panel.plot(*film.real.T, ".", color="#808080", ms=2, mew=0)
-    unit = np.ones(len(film.points))
+    placed = film.points.round(6)
+    some = np.isin(placed[:, 0], x[::2]) & np.isin(placed[:, 1], y[::2])
+    unit = np.ones(some.sum())
     arrows = panel.quiver(
-        *film.points.T, unit, unit, pivot="mid", angles="xy", scale=len(x) * 1.2, width=0.006, headwidth=4
+        *film.points[some].T, unit, unit, pivot="mid", angles="xy", scale=len(x) * 0.75, width=0.008, headwidth=4
     )
 
     def update(frame: int) -> None:
@@ -171,6 +180,6 @@ def _gradient(
         mesh.set_array(np.maximum(norm, colours.vmin or 0)[order].reshape(len(y), len(x)))
         weak = norm <= VISIBLE * (colours.vmax or 1)
         direction = field[frame] / np.where(weak, 1, norm)[:, None]
-        arrows.set_UVC(*np.ma.masked_array(direction, np.stack([weak, weak], 1)).T)
+        arrows.set_UVC(*np.ma.masked_array(direction, np.stack([weak, weak], 1))[some].T)
 
     return update
