@@ -9,7 +9,6 @@ Exit status: 0 done, 2 bad usage or no such run, 1 anything else.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from images.formats.messages import reading
 from images.recipes import Recipe, from_dict
+from theory.common import files
 from theory.common.checks import existing
 from theory.common.commandline import parse, run, usage
 from theory.common.errors import FileError
@@ -57,14 +58,16 @@ def publish(directory: Path, name: str | None, into: Path, cache: Path) -> None:
     Raises:
         FileError: the directory holds no finished run. OSError: a file of the run is missing, or one cannot be written.
     """
-    try:
-        config = json.loads((directory / "config.json").read_text())
+    with reading(f"{directory} is no finished run of images.train"):
+        config, made, found = (
+            files.read_json(directory / f"{name}.json", "part of a run") for name in ("config", "run", "summary")
+        )
         recipe = from_dict(config | {"score": ""})  # which need not be there any more
-        facts = json.loads((directory / "run.json").read_text()) | {"recipe": config}
-        facts |= json.loads((directory / "summary.json").read_text())
+        facts = made | {"recipe": config} | found
+        if not isinstance(facts.get("arms"), dict) or not isinstance(facts.get("comparisons"), dict):
+            raise FileError("summary.json must hold arms and comparisons")
+        files.read_table(directory / "metrics.csv", ("arm", "metric"), ("seed", "step", "value"))
         grids = of_samples(directory, recipe, cache) if recipe.resolution <= SMALL else None
-    except (TypeError, KeyError, ValueError):
-        raise FileError(f"{directory} is no finished run of images.train") from None
     name = name or recipe.recipe
     into.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(directory / "metrics.csv", into / f"{name}.csv")
@@ -85,14 +88,14 @@ def of_samples(directory: Path, recipe: Recipe, cache: Path) -> dict[str, np.nda
     from images.training.experiment import arranged
     from images.training.inputs import real_images
 
-    stored = np.load(directory / "samples.npz")
     data = real_images(recipe, None, cache)
     real, labels = data.take(torch.arange(len(data)))
     found = {"real": arranged(real.numpy(), None if labels is None else labels.numpy())}
-    for arm in recipe.couplings:
-        x = stored[f"{arm}-{recipe.first_seed}"]
-        found[arm] = arranged(x, np.arange(len(x)) % recipe.classes if recipe.classes else None)
-        found[f"interpolation-{arm}"] = stored[f"interpolation-{arm}-{recipe.first_seed}"]
+    with open(directory / "samples.npz", "rb") as file, np.load(file) as stored:
+        for arm in recipe.couplings:
+            x = stored[f"{arm}-{recipe.first_seed}"]
+            found[arm] = arranged(x, np.arange(len(x)) % recipe.classes if recipe.classes else None)
+            found[f"interpolation-{arm}"] = stored[f"interpolation-{arm}-{recipe.first_seed}"]
     return {key: to_uint8(torch.from_numpy(x)).numpy() for key, x in found.items()}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from theory.common import colours
-from theory.common.checks import at_least, choose, flag, positive, real, share, whole
+from theory.common.checks import at_least, choose, flag, positive, real, share, told, whole
 from theory.common.parts import choose_or_own, part_of
 
 NAMES = (
@@ -111,7 +111,7 @@ def or_own(check: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
 def file_name(name: str, value: Any) -> str:
     """A check: the name of a file, or none; whether it exists is looked at where it is used."""
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be a file, or FILE.py:NAME; given {value!r}")
+        raise ValueError(f"{name} must be a file, or FILE.py:NAME; given {told(value)}")
     return value
 
 
@@ -120,7 +120,7 @@ def each(check: Callable[[str, Any], Any], n: int) -> Callable[[str, Any], tuple
 
     def checked(name: str, value: Any) -> tuple:
         if not isinstance(value, list | tuple) or len(value) != n:
-            raise ValueError(f"{name} must be {n} numbers; given {value!r}")
+            raise ValueError(f"{name} must be {n} numbers; given {told(value)}")
         return tuple(check(name, part) for part in value)
 
     return checked
@@ -129,17 +129,17 @@ def each(check: Callable[[str, Any], Any], n: int) -> Callable[[str, Any], tuple
 def couplings(name: str, value: Any) -> tuple[str, ...]:
     """A check: at least one coupling, and none twice."""
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"{name} must hold at least one of {', '.join(COUPLINGS)}; given {value!r}")
+        raise ValueError(f"{name} must hold at least one of {', '.join(COUPLINGS)}; given {told(value)}")
     found = tuple(choose(part, COUPLINGS, "coupling") for part in value)
     if len(set(found)) != len(found):
-        raise ValueError(f"{name} must hold none twice; given {value!r}")
+        raise ValueError(f"{name} must hold none twice; given {told(value)}")
     return found
 
 
 def probability(name: str, value: Any) -> float:
     """A check: a number in [0, 1]."""
     if not 0 <= real(name, value) <= 1:
-        raise ValueError(f"{name} must lie in [0, 1]; given {value!r}")
+        raise ValueError(f"{name} must lie in [0, 1]; given {told(value)}")
     return float(value)
 
 
@@ -156,7 +156,7 @@ def counted(least: int) -> Callable[[str, Any], int]:
 def side(name: str, value: Any) -> int:
     """A check: a power of two, at least 4."""
     if whole(name, value) < 4 or value & (value - 1):
-        raise ValueError(f"{name} must be a power of two, at least 4; given {value!r}")
+        raise ValueError(f"{name} must be a power of two, at least 4; given {told(value)}")
     return int(value)
 
 

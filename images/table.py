@@ -6,14 +6,15 @@ images.evaluate ... --json`. Exit status: 0 done, 2 bad usage or a bad file, 1 a
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from theory.common import checks
 from theory.common.commandline import parse, run, usage
 from theory.common.errors import FileError
+from theory.common.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PROG = "python -m images.table"
 PUBLISHED = Path(__file__).with_name("published.csv")
 NOT_RUN, NOT_BUILT = "not run: needs a GPU", "not built here"
+LONGEST = 40  # characters of the reference's kind
 SCORES = ("fid", "inception_score", "precision", "recall")
 
 
@@ -62,13 +64,19 @@ def ours(results: Path, recipe: str, coupling: str) -> str:
     if not path.exists():
         return NOT_RUN
     try:
-        report = json.loads(path.read_text())
-        values, count, kind = report["values"], report["samples"]["count"], report["reference"]["kind"]
-    except (ValueError, KeyError, TypeError):
-        raise FileError(f"{path} is not what images.evaluate --json prints") from None
-    if "FID" not in values:
-        raise FileError(f"{path} has {', '.join(values)}; wanted: FID, which needs --inception")
-    return f"{values['FID']:.2f} ({count:,} images, {kind})"
+        report = read_json(path, "report of images.evaluate --json")
+        values, kind = dict(report["values"]), report["reference"]["kind"]
+        count = checks.whole("count", report["samples"]["count"], 1)
+        if not isinstance(kind, str) or len(kind) > LONGEST or not kind.isprintable():
+            raise ValueError("kind must be a name")
+        if "FID" in values:
+            return f"{checks.at_least('FID', values['FID'], 0):.2f} ({count:,} images, {kind})"
+    except FileError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        said = f"lacks {error}" if isinstance(error, KeyError) else str(error)[:150]
+        raise FileError(f"{path} is not what images.evaluate --json prints: {said}") from None
+    raise FileError(f"{path} has {checks.few(values)}; wanted: FID, which needs --inception")
 
 
 def show(rows: pd.DataFrame) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, differences, from_dict, interval
-from theory.common.checks import choose, existing, whole
+from theory.common.checks import choose, existing, few, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import FileError, UsageError
 from theory.common.files import read_json
@@ -127,7 +127,7 @@ def stored(directory: Path) -> Recipe:
     except FileError:
         raise
     except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged or of another version: {error}") from None
+        raise UsageError(f"{path} is damaged or of another version: {str(error)[:200]}") from None
 
 
 def prepare(options: Options, recipe: Recipe) -> Path:
@@ -147,7 +147,7 @@ def prepare(options: Options, recipe: Recipe) -> Path:
     if options.resume:
         there, here = as_dict(stored(directory)), as_dict(recipe)
         if differing := [text for text in differences(there, here) if text.split(" is ")[0] not in FREE]:
-            raise UsageError(f"cannot resume {directory} with another configuration: {'; '.join(differing)}")
+            raise UsageError(f"cannot resume {directory} with another configuration: {few(differing, between='; ')}")
     elif directory.exists() and any(directory.iterdir()) and not options.overwrite:
         raise UsageError(f"{directory} is not empty: --resume continues the runs in it, --overwrite replaces them")
     return directory

@@ -104,6 +104,25 @@ OPTIONS = {
 }
 
 
+LARGE = {
+    "--seeds 1000 --width 512 --dim 512": "takes about 8. GB, their samples 13 GB, of 69 GB: lower --seeds",
+    "--seeds 100000 --samples 100000 --arms gan": "their samples 80 GB, of 69 GB: lower --seeds, --width, --dim",
+    "--dim 100001": "dim must be at most 100000; given 100001",
+    "--layers 2000": "layers must be at most 1000; given 2000",
+    "--samples 3000000000": "samples must be at most 2147483647; given 3000000000",
+    "--seeds 100001": "seeds must be at most 100000; given 100001",
+}
+
+
+@pytest.mark.parametrize("options", LARGE)
+def test_sizes_beyond_the_memory(options: str, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to lower is said before anything is trained or written."""
+    monkeypatch.setattr("toy.jobs.job.memory", lambda: 2**36)
+    said = run.refuses(2 if "must be" in LARGE[options] else 1, "--out", tmp_path / "run", *options.split())
+    assert pytest.raises(AssertionError, match=LARGE[options]).matches(AssertionError(said)), said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_options(options: str, run: Command, tmp_path: Path) -> None:
     where = [] if options == "--resume" else ["--out", tmp_path / "run"]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from theory.common.checks import at_least, choose, flag, positive, share, whole
+from theory.common.checks import at_least, choose, flag, positive, share, told, whole
 from theory.common.parts import TABLES, choose_or_own, is_own, label
 
 # name -> what it is, in one line: the command line's help is made of these
@@ -395,10 +395,10 @@ def checked_arms(name: str, value: Any) -> tuple[str, ...]:
         ValueError: there are none, one is there twice, or is unknown.
     """
     if isinstance(value, str) or not isinstance(value, (tuple, list)):
-        raise ValueError(f"{name} must be a tuple of names; given {value!r}")
+        raise ValueError(f"{name} must be a tuple of names; given {told(value)}")
     arms = tuple(choose(arm, ARMS, "arm") for arm in value)
     if not arms or len(set(arms)) < len(arms):
-        raise ValueError(f"{name} must name one or more different arms of {', '.join(ARMS)}; given {value}")
+        raise ValueError(f"{name} must name one or more different arms of {', '.join(ARMS)}; given {told(value)}")
     return arms
 
 
@@ -409,7 +409,7 @@ def checked_arm(name: str, arm: Any) -> Arm:
         ValueError: they are no Arm, or one is out of range or has no place in this arm.
     """
     if not isinstance(arm, Arm):
-        raise ValueError(f"{name} must be an Arm(lr, weight, bound); given {arm!r}")
+        raise ValueError(f"{name} must be an Arm(lr, weight, bound); given {told(arm)}")
     lr, weight = positive(f"{name}.lr", arm.lr), at_least(f"{name}.weight", arm.weight, 0)
     bound = None if arm.bound is None else positive(f"{name}.bound", arm.bound)
     d_lr = None if arm.d_lr is None else positive(f"{name}.d_lr", arm.d_lr)
@@ -437,6 +437,11 @@ def at_least_(least: float, check: Callable[..., Any]) -> Callable[[str, Any], A
     return lambda name, value: check(name, value, least)
 
 
+def count_(most: int) -> Callable[[str, Any], int]:
+    """A check: value is a whole number from 1 to that."""
+    return lambda name, value: whole(name, value, 1, most)
+
+
 CHOICES: dict[str, Iterable[str]] = {
     "generator": GENERATORS,
     "score": SCORES,
@@ -462,13 +467,15 @@ COUNTS = (
     "score_steps",
     "regulariser_every",
 )
+LARGEST = {"seeds": 10**5, "dim": 10**5, "width": 10**5, "layers": 1000, "d_steps": 10**4}
+"""Beyond these a mistake is likelier than a machine that can hold it."""
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "manifold": one_of_or_own(MANIFOLDS, (*TABLES, "py")),
     **{name: (one_of_or_own if name in OWNED else one_of)(choices) for name, choices in CHOICES.items()},
     "arms": checked_arms,
     **dict.fromkeys(("conditional", "game", "scale_by_every", "corrected", "equal_length"), flag),
-    **dict.fromkeys((*COUNTS, "dim"), at_least_(1, whole)),
-    "samples": at_least_(2, whole),
+    **{name: count_(LARGEST.get(name, 2**31 - 1)) for name in (*COUNTS, "dim")},
+    "samples": lambda name, value: whole(name, value, 2, 2**31 - 1),
     **dict.fromkeys(("first_seed", "d_ahead", "warm_up"), at_least_(0, whole)),
     **dict.fromkeys(("thickness", "gamma", "start", "score_error"), at_least_(0, at_least)),
     **dict.fromkeys(("low", "high", "clip", "max_norm", "d_lr"), positive),

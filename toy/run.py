@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from theory.common.checks import choose, flag, whole
+from theory.common.checks import choose, few, flag, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
 from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped, UsageError, out_of_memory
 from theory.common.files import held, read_json
@@ -190,20 +190,21 @@ def stored(directory: Path) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise UsageError(f"{path} is damaged: it holds no options")
         if set(values) != known:
-            raise UsageError(f"{path} is of another version: it lacks or adds {', '.join(set(values) ^ known)}")
+            raise UsageError(f"{path} is of another version: it lacks or adds {few(sorted(set(values) ^ known))}")
         from_dict(values)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
     except FileError:  # as it says; or an own part is not there, or has changed
         raise
     except (ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path} is damaged: {error}") from None
+        raise UsageError(f"{path} is damaged: {str(error)[:200]}") from None
     return values
 
 
 def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
-    """In a worker, which has torch: raises what is wrong with the law, its classes, the own parts, the checkpoint or
-    the film."""
+    """In a worker, which has torch: raises what is wrong with the law, its size, its classes, the own parts, the
+    checkpoint or the film."""
+    from toy.jobs.job import check_memory
     from toy.laws import law_of
     from toy.training.checkpoint import load
     from toy.training.classes import Classes
@@ -212,6 +213,7 @@ def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path 
     from toy.training.score_models import eps_model
 
     law = law_of(config)
+    check_memory(config, law.dim)
     game_of(config.loss)
     penalty_of(config.regulariser)
     if is_own(config.score):
@@ -243,7 +245,7 @@ def prepare(options: Options, config: Config) -> Path:
     if options.resume:
         differing = differences(stored(directory), as_dict(config))
         if differing:
-            raise UsageError(f"cannot resume {directory} with other options: {'; '.join(differing)}")
+            raise UsageError(f"cannot resume {directory} with other options: {few(differing, between='; ')}")
         return directory
     if directory.exists() and any(directory.iterdir()) and not options.overwrite:
         raise UsageError(f"{directory} is not empty: --resume continues the run in it, --overwrite replaces it")

@@ -19,7 +19,6 @@ one whose other options are those of a plain configuration is meant.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from figures.report import searches
+from figures.tools import results
 from theory.common.errors import UsageError
 from theory.common.files import workplace
 from theory.common.statistics import compare, interval
@@ -101,7 +101,7 @@ def have() -> list[str]:
 
 @lru_cache
 def facts(name: str) -> dict:
-    return json.loads((collect.RESULTS / f"{name}.json").read_text())
+    return results.record(collect.RESULTS / f"{name}.json")
 
 
 @lru_cache
@@ -110,12 +110,12 @@ def verdicts(name: str) -> pd.DataFrame:
     path = collect.RESULTS / f"{name}.verdicts.csv"
     if not path.exists():
         raise UsageError(f"{name} has no results: {path.name} is missing")
-    return pd.read_csv(path)
+    return results.table(path, ["cell", "arm", "metric", "mean", "difference", "verdict"])
 
 
 @lru_cache
 def runs(name: str) -> pd.DataFrame:
-    return pd.read_csv(collect.RESULTS / f"{name}.csv")
+    return results.table(collect.RESULTS / f"{name}.csv", ["cell", "arm", "seed", "metric", "value"])
 
 
 def options(name: str) -> list[str]:

@@ -26,6 +26,10 @@ ROOT = Path(__file__).parents[2]
 FRESH = False  # compute what is committed again, and replace it; set by `figures.tools.render.draw`
 
 
+NUMBERS = ("seed", "step", "value", "lr", "weight", "mean", "difference", "difference_low", "difference_high")
+"""Columns that hold numbers wherever they stand."""
+
+
 class ResultsError(FileError):
     """A results file is missing, damaged, or not what its name says: one line."""
 
@@ -37,14 +41,20 @@ def table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         ResultsError: it cannot be read, or lacks a column.
     """
     try:
-        found = pd.read_csv(path, comment="#")
+        found = files.read_table(path, comment="#")
     except FileNotFoundError:
         raise ResultsError(f"{named(path)} is missing") from None
-    except (ValueError, OSError) as error:
-        raise ResultsError(f"{named(path)} is not a table of results: {' '.join(str(error).split())}") from None
+    except FileError as error:
+        why = str(error).removeprefix(f"{path} is damaged or no such table: ")
+        raise ResultsError(f"{named(path)} is not a table of results: {why}") from None
+    except OSError as error:
+        raise ResultsError(f"{named(path)} cannot be read: {error.strerror}") from None
     missing = [column for column in columns if column not in found.columns]
-    if missing or not len(found):
+    mixed = [name for name in columns if name in NUMBERS and name in found and found[name].dtype.kind not in "iuf"]
+    if missing or mixed or not len(found):
         what = f"lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}" if missing else "has no rows"
+        if mixed and not missing:
+            what = f"holds more than numbers in {', '.join(mixed)}"
         raise ResultsError(f"{named(path)} {what}: is it a result of this repository?")
     return found
 
@@ -56,11 +66,11 @@ def record(path: Path) -> dict[str, Any]:
         ResultsError: it cannot be read or is none.
     """
     try:
-        found = json.loads(path.read_text())
+        found = files.read_json(path, "record of results", ResultsError)
     except FileNotFoundError:
         raise ResultsError(f"{named(path)} is missing") from None
-    except (ValueError, OSError) as error:
-        raise ResultsError(f"{named(path)} is not JSON: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ResultsError(f"{named(path)} cannot be read: {error.strerror}") from None
     if not isinstance(found, dict):
         raise ResultsError(f"{named(path)} must hold a JSON object; it holds a {type(found).__name__}")
     return found

@@ -31,7 +31,7 @@ from images.formats.messages import reading, shown
 from images.formats.pickles import Inert
 from theory.common.checks import choose
 from theory.common.errors import FileError
-from theory.common.files import replacing
+from theory.common.files import content_of, write_tensors
 
 OURS = "smart-verified score 1"
 LICENCES = {
@@ -116,6 +116,8 @@ def load(path: str | os.PathLike[str], like: str | None = None, device: torch.de
 
 def _load(path: Path, like: str | None, device: torch.device) -> Loaded:
     found = checkpoints.read(path)
+    if isinstance(found, dict) and set(found) == {"sha256", "content"}:
+        found = content_of(found)
     if generator := checkpoints.told(found):
         raise FileError(f"{generator}, no score model; wanted: a diffusion checkpoint")
     if isinstance(found, dict) and found.get("format") == OURS:
@@ -225,8 +227,7 @@ def save(score: Score, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the disk is full, read-only, ...; the file is then as it was.
     """
-    with replacing(path) as file:
-        torch.save(as_dict(score), file)
+    write_tensors(path, as_dict(score))
 
 
 def _ours(found: Mapping[str, Any], device: torch.device) -> Loaded:

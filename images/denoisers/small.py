@@ -21,8 +21,10 @@ from images.denoisers.song import SongConfig, SongUNet
 from images.draws import DENOISER, draw
 from images.interfaces import Data
 from images.recipes import Recipe
+from theory.common.errors import FileError
+from theory.common.files import read_tensors
 from theory.common.seeds import generator, one_thread
-from theory.common.terminal import tracked
+from theory.common.terminal import console, tracked
 from theory.levels import Interval, Level
 from theory.regularity import score_matching_loss
 
@@ -46,8 +48,9 @@ class Denoiser:
 
     @classmethod
     def of(cls, recipe: Recipe, data: str | None = None) -> Denoiser:
-        """The configuration for a recipe. At 8x8: one level without attention; else the three levels of CIFAR10's
-        network, thin, and trained briefly.
+        """The configuration for a recipe. At 8x8: one level without attention; of photos: the three levels of CIFAR10's
+        network, thin, and trained briefly; of images that a classifier judges: three levels, thinner, trained for
+        minutes on noise from WIDE, so that its loss can be read at levels beyond the recipe's.
 
         Args:
             data: what the images are, if not the recipe's own.
@@ -58,12 +61,16 @@ class Denoiser:
             return cls(data, *shape)
         return cls(data, *shape, multipliers=(1, 2, 2), attention=True, steps=150, batch=16)
 
-    def network(self) -> SongUNet:
-        """With random parameters."""
+    @property
+    def config(self) -> SongConfig:
+        """Of the network."""
         channels = self.channels, self.channels
         shape = self.resolution, *channels, self.width, self.multipliers
-        config = SongConfig(*shape, blocks=1, attention=(), middle_attention=self.attention, classes=self.classes)
-        return SongUNet(config)
+        return SongConfig(*shape, blocks=1, attention=(), middle_attention=self.attention, classes=self.classes)
+
+    def network(self) -> SongUNet:
+        """With random parameters."""
+        return SongUNet(self.config)
 
     @property
     def file(self) -> str:
@@ -72,21 +79,40 @@ class Denoiser:
 
 
 def score_for(recipe: Recipe, data: Data, cache: Path, archive: Path | None = None) -> EDMScore:
-    """The recipe's small score model, frozen: from the cache, or trained now and stored there.
+    """The recipe's small score model, frozen: from the cache, or trained now and stored there. A damaged file is
+    replaced, which is said.
 
     Args:
         archive: that the data are from, if they are not the recipe's own; its content names the file in the cache.
 
     Raises:
-        OSError: the cache cannot be written. FileError: what is there is damaged.
+        OSError: the cache cannot be read or written.
     """
     what = Denoiser.of(recipe, None if archive is None else named(archive))
     path = cache / what.file
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        published.save(train(what, data), path)
+    try:
+        return stored(what, path)
+    except FileNotFoundError:
+        pass
+    except FileError as error:
+        console(stderr=True).print(f"{error}; it is trained again", soft_wrap=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    published.save(train(what, data), path)
+    return stored(what, path)
+
+
+def stored(what: Denoiser, path: Path) -> EDMScore:
+    """The score model in a file of the cache.
+
+    Raises:
+        FileError: it is damaged, of another configuration, or not finite. OSError: it cannot be read.
+    """
+    read_tensors(path, "score model")  # its checksum, which files of others do not have
     score = published.load(path).score
-    assert isinstance(score, EDMScore)
+    if not isinstance(score, EDMScore) or score.network.config != what.config:
+        raise FileError(f"{path} is of another score model")
+    if not all(bool(value.isfinite().all()) for value in score.state_dict().values()):
+        raise FileError(f"{path} has parameters that are not finite")
     return score
 
 

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
 from images.metrics.exact import exact
 from theory.common.errors import FileError, OutOfMemory, out_of_memory
-from theory.common.files import read_tensors, write_tensors
+from theory.common.files import read_tensors, unlike, write_tensors
 from theory.common.seeds import one_thread
-from theory.common.terminal import tracked
+from theory.common.terminal import console, tracked
 
 INCEPTION = "inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
@@ -133,19 +133,37 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
     """The classifier of digits, from the cache (runs/cache) or trained now, in seconds; one kind of processor always
     gives the same weights.
 
+    A damaged file is replaced, which is said.
+
     Raises:
-        OSError: the cache cannot be written.
+        OSError: the cache cannot be read or written.
     """
     cache = CACHE if cache is None else cache
     path = cache / f"digits-classifier-{VERSION}.pt"
     network = DigitsClassifier()
     try:
-        network.load_state_dict(read_tensors(path, "digits classifier"))
-    except (OSError, FileError, RuntimeError, TypeError):  # missing, damaged or of another version
+        network.load_state_dict(read(path, network.state_dict()))
+    except (FileNotFoundError, FileError) as error:
+        if isinstance(error, FileError):
+            console(stderr=True).print(f"{error}; it is trained again", soft_wrap=True)
         network = train_digits_classifier()
         cache.mkdir(parents=True, exist_ok=True)
         write_tensors(path, network.state_dict())
     return network.eval().requires_grad_(False)
+
+
+def read(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters with the names, shapes and types that are wanted.
+
+    Raises:
+        FileError: the file holds others, or one that is not finite. OSError: it cannot be read.
+    """
+    found = read_tensors(path, "digits classifier")
+    if (wrong := unlike(found, wanted)) is not None:
+        raise FileError(f"{path} is no digits classifier: {wrong}")
+    if not all(bool(value.isfinite().all()) for value in found.values()):
+        raise FileError(f"{path} is no digits classifier: a parameter is not finite")
+    return found
 
 
 @one_thread()

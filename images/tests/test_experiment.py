@@ -167,7 +167,7 @@ def test_what_is_no_run_is_not_published(tmp_path: Path, capsys: pytest.CaptureF
     for name in ("config.json", "run.json", "summary.json", "metrics.csv"):
         (tmp_path / "run" / name).write_text('{"manifold": "ring"}')
     assert run(publish.main, arguments) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}/run is no finished run of images.train\n"
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/run is no finished run of images.train: ")
     assert not (tmp_path / "into").exists()
 
 

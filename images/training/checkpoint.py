@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from images.recipes import FREE, differences
+from theory.common.checks import few
 from theory.common.errors import CheckpointError
 from theory.common.files import read_tensors, write_tensors
 
 KIND = "smart-verified images"
 FORMAT = f"{KIND} 3"
+
+
+PARTS = {"format": "", "recipe": {}, "coupling": "", "seed": 0, "trainer": {}, "records": [], "retries": []}
+"""What a checkpoint holds, and of which type each part is."""
+
+
+def wrong_in(content: dict[str, Any]) -> str | None:
+    """The part of a checkpoint that cannot be meant; None: all can. The trainer looks at its own."""
+    if set(content) != set(PARTS):
+        return f"it lacks or adds {few(sorted(map(str, set(content) ^ set(PARTS))))}"
+    if wrong := [name for name, part in PARTS.items() if type(content[name]) is not type(part)]:
+        return f"{wrong[0]} is a {type(content[wrong[0]]).__name__}"
+    try:
+        json.dumps(content["recipe"])
+    except (TypeError, ValueError):
+        return "the recipe holds more than numbers and names"
+    for record in content["records"]:
+        if not isinstance(record, list) or [type(part) for part in record] not in ([int, str, float], [int, str, int]):
+            return "a record is no [step, metric, value]"
+    if any(not isinstance(retry, list) or [type(part) for part in retry] != [int, int] for retry in content["retries"]):
+        return "a retry is no [step, step]"
+    return None
 
 
 def previous(path: Path) -> Path:
@@ -51,7 +75,7 @@ def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     here = {name: value for name, value in recipe.items() if name not in FREE}
     there = {name: value for name, value in content["recipe"].items() if name not in FREE}
     if differing := differences(there, here):
-        raise CheckpointError(f"{path} is from another configuration: {'; '.join(differing)}")
+        raise CheckpointError(f"{path} is from another configuration: {few(differing, between='; ')}")
     return content
 
 
@@ -64,6 +88,8 @@ def read(path: Path) -> dict[str, Any]:
     content = read_tensors(path, "checkpoint", CheckpointError)
     written = content.get("format") if isinstance(content, dict) else None
     if written == FORMAT:
+        if (wrong := wrong_in(content)) is not None:
+            raise CheckpointError(f"{path}: {wrong}; it is damaged, or of another version")
         return content
     if str(written).startswith(KIND):
         raise CheckpointError(f"{path} was written by another version of images.train: train anew, with --overwrite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.speed import SLOW, Speed
 from images.training.trainer import Trainer
-from theory.common.errors import CheckpointError, Diverged, Stopped
+from theory.common.errors import CheckpointError, Diverged, Stopped, out_of_memory
 from theory.common.logs import Log
 from theory.common.seeds import generator, one_thread
 from theory.common.terminal import console
@@ -114,7 +115,7 @@ def result_of(
     retries: list[Retry] = []
     if job.checkpoint.exists():
         content = loaded(job, job.checkpoint)
-        records = restored(trainer, content)
+        records = restored(trainer, content, job.checkpoint)
         retries = [tuple(retry) for retry in content["retries"]]
         if report is not None:
             report(trainer.at)
@@ -131,7 +132,7 @@ def result_of(
             diverged, known = trainer.at, sound(job)
             if known is None:
                 trainer = trainer_of(job, world)
-            records = [] if known is None else restored(trainer, known)
+            records = [] if known is None else restored(trainer, known, job.checkpoint)
             retries.append((diverged, trainer.at))
             trainer.retry = len(retries)
             if world.leads:
@@ -189,9 +190,20 @@ def loaded(job: Job, path: Path) -> dict[str, Any]:
     return content
 
 
-def restored(trainer: Trainer, content: dict[str, Any]) -> list[Record]:
-    """The records of a checkpoint, after the trainer went to it."""
-    trainer.load(content["trainer"])
+def restored(trainer: Trainer, content: dict[str, Any], path: Path) -> list[Record]:
+    """The records of a checkpoint, after the trainer went to it.
+
+    Raises:
+        CheckpointError: its networks, optimisers or numbers are not those of this trainer.
+    """
+    try:
+        with warnings.catch_warnings(action="error"):
+            trainer.load(content["trainer"])
+    except Exception as error:  # whatever torch makes of what is no state of these networks and optimisers
+        if out_of_memory(error):
+            raise
+        why = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path} is of other networks, or another version: {why}") from None
     return [tuple(record) for record in content["records"]]
 
 

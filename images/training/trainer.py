@@ -47,7 +47,7 @@ from images.training.losses import (
 from images.training.parallel import World
 from images.training.speed import SLOW, Speed
 from images.training.update import Update, adam_of_d
-from theory.common.checks import choose
+from theory.common.checks import choose, real, whole
 from theory.common.errors import Diverged, OutOfMemory, out_of_memory
 from theory.common.seeds import generator
 from theory.levels import Interval
@@ -424,13 +424,19 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.at, self.retry, self.losses = state["at"], state["retry"], dict(state["losses"])
+        """Continues from `state()`.
+
+        Raises:
+            ValueError: a number of steps that cannot be. Others: tensors of other names or shapes.
+        """
+        self.at, self.retry = whole("at", state["at"], 0, self.recipe.steps), whole("retry", state["retry"])
+        self.losses = {name: float(value) for name, value in state["losses"].items()}
         self.g.load_state_dict(state["g"])
         self.d.load_state_dict(state["d"])
         self.average.load_state_dict(state["average"])
         self.update.load(state["update"])
         self.d_adam.optimizer.load_state_dict(state["d_adam"])
-        self.p, self.signs, self.path = state["adaptive"]
+        self.p, self.signs, self.path = (real("adaptive", value) for value in state["adaptive"])
 
 
 PARTS = {

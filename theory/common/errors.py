@@ -41,7 +41,15 @@ class OutOfMemory(Failure):
     """The message names the part that asked for the memory, and what to lower."""
 
 
+NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+    "integer multiplication overflow",
+)
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether that is why; on a CPU torch raises a plain RuntimeError."""
+    """Whether that is why; on a CPU torch raises a plain RuntimeError, and another one for more than 2^63 bytes."""
     text = str(error)
-    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
+    return isinstance(error, MemoryError) or any(said in text for said in NO_MEMORY)

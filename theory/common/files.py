@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -153,6 +154,33 @@ def content_of(found: Any) -> Any:
     return found["content"]
 
 
+def unlike(found: Any, pattern: Any, name: str = "") -> str | None:
+    """Where a value differs from a pattern in type, names, length, dtype or shape; None: nowhere. Numbers may differ.
+
+    >>> unlike({"at": 2.0}, {"at": 0})
+    'at is of type float, not int'
+    """
+    import torch
+
+    here = name or "it"
+    if isinstance(pattern, torch.Tensor) and isinstance(found, torch.Tensor):
+        told, wanted = (f"{x.dtype} {list(x.shape)}".removeprefix("torch.") for x in (found, pattern))
+        return None if told == wanted else f"{here} is {told}, not {wanted}"
+    if type(found) is not type(pattern):
+        return f"{here} is of type {type(found).__name__}, not {type(pattern).__name__}"
+    if isinstance(pattern, dict):
+        if other := [key for key in [*found, *pattern] if (key in found) != (key in pattern)]:
+            return f"{here} lacks or adds {str(other[0])[:40]!r}"
+        inner = [(f"{name}.{key}".lstrip("."), found[key], pattern[key]) for key in pattern]
+    elif isinstance(pattern, list | tuple):
+        if len(found) != len(pattern):
+            return f"{here} has {len(found)} parts, not {len(pattern)}"
+        inner = [(f"{name}[{at}]", *pair) for at, pair in enumerate(zip(found, pattern, strict=True))]
+    else:
+        return None
+    return next((said for key, one, other in inner if (said := unlike(one, other, key)) is not None), None)
+
+
 def checksum(content: Any) -> str:
     """SHA-256 of what `write_tensors` writes: types, shapes, dtypes, and every bit.
 
@@ -207,18 +235,64 @@ def read_json(path: str | os.PathLike[str], what: str, error: type[FileError] = 
         return found
 
     def refused(text: str) -> float:
-        raise ValueError(f"{text} is no number of JSON")
+        raise ValueError(f"{text[:40]} is no number of JSON")
+
+    def number(text: str) -> float:
+        return float(text) if not finite or math.isfinite(float(text)) else refused(text)  # 1e999
 
     if os.path.getsize(path) > LARGEST_JSON:
         raise error(f"{path} is no {what}: it is larger than {LARGEST_JSON >> 20} MiB")
     try:
+        text = Path(path).read_text("utf-8")
         return json.loads(
-            Path(path).read_text("utf-8"), object_pairs_hook=unique, parse_constant=refused if finite else None
+            text, object_pairs_hook=unique, parse_constant=refused if finite else None, parse_float=number
         )
     except RecursionError:
         raise error(f"{path} is no {what}: it is nested too deeply") from None
     except ValueError as found:
         raise error(f"{path} is damaged or no {what}: {str(found)[:120]}") from None
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    text: Collection[str] = (),
+    numbers: Collection[str] | None = (),
+    error: type[FileError] = FileError,
+    comment: str | None = None,
+) -> pd.DataFrame:
+    """A table of CSV: whole rows under their names, each column of one kind.
+
+    Args:
+        text: columns that must be there, without a gap.
+        numbers: columns that must be there and hold numbers alone, NaN and infinity among them; None: all but `text`.
+        error: as in `read_tensors`.
+        comment: begins lines that are left out.
+
+    Raises:
+        FileError: it is none. OSError: it cannot be read.
+    """
+    import pandas as pd
+
+    data = Path(path).read_bytes()
+    try:
+        if not data.endswith(b"\n"):
+            raise ValueError("its last row is not whole")
+        found = pd.read_csv(io.BytesIO(data), comment=comment, low_memory=False)
+        if not isinstance(found.index, pd.RangeIndex):
+            raise ValueError("rows are longer than the line of names")
+        wanted = [*text, *(numbers or ())]
+        if missing := [name for name in wanted if name not in found]:
+            raise ValueError(f"lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}")
+        for name in text:
+            if found[name].isna().any():
+                raise ValueError(f"column {name} has a gap in row {int(found[name].isna().argmax()) + 1}")
+        for name in [name for name in found if name not in text] if numbers is None else numbers:
+            kind = found[name].dtype
+            if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+                raise ValueError(f"column {str(name)[:40]!r} holds more than numbers")
+    except ValueError as why:
+        raise error(f"{path} is damaged or no such table: {' '.join(str(why).split())[:150]}") from None
+    return found
 
 
 def workplace() -> Path:

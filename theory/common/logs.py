@@ -6,7 +6,6 @@ seed]); once an evaluation, and, where a run is resumed, first with all that cam
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 from collections.abc import Sequence
@@ -46,18 +45,22 @@ class Table:
     """The last step of each arm and seed in the file, when this process first wrote to it."""
 
     def begin(self) -> None:
-        """The file with its header; of one that is there an unfinished last row goes. OSError: it cannot be written."""
-        text = self.path.read_text() if self.path.exists() else ""
-        whole = text[: text.rfind("\n") + 1] if text.startswith(HEADER) else HEADER + "\n"
-        if whole != text:
+        """The file with its header; of one that is there an unfinished last row goes, and of a damaged one all: a run
+        that is resumed tells what came before. OSError: it cannot be written."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        try:
+            rows_of(whole)
+        except ValueError:
+            whole = f"{HEADER}\n".encode()
+        if whole != data:
             write(self.path, whole)
 
     def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> None:
         if not self.there:
             self.there["", 0] = 0
-            for row in csv.DictReader(self.path.read_text().splitlines()):
-                key = row["arm"], int(row["seed"])
-                self.there[key] = max(int(row["step"]), self.there.get(key, -1))
+            for arm_there, seed, step in rows_of(self.path.read_bytes()):
+                self.there[arm_there, seed] = max(step, self.there.get((arm_there, seed), -1))
         rows = [
             f"{arm},{seed},{step},{metric},{value!r}\n"
             for step, metric, values in records
@@ -69,6 +72,23 @@ class Table:
             os.write(file, "".join(rows).encode())  # one call: rows of two processes do not mix
         finally:
             os.close(file)
+
+
+def rows_of(data: bytes) -> list[tuple[str, int, int]]:
+    """(arm, seed, step) of each row of metrics.csv.
+
+    Raises:
+        ValueError: it is no such table.
+    """
+    header, *rows = data.decode().split("\n")
+    if header != HEADER:
+        raise ValueError(f"the first line must be {HEADER}")
+    found = []
+    for row in filter(None, rows):
+        arm, seed, step, _, value = row.split(",")
+        float(value)
+        found.append((arm, int(seed), int(step)))
+    return found
 
 
 @dataclass(frozen=True)

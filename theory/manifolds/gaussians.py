@@ -13,6 +13,8 @@ from torch import Tensor
 from theory.manifolds.law import JointLaw, check_points
 from theory.manifolds.posterior import Anchored
 
+TABLE = 2**24  # numbers
+
 
 @dataclass(frozen=True)
 class Gaussians(JointLaw):
@@ -110,7 +112,7 @@ class Gaussians(JointLaw):
         """The nearest mean, [..., d]."""
         check_points(x, self.dim, "x")
         means = self._means.to(x)
-        return means[distances(x, means).argmin(-1)]
+        return means[distances(x.detach(), means).argmin(-1)]
 
     def _log_terms(self, y: Tensor, nsr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(r, rest, ||y - mu_r||^2, gaps): the likeliest component, [...], and the others' differences to it, [..., K].
@@ -145,8 +147,15 @@ class Gaussians(JointLaw):
 
 
 def distances(x: Float[Tensor, "*n d"], points: Float[Tensor, "K d"]) -> Float[Tensor, "*n K"]:
-    """||x - points_k||, from differences: ||x||^2 - 2 <x, p> + ||p||^2 would cancel.   [..., d], [K, d] -> [..., K]"""
-    return torch.linalg.vector_norm(x[..., None, :] - points, dim=-1)
+    """||x - points_k||, from differences: ||x||^2 - 2 <x, p> + ||p||^2 would cancel.   [..., d], [K, d] -> [..., K]
+
+    The table of differences, [..., K, d], is made in parts of at most TABLE numbers.
+    """
+    if x.ndim < 2 or x.numel() * len(points) <= TABLE:
+        return torch.linalg.vector_norm(x[..., None, :] - points, dim=-1)
+    rows = x.reshape(-1, x.shape[-1]).split(max(1, TABLE // points.numel()))
+    found = torch.cat([torch.linalg.vector_norm(row[:, None] - points, dim=-1) for row in rows])
+    return found.view(*x.shape[:-1], len(points))
 
 
 def as_matrix(rows: Sequence[Sequence[float]] | Tensor, name: str) -> Float[Tensor, "rows columns"]:

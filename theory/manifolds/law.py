@@ -11,8 +11,10 @@ work or digits, in `_posterior`, `_anchored` and `_score`); this file alone know
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,6 +24,30 @@ from theory.levels import Scalars
 from theory.manifolds.posterior import Anchored
 
 BLOCK = {"cpu": 2**11, "cuda": 2**18}  # points at a time: the nodes of a quadrature stay in the cache, memory bounded
+WIDE = 64  # coordinates; of more there are as many points fewer
+BOUND = {torch.float32: 1e18, torch.float64: 1e75}  # up to which all is finite, see `Law`
+PROJECTED = 8  # so many times BLOCK are projected at a time
+
+
+def block_of(x: Tensor) -> int:
+    """Points [..., d] that are computed at a time: what is beside them in memory does not grow with their number."""
+    return max(1, BLOCK.get(x.device.type, BLOCK["cuda"]) * WIDE // max(WIDE, x.shape[-1]))
+
+
+def some_at_a_time(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """A method of x [..., d], each point by itself, that takes PROJECTED blocks of them at a time."""
+
+    @functools.wraps(method)
+    def call(self: Any, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or x.ndim < 2 or x.shape[-1] < 1:
+            return method(self, x)  # which says what is wrong
+        size = PROJECTED * block_of(x)
+        if x.numel() <= size * x.shape[-1]:
+            return method(self, x)
+        flat = torch.cat([method(self, block) for block in x.reshape(-1, x.shape[-1]).split(size)])
+        return flat.reshape(*x.shape[:-1], *flat.shape[1:])
+
+    return call
 
 
 class Law(ABC):
@@ -39,9 +65,13 @@ class Law(ABC):
 
     - `distance` has a kink on M. Its first and second derivatives are given as 0 where x - Proj(x) is exactly 0, and
       the second grow like 1 / dist beside it.
-    - |y| / alpha, nsr and |y| / sigma must lie below 1e18 in float32, below 1e75 in float64, and nsr above the inverse
-      of that. Beyond, squares of them are no numbers of the dtype, and log p_t is not finite (float32, alpha = sigma =
-      1e-30).
+    - With r = |y| / alpha + max |x|, the numbers r, nsr and r / nsr must lie below B, and nsr above 1 / B, where B is
+      1e18 in float32 and 1e75 in float64 (`BOUND`). log p_t is -dist^2 / 2 nsr^2 and smaller terms: a number of the
+      dtype while dist / nsr is below the root of the largest one, 1.8e19 and 1.3e154. The formulas square nothing but
+      r, nsr and r / nsr, and B^2 = 1e36 is below the largest float32, 3.4e38. Spheres and arcs, which compute float32
+      in float64, also form (r / nsr)^4, and B^4 = 1e300 is below the largest float64, 1.8e308. A score, up to
+      r / (nsr sigma), must be a number itself; second derivatives need r / nsr^2 below B as well. Beyond, values may be
+      infinite or NaN: float32, a y of length 1, alpha = sigma = 1e-30.
     """
 
     dim: int
@@ -92,10 +122,17 @@ class Law(ABC):
         is all of R^d, M is the core that was thickened.
         """
 
+    @some_at_a_time
     def distance(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         """dist(x, M) = ||x - Proj(x)||, [...]. On M its derivatives are 0 (see the class)."""
         check_points(x, self.dim, "x")
         return length(x - self.project(x))
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """What a family writes for `project` and `distance` is asked for some points at a time."""
+        super().__init_subclass__(**options)
+        for name in {"project", "distance"} & set(vars(cls)):
+            setattr(cls, name, some_at_a_time(vars(cls)[name]))
 
     def log_density(self, y: Float[Tensor, "*#n d"], alpha: Scalars, sigma: Scalars) -> Float[Tensor, "*n"]:
         """log p_t(y), normalised: the law of alpha X + sigma eps.   [..., d] -> [...]
@@ -147,7 +184,7 @@ class JointLaw(Law):
 
 def _in_blocks(f: Callable[[Tensor, Tensor], Tensor], y: Tensor, nsr: Tensor) -> Tensor:
     """f(y, nsr), computed some points at a time."""
-    size = BLOCK.get(y.device.type, BLOCK["cuda"])
+    size = block_of(y)
     if nsr.numel() <= size:
         return f(y, nsr)
     blocks = zip(y.reshape(-1, y.shape[-1]).split(size), nsr.reshape(-1).split(size), strict=True)

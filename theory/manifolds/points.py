@@ -19,7 +19,6 @@ from theory.manifolds.law import check_points
 
 MOST = 4096  # points: a score is a sum over all of them
 PAIRS = 2**27  # numbers in the table of differences of all pairs of points, which a law makes once: 1 GiB
-BLOCK = 2**14  # points that are projected at a time
 
 
 class Points(Gaussians):
@@ -46,13 +45,11 @@ class Points(Gaussians):
         return cls(table.tolist(), std)
 
     def project(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """The nearest point, [..., d]; in blocks, as a table [..., K, d] of differences would not fit."""
+        """The nearest point, [..., d]."""
         check_points(x, self.dim, "x")
         points = self._means.to(x)
-        rows = x.reshape(-1, self.dim).split(BLOCK)
-        exact = "donot_use_mm_for_euclid_dist"
-        nearest = torch.cat([torch.cdist(block.detach(), points, compute_mode=exact).argmin(-1) for block in rows])
-        return points[nearest.view(x.shape[:-1])]
+        far = torch.cdist(x.detach().reshape(-1, self.dim), points, compute_mode="donot_use_mm_for_euclid_dist")
+        return points[far.argmin(-1).view(x.shape[:-1])]
 
 
 def _array(path: str | os.PathLike[str]) -> np.ndarray:

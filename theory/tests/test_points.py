@@ -12,6 +12,7 @@ import torch
 
 from theory.common.errors import FileError
 from theory.manifolds import Gaussians, Points
+from theory.manifolds import law as law_module
 from theory.manifolds import points as module
 
 TABLE = [[0.0, 1.0], [-1.5, 2.0], [3.0, 0.25]]
@@ -91,7 +92,7 @@ def test_no_file(name: str, tmp_path: Path) -> None:
 
 def test_the_law_is_that_of_gaussians(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where points are projected in blocks; equal points, thickened or not, are equal laws."""
-    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setitem(law_module.BLOCK, "cpu", 1)
     generator = torch.Generator().manual_seed(0)
     table = torch.randn(20, 3, generator=generator, dtype=torch.float64).tolist()
     found, wanted = Points(table, 0.2), Gaussians(table, 0.2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from theory.common.errors import Diverged, FileError, Stopped
+from theory.common.errors import Diverged, FileError, OutOfMemory, Stopped
 from theory.common.logs import Record
 from toy.config import Config
 
@@ -34,6 +35,35 @@ class Result:
     samples: np.ndarray | None = None
     picture: dict[str, np.ndarray] = field(default_factory=dict)
     failure: Diverged | Stopped | FileError | OSError | None = None
+
+
+def check_memory(config: Config, dim: int) -> None:
+    """Compares what a run holds at its end with the machine's memory: the states and samples of all seeds, and the file
+    that is made of them.
+
+    Args:
+        dim: of the space.
+
+    Raises:
+        OutOfMemory: it is more.
+    """
+    hidden, inner = config.width, config.width**2 * (config.layers - 1)
+    g, d = hidden * (config.latent + dim) + inner, hidden * (dim + 1) + inner
+    rows = 4 * config.seeds * len(config.arms)  # bytes of a number of each seed and arm
+    states, samples = rows * (6 * g + 3 * d), rows * config.samples * dim  # g, its average and moments; d and its
+    if 2 * (states + samples) > (most := memory()):
+        raise OutOfMemory(
+            f"not enough memory: the checkpoint of all seeds takes about {states / 1e9:.0f} GB, their samples "
+            f"{samples / 1e9:.0f} GB, of {most / 1e9:.0f} GB: lower --seeds, --width, --dim or --samples"
+        )
+
+
+def memory() -> int:
+    """The machine's, in bytes; 2^63 where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**63
 
 
 def jobs_of(config: Config) -> list[Job]:

@@ -55,6 +55,7 @@ def work(
     saved = checkpoint.load(path, job.config).get(job.key) if path is not None and path.exists() else None
     state: dict[str, Any] = {"records": [], "picture": {}} if saved is None else saved
     if saved is not None:
+        checkpoint.check(Path(path or ""), job.key, saved, trainer.state(), job.config.steps, len(job.seeds))
         trainer.load(saved["trainer"])
     records = state["records"]
     last_save = last_look = time.monotonic()

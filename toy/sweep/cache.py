@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -80,21 +81,58 @@ def source(measure: str) -> str:
     raise ValueError(f"measure must be module:function, a function of a module; given {measure!r}")
 
 
+def sound(content: Any) -> dict[str, Any]:
+    """The outcome in an entry of a cache, if it is what was written.
+
+    Raises:
+        ValueError, KeyError, TypeError: it has changed since, or its values are no lists of numbers.
+    """
+    outcome = content["outcome"]
+    if digest(outcome) != content["sha256"]:
+        raise ValueError("the checksum differs")
+    numbers = [number for row in outcome["values"].values() for number in row]
+    if any(isinstance(x, bool) or not isinstance(x, int | float) for x in (outcome["seconds"], *numbers)):
+        raise ValueError("a value is no number")
+    if not isinstance(outcome["failure"], str | None) or not isinstance(outcome.get("crashed", False), bool):
+        raise ValueError("failure is no text, or crashed no flag")
+    return outcome
+
+
+def tell_damaged(path: Path, told: set[Path]) -> None:
+    """Says, once a path, that an entry of a cache is not used."""
+    if path not in told:
+        print(f"{path} is damaged: it is computed again", file=sys.stderr, flush=True)
+    told.add(path)
+
+
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # raised where an entry is
+
+
 class Cache:
     """The outcomes in a directory."""
 
     def __init__(self, directory: Path):
         self.directory = directory
+        self.told: set[Path] = set()
 
     def get(self, key: str) -> Outcome | None:
-        """The outcome stored under a key; None where there is none, or its file is damaged."""
+        """The outcome stored under a key; None where there is none, or its file is damaged, which is said."""
+        path = self._path(key)
         try:
-            content = files.read_json(self._path(key), "finished job", finite=False)
-            if digest(content["task"]) != key or digest(content["outcome"]) != content["sha256"]:
-                return None
-            return Outcome(**content["outcome"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return Outcome(**self._read(path)["outcome"])
+        except FileNotFoundError:
             return None
+        except DAMAGED:
+            tell_damaged(path, self.told)
+            return None
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """An entry, if its file holds what was written under its name; else one of DAMAGED."""
+        content = files.read_json(path, "finished job", finite=False)
+        sound(content)
+        if digest(content["task"]) != path.stem:
+            raise ValueError("it is of another job")
+        return content
 
     def put(self, task: Task, outcome: Outcome) -> None:
         """Stores an outcome whole or not at all.
@@ -113,8 +151,8 @@ class Cache:
         """The descriptions of all jobs that did not diverge, and their processor time."""
         for path in sorted(self.directory.glob("*.json")):
             try:
-                content = files.read_json(path, "finished job", finite=False)
-                if content["outcome"]["failure"] is None:
-                    yield content["task"], content["outcome"]["seconds"]
-            except (ValueError, KeyError, TypeError):
+                content = self._read(path)
+            except DAMAGED:
                 continue
+            if content["outcome"]["failure"] is None:
+                yield content["task"], content["outcome"]["seconds"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from theory.common import files
 from theory.common.errors import UsageError
 from toy.sweep.experiments import EXPERIMENTS
@@ -19,7 +17,7 @@ def collect(directory: Path, results: Path = RESULTS) -> None:
     """Copies NAME.csv (the metrics KEPT, 4 digits), NAME.verdicts.csv and NAME.json of each experiment to `results`.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none. FileError: one of the three is damaged.
         OSError: one of the three is missing, or cannot be written.
     """
     names = [name for name in EXPERIMENTS if (directory / f"{name}.json").exists()]
@@ -27,7 +25,9 @@ def collect(directory: Path, results: Path = RESULTS) -> None:
         raise UsageError(f"--collect needs a directory with results of sweeps; {directory} has none")
     results.mkdir(exist_ok=True)
     for name in names:
-        table = pd.read_csv(directory / f"{name}.csv")
+        table = files.read_table(directory / f"{name}.csv", ("cell", "arm", "metric"), ("seed", "value"))
+        files.read_table(directory / f"{name}.verdicts.csv", ("cell", "arm", "metric", "verdict"))
+        files.read_json(directory / f"{name}.json", "record of a sweep")
         files.write_table(results / f"{name}.csv", table[table.metric.isin(KEPT)], digits=4)
         for ending in ("verdicts.csv", "json"):
             files.write(results / f"{name}.{ending}", (directory / f"{name}.{ending}").read_bytes())
