@@ -12,6 +12,7 @@ COMMANDS = {
     "sample": ("images.sample", "write images of a trained generator"),
     "evaluate": ("images.evaluate", "distances between samples and real images: FID, KID, precision, recall"),
     "scores": ("images.scores", "describe a diffusion checkpoint and denoise with it"),
+    "compare": ("images.compare.__main__", "arms searched equally and compared on fresh seeds, on small images"),
     "plan": ("images.plan.__main__", "parameters, FLOPs, memory and hours of a recipe, without training"),
     "table": ("images.table", "published FIDs beside ours"),
     "tune": ("images.tune", "the best learning rate and weight of each arm on digits"),

@@ -18,12 +18,16 @@ from typing import Any
 
 from theory.common import colours
 from theory.common.checks import at_least, choose, flag, positive, real, share, told, whole
-from theory.common.parts import choose_or_own, part_of
+from theory.common.parts import choose_or_own, is_own, part_of
 
 NAMES = (
     "digits",
     "digits-vanilla",
     "photos",
+    "fashion",
+    "fashion-biggan",
+    "cifar10-small",
+    "stacked-mnist",
     "cifar10",
     "cifar10-stylegan2",
     "cifar10-biggan",
@@ -51,6 +55,10 @@ GROUPS = {
 AUGMENTATIONS = ("ada", "diffaugment")
 PRECISIONS = ("float32", "bfloat16")
 READINGS = ("edm", "ddpm")
+CLASSIFIED = ("fashion", "cifar10-small", "stacked-mnist")
+"""Sources of images small enough for a CPU that are judged in the features of a classifier trained here."""
+NARROWING = ("r3gan", "biggan")
+"""Generators whose stages may halve in width."""
 
 
 def _intervals() -> dict[tuple[str, int, int], tuple[float, float]]:
@@ -183,6 +191,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "ema_start": counted(0),
     "uniform_labels": flag,
     "mirror": flag,
+    "narrow": flag,
     "augmentation": named("augmentation", AUGMENTATIONS),
     "augment": each(probability, 2),
     "target": share,
@@ -220,8 +229,9 @@ class Recipe:
     """
 
     recipe: str = "digits"
-    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet64-aurora,
-    imagenet128, imagenet128-biggan or lsun-bedroom: the source of the other defaults."""
+    """digits, digits-vanilla, photos, fashion, fashion-biggan, cifar10-small, stacked-mnist, cifar10,
+    cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet64-aurora, imagenet128, imagenet128-biggan or lsun-bedroom:
+    the source of the other defaults."""
     resolution: int = 8
     """Pixels a side."""
     channels: int = 1
@@ -233,6 +243,9 @@ class Recipe:
     StyleGAN2's. Or your own pair: FILE.py:NAME, see images/OWN_PARTS.md."""
     width: int = 32
     """Channels of the widest stage."""
+    narrow: bool = False
+    """r3gan, biggan: each stage has half the channels of the one at half its resolution; R3GAN also one block a stage,
+    not expanded. Small enough for a CPU."""
     latent: int = 32
     """Dimension of z ~ N(0, I)."""
 
@@ -344,6 +357,8 @@ class Recipe:
             object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.target and any(self.augment):
             raise ValueError(f"augment is a schedule, target adapts: give one; given {self.augment}, {self.target}")
+        if self.narrow and not is_own(self.generator) and self.generator not in NARROWING:
+            raise ValueError(f"narrow is for {' and '.join(NARROWING)}; given generator {self.generator!r}")
         if self.generator != "stylegan2" and (self.mixing or self.path_weight):
             raise ValueError(f"mixing and path_weight are for stylegan2; given generator {self.generator!r}")
         if self.low > self.high:
@@ -374,7 +389,7 @@ class Recipe:
     @property
     def source(self) -> str:
         """The recipe with whose images and score model it trains."""
-        return "digits" if self.recipe == "digits-vanilla" else self.recipe
+        return {"digits-vanilla": "digits", "fashion-biggan": "fashion"}.get(self.recipe, self.recipe)
 
     def arm(self, coupling: str) -> Recipe:
         """The recipe with this arm's learning rate."""
@@ -398,6 +413,21 @@ PHOTOS = Recipe(
     beta2=(0.9, 0.99), burn_in=640, ema=160, every=4, save_every=20, evaluate_every=20,
 )  # fmt: skip
 """A smoke test of the code of cifar10: 40 steps are too few for a comparison."""
+FASHION = Recipe(
+    recipe="fashion", resolution=32, channels=1, classes=10, generator="r3gan", width=64, narrow=True, latent=32,
+    couplings=("gan", "own-step", "decoupled"), seeds=3, images=96_000, batch=32, penalty_every=4, gamma=(1.0, 1.0),
+    lr=(2e-3, 2e-3), burn_in=96_000, ema=2_000, weight=0.01, decoupled_weight=0.01,
+    low=INTERVALS["ddpm-linear", 40, 60][0], high=INTERVALS["ddpm-linear", 40, 60][1], save_every=500,
+    evaluate_every=500,
+)  # fmt: skip
+"""Fashion-MNIST with the lambda, frequency and interval of the paper's CIFAR10 (read as the DDPM schedule's)."""
+FASHION_BIGGAN = dataclasses.replace(
+    FASHION, recipe="fashion-biggan", generator="biggan", loss="hinge", uniform_labels=True, penalty="none",
+    gamma=(0.0, 0.0), lr=(5e-4, 5e-4), d_rate=2.0, beta2=(0.999, 0.999), group=32,
+)  # fmt: skip
+CIFAR10_SMALL = dataclasses.replace(FASHION, recipe="cifar10-small", resolution=16, channels=3, mirror=True)
+STACKED_MNIST = dataclasses.replace(FASHION, recipe="stacked-mnist", channels=3, classes=0)
+"""Three digits are the channels of an image: 1000 modes (Metz et al. 2017)."""
 CIFAR10 = Recipe(
     recipe="cifar10", resolution=32, channels=3, classes=10, generator="r3gan", width=768, latent=64,
     couplings=("own-step",), images=200_000_000, batch=512, penalty_every=1, gamma=(0.05, 0.005), lr=(2e-4, 5e-5),
@@ -444,8 +474,8 @@ BEDROOM = dataclasses.replace(
     augment=(0.0, 0.0), mixing=0.9, path_weight=2.0, path_every=4, group=8, lazy_steps="corrected",
 )  # fmt: skip
 ALL = (
-    DIGITS, VANILLA, PHOTOS, CIFAR10, CIFAR10_STYLEGAN2, CIFAR10_BIGGAN, IMAGENET64, IMAGENET64_AURORA,
-    IMAGENET128, IMAGENET128_BIGGAN, BEDROOM,
+    DIGITS, VANILLA, PHOTOS, FASHION, FASHION_BIGGAN, CIFAR10_SMALL, STACKED_MNIST, CIFAR10, CIFAR10_STYLEGAN2,
+    CIFAR10_BIGGAN, IMAGENET64, IMAGENET64_AURORA, IMAGENET128, IMAGENET128_BIGGAN, BEDROOM,
 )  # fmt: skip
 RECIPES = {recipe.recipe: recipe for recipe in ALL}
 """Where each number is from: `images.plan.provenance`, which `python -m images.plan` prints."""

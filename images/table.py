@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from images.recipes import CLASSIFIED, RECIPES
 from theory.common import checks
 from theory.common.commandline import parse, run, usage
 from theory.common.errors import FileError
@@ -99,6 +100,8 @@ def show(rows: pd.DataFrame) -> None:
         cited = rows[(rows.source == source) & rows.fid.ne("")]
         if len(cited):
             out.print(f"Source of {', '.join(dict.fromkeys(cited.method))}: {source}.", soft_wrap=True)
+    small = ", ".join(name for name, recipe in RECIPES.items() if recipe.source in CLASSIFIED)
+    out.print(f"Without a FID, judged by a classifier (python -m images.compare): {small}.", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from theory.common.checks import choose, whole
+from theory.common.comparing import by_seed, verdicts
 from theory.common.errors import Failure
 from theory.common.parts import OBJECTS, given, label
 from theory.common.statistics import interval
 from toy.config import OWNED, PRESETS, Config
 from toy.jobs.progress import meter
 from toy.search.cache import Cache, Outcome, Task, finish
-from toy.search.verdicts import by_seed, verdicts
 from toy.sweep.pool import pool, run
 
 CACHE = Path("runs/compare-cache")

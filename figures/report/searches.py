@@ -3,7 +3,7 @@
 Places between double braces, filled from toy/results:
 
     {{searched EXPERIMENT: CELL: ARM: METRIC}}            the mean, the baseline's, difference [interval], verdict
-    {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of toy.search.verdicts, or `alone`: the mean
+    {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of comparing.verdicts, or `alone`: the mean
     {{searched table EXPERIMENT: CELL; CELL; ...}}        means and verdicts of these cells, or of all that are there
     {{searched settings EXPERIMENT: CELL; CELL; ...}}     the settings that were chosen
     {{searched turns EXPERIMENT: CELL; ...}}              from how many trials on each arm's order to the baseline stays

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from images.bench.peers import randomise
+from images.datasets.splits import FASHION
 from images.denoisers.adm import ADM
 from images.denoisers.precondition import DDPMScore, EDMScore, Network, Score
 from images.denoisers.published import PUBLISHED
@@ -293,12 +294,12 @@ def unets(given: Given) -> Found:
 def training(given: Given) -> Found:
     """Losses against real images seen, until the time is over, and the picture gpucheck.png, both every EVERY seconds.
 
-    The recipe is fashion where there is one, else photos; its last arm.
+    The recipe is fashion where its images are, else photos; its last arm.
     """
     from images.training.inputs import real_images, score_model
 
     start = last = time.monotonic()
-    name = "digits" if given.tiny else "fashion" if "fashion" in RECIPES else "photos"
+    name = "digits" if given.tiny else "fashion" if FASHION.is_dir() else "photos"
     recipe = dataclasses.replace(RECIPES[name], images=10**12)  # until the time is over
     data = real_images(recipe, None, CACHE)
     score: Any

@@ -20,13 +20,15 @@ from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
 from images.draws import DENOISER, draw
 from images.interfaces import Data
-from images.recipes import Recipe
+from images.recipes import CLASSIFIED, Recipe
 from theory.common.errors import FileError
 from theory.common.files import read_tensors
 from theory.common.seeds import generator, one_thread
 from theory.common.terminal import console, tracked
 from theory.levels import Interval, Level
 from theory.regularity import score_matching_loss
+
+WIDE = (0.04, 0.5)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Denoiser:
         """
         shape = recipe.resolution, recipe.channels, recipe.classes, recipe.low, recipe.high
         data = data or recipe.source
+        if recipe.source in CLASSIFIED:
+            kind = {"width": 8, "multipliers": (1, 2, 4), "steps": 1000, "batch": 32}
+            return cls(data, *shape[:3], *WIDE, **kind)  # type: ignore[arg-type]
         if recipe.resolution == 8:
             return cls(data, *shape)
         return cls(data, *shape, multipliers=(1, 2, 2), attention=True, steps=150, batch=16)
@@ -88,7 +93,12 @@ def score_for(recipe: Recipe, data: Data, cache: Path, archive: Path | None = No
     Raises:
         OSError: the cache cannot be read or written.
     """
-    what = Denoiser.of(recipe, None if archive is None else named(archive))
+    splits = getattr(data, "splits", None)
+    if splits is not None:
+        name = f"{recipe.source}-{splits.digest}"
+    else:
+        name = recipe.source if archive is None else named(archive)
+    what = Denoiser.of(recipe, name)
     path = cache / what.file
     try:
         return stored(what, path)

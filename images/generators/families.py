@@ -93,6 +93,8 @@ def networks_of(recipe: Recipe) -> Pair:
             raise ValueError(f"the small generator makes 8x8 images: resolution must be 8; given {recipe.resolution}")
         g = SmallGenerator(recipe.latent, recipe.classes, recipe.channels, recipe.width)
         return g, SmallDiscriminator(recipe.classes, recipe.channels, recipe.width)
+    if recipe.narrow:
+        return narrow(recipe)
     shape = recipe.generator, recipe.resolution, recipe.channels, recipe.classes, recipe.width
     options: dict[str, Any] = {"latent": recipe.latent}
     if recipe.generator == "r3gan":
@@ -101,6 +103,28 @@ def networks_of(recipe: Recipe) -> Pair:
         options["group"] = recipe.group
     if recipe.generator == "stylegan2":
         options |= CIFAR if recipe.resolution <= 32 else PAPER256
+    return make_generator(*shape, **options), make_discriminator(*shape, **options)
+
+
+def narrow(recipe: Recipe) -> Pair:
+    """The networks of a recipe whose stages halve in width: R3GAN's or BigGAN's, small enough for a CPU.
+
+    BigGAN's discriminator halves the resolution in each of its blocks.
+
+    Raises:
+        ValueError: the last stage would have no channel, or half of one.
+    """
+    stages = check_resolution(recipe.resolution) + 1
+    if recipe.width % (1 << (stages - 1)):
+        wanted = f"a multiple of {1 << (stages - 1)}, as it halves {stages - 1} times"
+        raise ValueError(f"width must be {wanted}; given {recipe.width}")
+    widths = tuple(recipe.width >> stage for stage in range(stages))
+    if recipe.generator == "r3gan":
+        options: dict[str, Any] = {"blocks": 1, "expansion": 1, "cardinality": widths[-1]}
+    else:
+        options = {"d_widths": widths[::-1], "downs": stages - 1, "group": recipe.group}
+    options |= {"widths": widths, "latent": recipe.latent}
+    shape = recipe.generator, recipe.resolution, recipe.channels, recipe.classes
     return make_generator(*shape, **options), make_discriminator(*shape, **options)
 
 

@@ -117,6 +117,29 @@ def precision_recall(real: Float[Tensor, "n d"], samples: Float[Tensor, "m d"], 
     )
 
 
+class DensityCoverage(NamedTuple):
+    density: float
+    """Real images in whose ball a sample lies, over k: about 1 where samples are as dense as real images are."""
+    coverage: float
+    """Share of real images in whose ball a sample lies."""
+
+
+def density_coverage(real: Float[Tensor, "n d"], samples: Float[Tensor, "m d"], k: int = 5) -> DensityCoverage:
+    """The ball of a real image reaches to its k-th neighbour among them. (Naeem et al. 2020.)
+
+    Raises:
+        ValueError: k or fewer real images, or no samples.
+    """
+    if len(real) <= k or not len(samples):
+        raise ValueError(f"more than {k} real images and a sample are wanted; given {len(real)} and {len(samples)}")
+    radius, inside, covered = radii(real, k), 0, torch.zeros(len(real), dtype=torch.bool)
+    for _, rows in distances(samples, real):
+        within = rows <= radius
+        inside += int(within.sum())
+        covered |= within.any(0)
+    return DensityCoverage(inside / (k * len(samples)), covered.double().mean().item())
+
+
 def radii(points: Float[Tensor, "n d"], k: int) -> Float[Tensor, " n"]:
     """The distance of each point to its k-th nearest of the others."""
     found = [rows.kthvalue(k + 1, dim=1).values for _, rows in distances(points, points)]  # the nearest is itself

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -10,11 +12,15 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from images.datasets.dataset import to_uint8
+from images.datasets.splits import Splits
+from images.denoisers.small import score_for
 from images.interfaces import Data
 from images.metrics import distances
+from images.metrics.classified import Classified, copies
+from images.metrics.classifier import classifier
 from images.metrics.exact import exact
 from images.metrics.features import Pixels, digits, digits_classifier, extract
-from images.recipes import Recipe
+from images.recipes import CLASSIFIED, RECIPES, Recipe
 
 
 class Judge(Protocol):
@@ -112,21 +118,28 @@ class Coarse:
         return found | copies(pixels, self.train) if last else found
 
 
-def copies(pixels: UInt8[Tensor, "n c h w"], train: UInt8[Tensor, "m c h w"]) -> dict[str, float]:
-    """nearest_training and memorised."""
-    flat, train = (part.flatten(1).double() / 127.5 for part in (pixels, train))
-    return {
-        "nearest_training": distances.nearest(flat, train).distance.median().item() / flat.shape[1] ** 0.5,
-        "memorised": distances.memorised(flat, train),
-    }
-
-
 def measures(recipe: Recipe, cache: Path, own: Data | None = None) -> Judge:
     """The metrics of a recipe's images, or of the user's own.
 
     Raises:
         ValueError: fewer than 4 images.
     """
+    if recipe.source in CLASSIFIED:
+        from images.training.inputs import real_images
+
+        data = real_images(recipe, None, cache) if own is None else own
+        found: Splits | None = getattr(data, "splits", None)
+        if found is not None:
+            return _classified(dataclasses.replace(RECIPES[recipe.recipe], classes=recipe.classes), found, cache)
     if own is not None:
         return Coarse(own)
     return Digits(cache) if recipe.source == "digits" else Silent()
+
+
+@lru_cache(maxsize=2)
+def _classified(recipe: Recipe, found: Splits, cache: Path) -> Classified:
+    """The judge of these images, which takes seconds to make."""
+    from images.training.inputs import Pixels as Stored
+
+    data = Stored(found.train, recipe, recipe.source, found)
+    return Classified(recipe, found, classifier(recipe.source, found, cache), score_for(recipe, data, cache))

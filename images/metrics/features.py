@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
+from images.metrics.classifier import Classifier
 from images.metrics.exact import exact
 from theory.common.errors import FileError, OutOfMemory, out_of_memory
 from theory.common.files import read_tensors, unlike, write_tensors
@@ -125,7 +126,7 @@ class Pixels(nn.Module):
         return F.adaptive_avg_pool2d(to_float(images), 8).flatten(1)
 
 
-Features: TypeAlias = Inception | DigitsClassifier | Pixels
+Features: TypeAlias = Inception | DigitsClassifier | Pixels | Classifier
 """A network from images uint8 [b, c, h, w] to features [b, d]."""
 
 

@@ -35,8 +35,9 @@ class Options:
     """Compute parameters, FLOPs, memory and hours of a recipe at its full length."""
 
     recipe: str = "cifar10"
-    """digits, digits-vanilla, photos, cifar10, cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet64-aurora,
-    imagenet128, imagenet128-biggan or lsun-bedroom."""
+    """digits, digits-vanilla, photos, fashion, fashion-biggan, cifar10-small, stacked-mnist, cifar10,
+    cifar10-stylegan2, cifar10-biggan, imagenet64, imagenet64-aurora, imagenet128, imagenet128-biggan or
+    lsun-bedroom."""
     gpus: int | None = None
     """Number of GPUs, with equal shares of every batch; the largest of 1, 2, 4 and 8 that divides it if not given."""
     device: str = "h100"

@@ -39,7 +39,7 @@ from images.denoisers.small import Denoiser
 from images.denoisers.song import SongConfig, SongUNet
 from images.generators.families import augment_of, networks_of
 from images.interfaces import Images, Labels
-from images.recipes import Recipe
+from images.recipes import OFFERED, Recipe
 from images.training.speed import SLOW, Speed
 from images.training.trainer import Trainer
 from images.training.update import Adam, Update
@@ -129,10 +129,10 @@ SCORES = {
 
 def network_of(recipe: Recipe) -> Network:
     """The network of the recipe's score model with random parameters: EDM's SongUNet for CIFAR10, guided-diffusion's
-    ADM for ImageNet and LSUN, the small SongUNets for digits and photos."""
+    ADM for ImageNet and LSUN, the small SongUNets for what a CPU trains."""
     if recipe.recipe in SCORES:
         return ADM(PUBLISHED[SCORES[recipe.recipe]].config)
-    return SongUNet(SongConfig()) if recipe.recipe.startswith("cifar10") else Denoiser.of(recipe).network()
+    return SongUNet(SongConfig()) if recipe.recipe in OFFERED else Denoiser.of(recipe).network()
 
 
 def score_of(recipe: Recipe, network: Network) -> Score:

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from images.generators.families import networks_of
 from images.metrics.during_training import measures
-from images.recipes import Recipe, as_dict
+from images.recipes import CLASSIFIED, Recipe, as_dict
 from images.training.inputs import real_images, score_model
 from images.training.parallel import World
 from images.training.progress import Place, places
@@ -85,6 +85,8 @@ class Experiment:
             if self.recipe.couplings != ("gan",):
                 score_model(self.recipe, data, self.cache, self.device, self.data)
                 console(stderr=True).print(f"score model ready ({time.monotonic() - start:.0f} s)")
+            if self.recipe.source in CLASSIFIED:
+                measures(self.recipe, self.cache, None if self.data is None else data)  # trains what it judges with
         self.world.wait()
         trainer_of(self.jobs()[-1], self.world)  # its errors come here, before any process starts
         if self.world.leads:
@@ -131,7 +133,11 @@ class Experiment:
         write_table(self.directory / "metrics.csv", table, digits=6)
         write_json(self.directory / "summary.json", found)
         retries = {r.job.name: r.retries for r in results if r.retries}  # [diverged after step, went back to step]
-        write_json(self.directory / "run.json", origin(self.command) | {"cost": cost, "retries": retries})
+        facts = {"cost": cost, "retries": retries}
+        if note := getattr(getattr(own, "splits", None), "note", ""):
+            facts["note"] = note
+            console().print(f"note: {note}")
+        write_json(self.directory / "run.json", origin(self.command) | facts)
         with replacing(self.directory / "samples.npz") as file:
             arrays = {r.job.name: r.samples for r in results}
             arrays |= {f"interpolation-{r.job.name}": r.interpolation for r in results}

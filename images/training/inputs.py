@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from images.datasets import archive, sources
 from images.datasets.dataset import Images, to_float
+from images.datasets.splits import FASHION, Splits, has_splits, splits
 from images.denoisers import published
 from images.denoisers.small import score_for
 from images.interfaces import Data, Scores
 from images.metrics.features import digits
-from images.recipes import Recipe
+from images.recipes import CLASSIFIED, Recipe
 from theory.common.errors import FileError
 from theory.common.parts import is_own, load, part_of, tried
 from theory.levels import Level
@@ -24,12 +25,15 @@ from theory.regularity import EpsModel
 class Pixels:
     """Images with pixels from -1 to 1, and their labels if the recipe has classes; an `images.interfaces.Data`.
 
+    Args:
+        splits: that they are the training split of, if there is a test split.
+
     Raises:
         ValueError: images of another shape than the recipe's, no labels where it has classes, or other classes.
     """
 
-    def __init__(self, found: Images, recipe: Recipe, where: str):
-        self.found, self.conditional = found, recipe.classes > 0
+    def __init__(self, found: Images, recipe: Recipe, where: str, splits: Splits | None = None):
+        self.found, self.conditional, self.splits = found, recipe.classes > 0, splits
         channels, height, _ = found.shape
         if (channels, height) != (recipe.channels, recipe.resolution):
             raise ValueError(
@@ -53,11 +57,16 @@ class Pixels:
 
 
 def real_images(recipe: Recipe, path: Path | None, cache: Path) -> Data:
-    """scikit-learn's digits, crops of its photographs by way of an archive in the cache, or the user's archive.
+    """scikit-learn's digits, crops of its photographs by way of an archive in the cache, the training split of a source
+    of `datasets.splits`, or the user's archive.
 
     Raises:
         ValueError: the recipe needs an archive, or has another shape. FileError: a bad archive. OSError: none there.
+        UsageError: as `splits`.
     """
+    if has_splits(recipe.source, path):
+        found = splits(recipe.source, path)
+        return Pixels(found.train, recipe, str(path or FASHION), found)
     if path is None and recipe.source == "digits":
         return Pixels(digits("train"), recipe, "scikit-learn's digits")
     if path is None and recipe.recipe == "photos":
@@ -79,7 +88,7 @@ def score_model(recipe: Recipe, data: Data, cache: Path, device: str, archive: P
             holds none; as `own_score`. OSError: it cannot be read.
     """
     if not recipe.score:
-        if recipe.source not in ("digits", "photos"):
+        if recipe.source not in ("digits", "photos", *CLASSIFIED):
             raise ValueError(f"recipe {recipe.recipe} needs --score, a diffusion checkpoint, or --couplings gan")
         return score_for(recipe, data, cache, archive).to(device)
     if is_own(recipe.score):

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from theory.common import files
+from theory.common.comparing import verdicts
 from theory.common.errors import FileError, UsageError
 from toy.search.cache import Outcome
 from toy.search.design import Entry, Experiment
 from toy.search.propose import Trial, Values, best_inside
 from toy.search.runner import WHOLE, Plan, Search
 from toy.search.space import Range
-from toy.search.verdicts import verdicts
 from toy.sweep.design import said
 
 
@@ -130,7 +130,7 @@ class Tables:
         return lost
 
     def verdicts(self) -> pd.DataFrame:
-        """As `toy.search.verdicts`, over all cells that are here."""
+        """As `theory.common.comparing.verdicts`, over all cells that are here."""
         if self.values.empty:
             return pd.DataFrame()
         metrics = {name: way for name, way in self.experiment.metrics.items() if name in self.values}

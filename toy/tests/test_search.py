@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from theory.common import commandline
+from theory.common.comparing import verdicts
 from theory.common.errors import FileError
 from toy.config import Arm as Setting
 from toy.config import Config
@@ -28,7 +29,6 @@ from toy.search.propose import Trial, best, best_inside, propose
 from toy.search.runner import Conductor, Plan, Search
 from toy.search.space import RANGES, Range, around, at_edges, edge, extended
 from toy.search.tables import NotYet, Tables
-from toy.search.verdicts import verdicts
 
 TINY = Config(width=8, layers=1, batch=8, steps=8, d_steps=1, d_ahead=3, samples=32, start=1.0, regulariser="r1")
 

@@ -1,0 +1,1 @@
+"""Arms searched equally and compared on fresh seeds, on images small enough for a CPU."""

@@ -1,0 +1,197 @@
+"""Runs of a comparison: each is trained to a share of its length, and its metrics there are kept as they come.
+
+DIR/CELL/ARM/trial-3/ and .../seed-3/ hold ARM-SEED/checkpoint.pt while they can go on, and outcome.json: share -> the
+metrics there, the steps and processor seconds so far, and the share at which it diverged, if it did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from images.compare.design import ARMS, RUNGS, SEEDS, SELECTED, TRIALS, TUNING, Cell, kept, trials
+from images.recipes import Recipe
+from theory.common.errors import CheckpointError, Diverged, FileError, Stopped
+from theory.common.files import read_json, write_json
+
+WHOLE = "1.0"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One setting of an arm on one seed."""
+
+    base: Recipe
+    cell: Cell
+    arm: str
+    label: str
+    """trial-N or seed-N."""
+    values: dict[str, float] = field(hash=False)
+    directory: Path
+
+    @property
+    def seed(self) -> int:
+        kind, number = self.label.split("-")
+        return TUNING if kind == "trial" else int(number)
+
+    @property
+    def recipe(self) -> Recipe:
+        found = self.cell.recipe(self.base, self.arm, self.values)
+        last = self.cell.steps if self.label.startswith("seed") else found.evaluate_every
+        return dataclasses.replace(found, evaluate_every=last)
+
+    @property
+    def place(self) -> Path:
+        return self.directory / self.cell.name.replace(", ", "-") / self.arm / self.label
+
+    def outcome(self) -> dict[str, Any]:
+        """What is known of it; nothing of another setting, or where the file is damaged."""
+        try:
+            found = read_json(self.place / "outcome.json", "outcome", finite=False)
+            if found["values"] == self.values and found["steps_of_run"] == self.cell.steps:
+                return found
+        except (OSError, FileError, KeyError, TypeError):
+            pass
+        return {"values": self.values, "steps_of_run": self.cell.steps, "shares": {}, "steps": 0, "seconds": 0.0}
+
+    def metrics(self, share: float) -> dict[str, float] | None:
+        """Its metrics at a share of its steps; None: it was not trained so far, or diverged."""
+        return self.outcome()["shares"].get(str(float(share)))
+
+    def number(self, share: float) -> float | None:
+        """What a search selects by, inf if it diverged; None: it was not trained so far."""
+        found = self.outcome()
+        if "diverged" in found:
+            return math.inf
+        metrics = found["shares"].get(str(float(share)))
+        return None if metrics is None else metrics[SELECTED]
+
+    def done(self, share: float) -> bool:
+        return self.number(share) is not None
+
+
+def train(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: Path | None = None) -> None:
+    """Trains a run to a share of its steps, from where it is, and keeps what comes of it.
+
+    Raises:
+        Stopped: it was asked to, after a checkpoint. ValueError, OSError, FileError: as `images.training.run`.
+    """
+    from images.training.run import Job, result_of
+
+    if run.done(share):
+        return
+    job = Job(run.recipe, run.arm, run.seed, run.place, cache, data)
+    target, at = round(share * run.cell.steps), 0
+    seen: dict[int, dict[str, float]] = {}
+
+    def report(step: int) -> None:
+        nonlocal at
+        at = step
+
+    def stops() -> bool:  # is asked before the step is reported
+        return at + 1 >= target or asked()
+
+    def log(arm: str, seeds: Sequence[int], records: Sequence[tuple[int, str, list[float]]]) -> None:
+        for step, metric, values in records:
+            seen.setdefault(step, {})[metric] = values[0]
+
+    found = run.outcome()
+    begun, before, ended = time.process_time(), found["steps"], True
+    try:
+        result_of(job, None, report, stops, [log])
+        at = run.cell.steps
+    except Stopped:
+        ended = at >= target
+    except Diverged:
+        found["diverged"] = share
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete {run.place}, and it is trained again") from None
+    for part in (*RUNGS, 1.0):
+        if (step := round(part * run.cell.steps)) in seen and step <= at:
+            found["shares"][str(float(part))] = {name: float(x) for name, x in seen[step].items()}
+    found |= {"steps": max(before, at), "seconds": found["seconds"] + time.process_time() - begun}
+    run.place.mkdir(parents=True, exist_ok=True)
+    write_json(run.place / "outcome.json", json.loads(json.dumps(found)))
+    if not ended:
+        raise Stopped("stopped")
+
+
+def search(base: Recipe, cell: Cell, arm: str, directory: Path) -> list[Run]:
+    """The trials of an arm."""
+    settings = trials(cell, arm, base)
+    return [Run(base, cell, arm, f"trial-{i}", values, directory) for i, values in enumerate(settings)]
+
+
+def alive(runs: Sequence[Run], share: float) -> list[Run]:
+    """The trials that are trained to this share: all at the first rung, then the better half of those before.
+
+    Empty where that is not known yet.
+    """
+    shares = [*RUNGS, 1.0]
+    going = list(range(len(runs)))
+    for before in shares[: shares.index(share)]:
+        numbers = {i: runs[i].number(before) for i in going}
+        if any(number is None for number in numbers.values()):
+            return []
+        going = kept({i: number for i, number in numbers.items() if number is not None})
+    return [runs[i] for i in going]
+
+
+def chosen(runs: Sequence[Run]) -> Run | None:
+    """The trial of least SELECTED at the end; None while one is not trained that far, or where all diverged."""
+    last = alive(runs, 1.0)
+    numbers = [run.number(1.0) for run in last]
+    if not last or any(number is None for number in numbers):
+        return None
+    best = min(range(len(last)), key=lambda i: numbers[i] or 0.0)
+    return last[best] if math.isfinite(numbers[best] or 0.0) else None
+
+
+def fresh(best: Run) -> list[Run]:
+    """The runs of a chosen setting on fresh seeds."""
+    return [Run(best.base, best.cell, best.arm, f"seed-{i}", best.values, best.directory) for i in range(SEEDS)]
+
+
+def conduct(
+    base: Recipe,
+    cells: Sequence[Cell],
+    directory: Path,
+    cache: Path,
+    data: Path | None,
+    asked: Callable[[], bool],
+    after: Callable[[], None],
+) -> None:
+    """Trains all that is missing, cell after cell: the rungs of all arms' searches, then seed after seed of all arms,
+    so that what is there when it is stopped is of all arms alike.
+
+    Args:
+        after: called after each run.
+
+    Raises:
+        As `train`.
+    """
+    for cell in cells:
+        searches = {arm: search(base, cell, arm, directory) for arm in ARMS}
+        for share in (*RUNGS, 1.0):
+            for number in range(TRIALS):
+                for runs in searches.values():
+                    going = alive(runs, share)
+                    if number < len(going) and not going[number].done(share):
+                        train(going[number], share, asked, cache, data)
+                        after()
+        for runs in searches.values():
+            for run in runs:
+                shutil.rmtree(run.place / f"{run.arm}-{run.seed}", ignore_errors=True)
+        compared = [fresh(best) for runs in searches.values() if (best := chosen(runs)) is not None]
+        for number in range(SEEDS):
+            for runs in compared:
+                if not runs[number].done(1.0):
+                    train(runs[number], 1.0, asked, cache, data)
+                    after()
