@@ -18,6 +18,7 @@ from scipy.stats import gaussian_kde
 from torch import Tensor
 
 from theory.accuracy import __main__ as accuracy
+from theory.accuracy import methods
 from theory.accuracy import reference as highprecision
 from theory.accuracy.__main__ import digits, main, measured, print_grids, print_summary, summary
 from theory.accuracy.methods import (
@@ -27,6 +28,7 @@ from theory.accuracy.methods import (
     NSR,
     SAMPLES,
     Cell,
+    Estimate,
     by_draws,
     by_kde,
     by_law,
@@ -533,3 +535,19 @@ def test_bad_usage_is_one_line(arguments: list[str], says: str, capsys) -> None:
     error = capsys.readouterr().err
     assert re.search(says, error)
     assert error.count("\n") == 1
+
+
+def test_each_coordinate_moves_alone() -> None:
+    """To the next number in float64, above."""
+    seen: list[torch.Tensor] = []
+
+    def keep(law: Law, y: torch.Tensor, nsr: float) -> Estimate:
+        seen.append(y)
+        return Estimate(y, y, y[..., 0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(methods, "exact", keep)
+        found = methods.by_moving(Sphere(2), torch.tensor([[1.0, -3.0]], dtype=torch.float64), 0.1)
+    one, three = 1 + 2.0**-52, -3 + 2.0**-51
+    assert seen[0].tolist() == [[one, -3.0], [1.0, three]]
+    assert found.score.shape == (2, 1, 2)

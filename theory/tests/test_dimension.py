@@ -154,3 +154,16 @@ def test_the_committed_table_is_right_to_a_tenth():
     assert len(rows) == 12
     for row in rows:
         assert abs(float(row["score"]) - float(row["k"])) < 0.1
+
+
+@pytest.mark.parametrize(("dim", "draws", "calls"), [(2, 3, [3]), (2**17, 5, [2, 2, 1])])
+def test_as_many_draws_as_are_asked_for(dim, draws, calls):
+    """In blocks of at most 2^18 coordinates."""
+    seen = []
+
+    def model(y, level):
+        seen.append(len(y))
+        return y
+
+    intrinsic_dimension(model, torch.zeros(dim), 0.1, draws)
+    assert seen == calls

@@ -106,6 +106,7 @@ def test_each_content_of_a_file_is_run_once(here: Path) -> None:
     assert load("laws.py:heart") == [3]
     assert load("laws.py:ran") == [1, 1]
     assert sys.modules[f"own_{DIGEST}"].heart is heart  # where pickle looks for it
+    assert sys.modules[f"own_{DIGEST}"].__file__ == "laws.py"  # where the file looks for its neighbours
 
 
 def test_an_object_that_is_not_there_is_told_with_the_nearest() -> None:

@@ -166,7 +166,9 @@ def test_tables_and_texts_fit_the_width(width):
         )
         verdict = judge(shown)
         lines = [*command.table_row(verdict, width).splitlines(), *command.explanation(verdict, width)]
-        lines += [*command.tally([verdict], width), *reflowed(proof_of(claim), width)]
+        below = list(command.tally([verdict], width))
+        assert below[0] == ""  # between the table and what it means
+        lines += [*below, *reflowed(proof_of(claim), width)]
         assert max(map(len, lines)) <= width, max(lines, key=len)
     assert max(len(line) for text in command.listed(ledger(), width) for line in text.splitlines()) <= width
 
