@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from theory.common import checks
 from theory.common.checks import at_least, choose, existing, flag, positive, real, share, suggestion, whole
 
 NAMES = ("ring", "8-ring", "two-moons")
@@ -95,3 +96,22 @@ def test_a_path_exists_or_is_named(tmp_path: Path) -> None:
     assert existing("--images", tmp_path) == tmp_path
     with pytest.raises(ValueError, match=r"^--images: .*nowhere does not exist$"):
         existing("--images", tmp_path / "nowhere")
+
+
+def test_messages_quote_a_part_of_what_is_long() -> None:
+    assert checks.told("a" * 78) == repr("a" * 78)
+    assert checks.told("a" * 79) == f"'{'a' * 76}..."
+    assert checks.told(10**5000) == "a whole number of 16610 bits"
+    assert checks.few(["a", "b", "c"]) == "a, b, c"
+    assert checks.few("abcde", between="; ") == "a; b; c and 2 more"
+    assert checks.few(["x" * 81]) == f"{'x' * 77}..."
+
+
+def test_numbers_beyond_those_of_64_bits_are_refused() -> None:
+    assert checks.whole("n", 2**62) == 2**62
+    with pytest.raises(ValueError, match=r"^n must be at most 4611686018427387904; given 4611686018427387905$"):
+        checks.whole("n", 2**62 + 1)
+    with pytest.raises(ValueError, match=r"^n must be at most 7; given 8$"):
+        checks.whole("n", 8, most=7)
+    with pytest.raises(ValueError, match=r"^x must be a finite number; given 1000"):
+        checks.real("x", 10**400)

@@ -18,8 +18,10 @@ from theory.common import files
 from theory.common.errors import CheckpointError, FileError
 from theory.common.files import (
     read_json,
+    read_table,
     read_tensors,
     replacing,
+    unlike,
     workplace,
     write,
     write_json,
@@ -301,6 +303,7 @@ def test_every_shape_and_type_comes_back(value: Any, tmp_path: Path) -> None:
         ('{"a": 1, "a": 2}', "'a' stands twice"),
         ('{"a": NaN}', "NaN is no number of JSON"),
         ('{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": 1e999}', "1e999 is no number of JSON"),
         ("{", "Expecting property name"),
         ("", "Expecting value"),
         ("[" * 100_000, "nested too deeply"),
@@ -331,3 +334,63 @@ def test_the_largest_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files, "LARGEST_JSON", 7)
     with pytest.raises(FileError, match="is no record: it is larger than"):
         files.read_json(path, "record")
+
+
+def test_json_of_numbers_that_are_none_where_they_are_meant(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [NaN, 1e999, 0.5]}')
+    (first, second, third) = read_json(tmp_path / "a.json", "table", finite=False)["a"]
+    assert first != first
+    assert (second, third) == (float("inf"), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"x": torch.zeros(2), "at": 9, "more": [(1, "b")]}, None),
+        ({"x": torch.zeros(3), "at": 0, "more": [(0, "a")]}, "x is float32 [3], not float32 [2]"),
+        ({"x": torch.zeros(2).double(), "at": 0, "more": [(0, "a")]}, "x is float64 [2], not float32 [2]"),
+        ({"x": None, "at": 0, "more": [(0, "a")]}, "x is of type NoneType, not Tensor"),
+        ({"x": torch.zeros(2), "at": True, "more": [(0, "a")]}, "at is of type bool, not int"),
+        ({"x": torch.zeros(2), "at": 0, "more": []}, "more has 0 parts, not 1"),
+        ({"x": torch.zeros(2), "at": 0, "more": [[0, "a"]]}, "more[0] is of type list, not tuple"),
+        ({"x": torch.zeros(2), "at": 0, "more": [(0.5, "a")]}, "more[0][0] is of type float, not int"),
+        ({"x": torch.zeros(2), "at": 0}, "it lacks or adds 'more'"),
+        ({"x": torch.zeros(2), "at": 0, "more": [(0, "a")], "y" * 99: 1}, f"it lacks or adds '{'y' * 40}'"),
+        ([], "it is of type list, not dict"),
+    ],
+)
+def test_a_value_is_compared_with_a_pattern(found: Any, says: str | None) -> None:
+    assert unlike(found, {"x": torch.ones(2), "at": 0, "more": [(0, "a")]}) == says
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("arm,value\ngan,1\n,2\n", "column arm has a gap in row 2"),
+        ("arm,value\ngan,x\n", "column 'value' holds more than numbers"),
+        ("arm,value\ngan,True\n", "column 'value' holds more than numbers"),
+        ("arm,value\ngan,1", "its last row is not whole"),
+        ("arm,value\ngan,1,2\n", "rows are longer than the line of names"),
+        ("arm,value\ngan,1\ngan,1,2\n", "Expected 2 fields in line 3"),
+        ("arm\ngan\n", "lacks the column value"),
+        ("", "its last row is not whole"),
+        ("\n", "No columns to parse"),
+        (b"arm,value\n\xff,1\n", "can't decode"),
+    ],
+)
+def test_a_damaged_table_is_one_line(text: str | bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(FileError, match=says) as found:
+        read_table(path, ["arm"], ["value"])
+    assert str(found.value).startswith(f"{path} is damaged or no such table: ")
+    assert "\n" not in str(found.value)
+
+
+def test_a_table_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("# made\narm,seed,value\ngan,0,inf\ngan,1,\n")
+    found = read_table(tmp_path / "a.csv", ["arm"], None, comment="#")
+    assert found.seed.tolist() == [0, 1]
+    assert found.value.isna().tolist() == [False, True]
+    with pytest.raises(FileError, match="'arm' holds more than numbers"):
+        read_table(tmp_path / "a.csv", (), None, comment="#")
