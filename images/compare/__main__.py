@@ -148,6 +148,7 @@ def execute(options: Options, wanted: list, command: str) -> int:
     from images.compare.design import CELLS, base_of
     from images.compare.runs import conduct
     from images.compare.tables import Tables, told
+    from images.metrics.classified import Classified
     from images.metrics.during_training import measures
     from images.training.inputs import real_images, score_model
     from theory.common import signals
@@ -167,6 +168,8 @@ def execute(options: Options, wanted: list, command: str) -> int:
     def write() -> None:
         note = getattr(getattr(data, "splits", None), "note", "")
         facts = origin(command) | ({"note": note} if note else {})
+        facts |= {"classifier_accuracy": round(judge.accuracy, 4)} if isinstance(judge, Classified) else {}
+        facts["real"] = {name: float(f"{x:.4g}") for name, x in judge.real.items()}
         Tables.of(base, CELLS, directory).write((options.into or directory) / options.name, facts)
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -174,7 +177,7 @@ def execute(options: Options, wanted: list, command: str) -> int:
         data = real_images(base, options.data, options.cache)
     with held(directory), one_thread(), noted("what is done is kept: the same command continues"):
         score_model(base, data, options.cache, "cpu", options.data)
-        measures(base, options.cache, None if options.data is None else data)
+        judge = measures(base, options.cache, None if options.data is None else data)
         try:
             with signals.handled(handle):
                 conduct(base, wanted, directory, options.cache, options.data, lambda: bool(asked), write)

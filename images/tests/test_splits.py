@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_a_folder_of_cifar_says_that_its_jpegs_are_no_cifar(ending: str, note: s
 
 @pytest.mark.parametrize("name", NARROW)
 def test_narrow_networks_fit_their_recipe(name: str) -> None:
-    """Stages halve in width: fewer than half of the parameters of one width."""
+    """Stages halve in width, the discriminator's as the generator's: fewer than half of the parameters of one width."""
     recipe = RECIPES[name]
     g, d = networks_of(recipe)
     z = torch.randn(32, recipe.latent)
@@ -132,6 +133,9 @@ def test_narrow_networks_fit_their_recipe(name: str) -> None:
     x = g(z, labels)
     assert x.shape == (32, recipe.channels, recipe.resolution, recipe.resolution)
     assert d(x, labels).shape == (32,)
+    widths = [g.config.widths, d.config.d_widths[::-1] if recipe.generator == "biggan" else d.config.widths]
+    assert all(before == 2 * after for found in widths for before, after in pairwise(found))
+    assert widths[0][0] == recipe.width
     wide, _ = networks_of(dataclasses.replace(recipe, narrow=False))
     count = [sum(p.numel() for p in network.parameters()) for network in (g, wide)]
     assert 2 * count[0] < count[1]
