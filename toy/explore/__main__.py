@@ -64,8 +64,8 @@ def main(arguments: list[str]) -> int:
         server = Server(offer, options.port)
     except OSError as error:
         raise Failure(f"port {options.port}: {error.strerror or error}; --port 0 takes a free one") from error
-    print(f"http://127.0.0.1:{server.port} (Ctrl-C ends it)", flush=True)
     try:
+        print(f"http://127.0.0.1:{server.port} (Ctrl-C ends it)", flush=True)
         server.run()
     except Terminated:
         raise

@@ -394,8 +394,10 @@ function tell(bias, off) {
     rest: `total variation to the real distribution ${(100 * bias).toFixed(1)} %, off it ${(100 * off).toFixed(1)} %`,
   };
   for (const [id, text] of Object.entries(rows)) if ($(id).textContent !== text) $(id).textContent = text;
-  $("x1-value").textContent = number(Number(x[0].toFixed(2)));
-  $("x2-value").textContent = number(Number(x[1].toFixed(2)));
+  ["x1", "x2"].forEach((name, i) => {
+    $(name + "-value").textContent = number(Number(x[i].toFixed(2)));
+    $(name).setAttribute("aria-valuetext", $(name + "-value").textContent);
+  });
   $("steps").textContent = cloud ? `step ${step} of ${LAST}` : "";
 }
 

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from PIL.GifImagePlugin import GifImageFile
 
 from theory.common.colours import ARM_COLOURS
+from theory.common.files import workplace
 from toy.config import Config
 from toy.jobs.film import SHOWN, film, shoot
 from toy.pictures.animation import SIDE, animate, check_path
@@ -67,3 +68,22 @@ def test_an_mp4_needs_ffmpeg(monkeypatch, tmp_path):
 def test_only_gans_have_a_discriminator_to_film(tmp_path):
     with pytest.raises(ValueError, match="generator must be gan; given vae"):
         film(dataclasses.replace(TINY, generator="vae", regulariser="none"), tmp_path / "film.gif")
+
+
+def test_the_real_distribution_fills_the_panels(shot):
+    """Wherever the generator starts; 1.8 is as in README's film."""
+    assert np.abs(shot.points).max() == pytest.approx(1.8 * np.abs(shot.real).max(), rel=1e-2)
+
+
+def test_readmes_film_is_small_and_whole():
+    """40 frames of 837 x 478 pixels, which stay an eighth of a second, and the last one two seconds; under 1 MB."""
+    path = workplace() / "figures" / "ring.gif"
+    assert path.stat().st_size < 1_000_000
+    with GifImageFile(path) as gif:
+        assert (gif.n_frames, gif.size) == (40, (837, 478))
+        stay = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            stay.append(gif.info["duration"])
+    assert set(stay[:-1]) == {120}
+    assert stay[-1] == 2120
