@@ -16,7 +16,7 @@ import torch
 from images.compare import __main__ as command
 from images.compare import design, runs, tables
 from images.compare.design import ARMS, CELLS, RANGES, Cell, base_of, edges, kept, planned_steps, trials
-from images.compare.offmanifold import LEVELS, against_noise, gradients, perturbed, push, read_off
+from images.compare.offmanifold import LEVELS, SMALL, against_noise, gradients, perturbed, push, read_off
 from images.compare.runs import Run, alive, chosen, conduct, fresh, search, train
 from images.compare.tables import Tables
 from images.recipes import RECIPES
@@ -326,3 +326,23 @@ def test_gradients_are_those_of_the_losses() -> None:
     assert [row["group"] for row in rows] == list(range(10))
     assert [row["ell"] for row in rows] == sorted(row["ell"] for row in rows)
     assert -1 <= rows[0]["rank saturating"] <= 1
+
+
+def test_the_command_measures_ell(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a run's images, of the test images and of perturbed ones; with a score that draws to grey, dimension 0."""
+    run = search(BASE, CELL, "gan", tmp_path / "runs")[0]
+    train(run, 0.25, never, tmp_path, small)
+    place = run.place / f"gan-{design.TUNING}"
+    arguments = ["fashion", "--ell", str(place), "--data", str(small), "--into", str(tmp_path / "tables")]
+    assert run_command(command.main, arguments) == 0
+    out = capsys.readouterr().out
+    assert "saturated-x1 gan trial-0" in out
+    tables = {name: pd.read_csv(tmp_path / "tables" / f"fashion.{name}.csv") for name in ("ell", "p2", "push")}
+    sets = ["real", "real + 0.02", "real + 0.05", "real + 0.1", "saturated-x1 gan trial-0"]
+    assert list(tables["ell"].set.unique()) == list(tables["p2"].set) == sets
+    read = tables["p2"].set_index("set")
+    assert read.dimension.abs().max() < 0.01 * read.distance["real"] ** 2 / SMALL[1] ** 2
+    assert read.distance["real + 0.1"] ** 2 - read.distance["real"] ** 2 == pytest.approx(0.01 * 32 * 32, rel=0.3)
+    assert set(tables["push"].set) == {sets[-1], f"real, D of {sets[-1]}"}
+    assert run_command(command.main, [*arguments[:2], str(tmp_path)]) == 2
+    assert "checkpoint.pt does not exist" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import dataclasses
 import struct
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -127,7 +128,8 @@ def test_a_folder_of_cifar_says_that_its_jpegs_are_no_cifar(ending: str, note: s
 def test_narrow_networks_fit_their_recipe(name: str) -> None:
     """Stages halve in width, the discriminator's as the generator's: fewer than half of the parameters of one width."""
     recipe = RECIPES[name]
-    g, d = networks_of(recipe)
+    pair: Any = networks_of(recipe)
+    g, d = pair
     z = torch.randn(32, recipe.latent)
     labels = torch.arange(32) % 10 if recipe.classes else None
     x = g(z, labels)
