@@ -24,9 +24,10 @@ from images import publish, sample, table
 from images import train as images_train
 from images.datasets import archive
 from images.datasets.dataset import Images
+from images.datasets.splits import Splits
 from images.denoisers import published, small
 from images.denoisers.precondition import EDMScore
-from images.metrics import features
+from images.metrics import classifier, features
 from images.metrics.distances import Moments
 from images.metrics.references import read_reference, read_samples, save_reference
 from images.recipes import DIGITS, FREE
@@ -283,13 +284,34 @@ def cached_score(directory: Path) -> object:
     return checksum([dict(found.state_dict()), found.sigma_data])
 
 
-def classifier(directory: Path) -> object:
+def digits_classifier(directory: Path) -> object:
     def trained() -> features.DigitsClassifier:
         torch.manual_seed(0)
         return features.DigitsClassifier()
 
     with mock.patch.object(features, "train_digits_classifier", trained):
         return checksum(dict(features.digits_classifier(directory).state_dict()))
+
+
+def splits() -> Splits:
+    images = Images(torch.from_numpy(pixels(4)), torch.tensor([0, 1, 0, 1]))
+    return Splits(images, images)
+
+
+def other_classifier(directory: Path) -> object:
+    """Of images that have a training and a test split."""
+    with (
+        mock.patch.object(classifier, "fresh", fresh),
+        mock.patch.object(classifier, "train"),
+        mock.patch.object(classifier, "accuracy_of", return_value=0.5),
+    ):
+        known = classifier.classifier("fashion", splits(), directory)
+    return checksum([dict(known.network.state_dict()), known.accuracy])
+
+
+def fresh(data: str, found: Splits) -> classifier.Classifier:
+    torch.manual_seed(0)
+    return classifier.Classifier(data, (1, 8, 8), 2, False)
 
 
 def pixels(n: int) -> np.ndarray:
@@ -406,7 +428,13 @@ KINDS: dict[str, Kind] = {
     "images: score model, checksum right": Kind(score_file, {"score.pt": damage.resealed}, of_score, sealed=False),
     "images: cached score model": Kind(score_file, {"score.pt": damage.tensors_broken}, cached_score),
     "images: cached digits classifier": Kind(
-        classifier, {"digits-*.pt": damage.tensors_broken}, classifier
+        digits_classifier, {"digits-*.pt": damage.tensors_broken}, digits_classifier
+    ),
+    "images: cached classifier": Kind(
+        other_classifier, {"fashion-*.pt": damage.tensors_broken}, other_classifier
+    ),
+    "images: cached classifier, checksum right": Kind(
+        other_classifier, {"fashion-*.pt": damage.resealed}, other_classifier, sealed=False
     ),
     "images: archive, its bytes": Kind(
         image_archive, {"a.zip": damage.broken}, partial(of_images, Images.open, "a.zip")

@@ -23,7 +23,7 @@ from images.metrics.exact import exact
 from theory.common.errors import FileError
 from theory.common.files import read_tensors, write_tensors
 from theory.common.seeds import one_thread
-from theory.common.terminal import tracked
+from theory.common.terminal import console, tracked
 
 VERSION = 1  # of the classifier and how it is trained and stored: raise it when either changes
 WIDTHS, FEATURES = (16, 32, 64), 64
@@ -89,20 +89,24 @@ def fresh(data: str, found: Splits) -> Classifier:
 
 
 def classifier(data: str, found: Splits, cache: Path) -> Known:
-    """The classifier of these images: from the cache, or trained now, in minutes, and stored there.
+    """The classifier of these images: from the cache, or trained now, in minutes, and stored there. A damaged file is
+    replaced, which is said.
 
     Raises:
-        ValueError: the images have no labels. OSError: the cache cannot be written.
+        ValueError: the images have no labels. OSError: the cache cannot be read or written.
     """
     if found.train.labels is None or found.test.labels is None:
         raise ValueError(f"a classifier of {data} needs labels; the images have none")
     network = fresh(data, found)
     path = cache / f"{data}-classifier-{key(found)}.pt"
     try:
-        content = read_tensors(path, f"classifier of {data}")
+        like = {"network": dict(network.state_dict()), "accuracy": 0.0}
+        content = read_tensors(path, f"classifier of {data}", like=like)
         network.load_state_dict(content["network"])
-        accuracy = float(content["accuracy"])
-    except (OSError, FileError, RuntimeError, TypeError, KeyError):  # missing, damaged or of another version
+        accuracy = content["accuracy"]
+    except (FileNotFoundError, FileError) as error:
+        if isinstance(error, FileError):
+            console(stderr=True).print(f"{error}; it is trained again", soft_wrap=True)
         train(network, found.train)
         accuracy = accuracy_of(network, found.test)
         cache.mkdir(parents=True, exist_ok=True)

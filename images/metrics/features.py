@@ -20,7 +20,7 @@ from images.datasets.dataset import Images, OnDisk, batch_indices, to_float
 from images.metrics.classifier import Classifier
 from images.metrics.exact import exact
 from theory.common.errors import FileError, OutOfMemory, out_of_memory
-from theory.common.files import read_tensors, unlike, write_tensors
+from theory.common.files import read_tensors, write_tensors
 from theory.common.seeds import one_thread
 from theory.common.terminal import console, tracked
 
@@ -143,7 +143,7 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
     path = cache / f"digits-classifier-{VERSION}.pt"
     network = DigitsClassifier()
     try:
-        network.load_state_dict(read(path, network.state_dict()))
+        network.load_state_dict(read_tensors(path, "digits classifier", like=network.state_dict()))
     except (FileNotFoundError, FileError) as error:
         if isinstance(error, FileError):
             console(stderr=True).print(f"{error}; it is trained again", soft_wrap=True)
@@ -151,20 +151,6 @@ def digits_classifier(cache: Path | None = None) -> DigitsClassifier:
         cache.mkdir(parents=True, exist_ok=True)
         write_tensors(path, network.state_dict())
     return network.eval().requires_grad_(False)
-
-
-def read(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters with the names, shapes and types that are wanted.
-
-    Raises:
-        FileError: the file holds others, or one that is not finite. OSError: it cannot be read.
-    """
-    found = read_tensors(path, "digits classifier")
-    if (wrong := unlike(found, wanted)) is not None:
-        raise FileError(f"{path} is no digits classifier: {wrong}")
-    if not all(bool(value.isfinite().all()) for value in found.values()):
-        raise FileError(f"{path} is no digits classifier: a parameter is not finite")
-    return found
 
 
 @one_thread()

@@ -64,7 +64,7 @@ def read_reference(path: Path) -> Reference:
 
 def _read_reference(path: Path) -> Reference:
     names = members(path)
-    kind = next((kind for kind, wanted in KINDS.items() if wanted <= set(names)), None)
+    kind = next((kind for kind, wanted in KINDS.items() if wanted == set(names)), None)
     if kind is None:
         raise FileError(f"has {some(names)}; wanted: {described()}")
     mu, sigma = (array(path, name, "f") for name in ("mu", "sigma"))
@@ -119,8 +119,8 @@ def read_samples(path: Path) -> Images:
 
 def _read_samples(path: Path) -> Images:
     names = members(path)
-    if "arr_0" not in names:
-        raise FileError(f"has {some(names)}; wanted: arr_0, images uint8 [n, h, w, c]")
+    if "arr_0" not in names or not set(names) <= {"arr_1"} | KINDS["ADM"]:  # a name that is damaged would drop labels
+        raise FileError(f"has {some(names)}; wanted: arr_0, images uint8 [n, h, w, c], and arr_1, labels [n], alone")
     pixels = array(path, "arr_0", "u")
     if pixels.ndim != 4 or pixels.dtype != np.uint8 or not len(pixels):
         raise FileError(f"arr_0 is {pixels.dtype} {list(pixels.shape)}; wanted: uint8 [n, h, w, c]")

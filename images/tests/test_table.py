@@ -52,7 +52,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Aurora + SMaRt" in out
     assert "\x1b" not in out
     for content, said in (
-        ("{", "is not what images.evaluate --json prints"),
+        ("{", "is damaged or no report of images.evaluate --json"),
         (None, "has Frechet distance (digits classifier); wanted: FID, which needs --inception"),
     ):
         path = tmp_path / "cifar10-summed.json"

@@ -109,12 +109,13 @@ def write_tensors(path: str | os.PathLike[str], content: Any) -> None:
     write(path, buffer.getvalue())
 
 
-def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError) -> Any:
+def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError] = FileError, like: Any = None) -> Any:
     """What `write_tensors` wrote, on the CPU. The checksum is compared, and nothing in the file is executed.
 
     Args:
         what: of what kind the file should be, for the message: "checkpoint".
         error: raised where it is not.
+        like: what it should be `unlike` in numbers alone, which must then be finite.
 
     Raises:
         FileError: the file is truncated, damaged or changed, or holds other things than `write_tensors` writes.
@@ -122,6 +123,7 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
         MemoryError: it is larger than the memory.
     """
     import torch
+    from torch.utils._pytree import tree_leaves
 
     data = Path(path).read_bytes()
     try:
@@ -132,8 +134,12 @@ def read_tensors(path: str | os.PathLike[str], what: str, error: type[FileError]
                 raise ValueError("its records hold more than the file")
             if damaged := archive.testzip():
                 raise ValueError(f"check sum of {damaged}")
-        found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-        return content_of(found)
+        content = content_of(torch.load(io.BytesIO(data), weights_only=True, map_location="cpu"))
+        if like is not None and (wrong := unlike(content, like)) is not None:
+            raise ValueError(wrong)
+        if like is not None and not all(bool(torch.as_tensor(part).isfinite().all()) for part in tree_leaves(content)):
+            raise ValueError("a number in it is not finite")
+        return content
     except MemoryError:
         raise
     except Exception as found:  # whatever damage makes torch raise

@@ -58,8 +58,11 @@ def _array(path: str | os.PathLike[str]) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a header that lies about the size allocates
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or 'is no .npy file'}") from None
-    except (ValueError, EOFError) as error:
-        raise FileError(f"{path} is no .npy file of numbers: {str(error).splitlines()[0]}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # numpy parses the header as Python: tokenizer, parser and evaluation each have theirs
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FileError(f"{path} is no .npy file of numbers: {why[:120]}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or array.ndim != 2:
         given = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
         raise FileError(f"{path} must hold real numbers [points, coordinates]; given {given}")

@@ -119,20 +119,23 @@ class Cache:
         """The outcome stored under a key; None where there is none, or its file is damaged, which is said."""
         path = self._path(key)
         try:
-            return Outcome(**self._read(path)["outcome"])
+            return self._read(path)[1]
         except FileNotFoundError:
             return None
         except DAMAGED:
             tell_damaged(path, self.told)
             return None
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        """An entry, if its file holds what was written under its name; else one of DAMAGED."""
+    def _read(self, path: Path) -> tuple[dict[str, Any], Outcome]:
+        """The description and outcome of a job, if the file holds what was written under its name; else one of DAMAGED.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
         content = files.read_json(path, "finished job", finite=False)
-        sound(content)
         if digest(content["task"]) != path.stem:
             raise ValueError("it is of another job")
-        return content
+        return content["task"], Outcome(**sound(content))
 
     def put(self, task: Task, outcome: Outcome) -> None:
         """Stores an outcome whole or not at all.
@@ -151,8 +154,8 @@ class Cache:
         """The descriptions of all jobs that did not diverge, and their processor time."""
         for path in sorted(self.directory.glob("*.json")):
             try:
-                content = self._read(path)
+                task, outcome = self._read(path)
             except DAMAGED:
                 continue
-            if content["outcome"]["failure"] is None:
-                yield content["task"], content["outcome"]["seconds"]
+            if outcome.failure is None:
+                yield task, outcome.seconds
