@@ -72,8 +72,12 @@ def r1(d, real, fake):
     (g,) = torch.autograd.grad(d(real).sum(), real, create_graph=True)
     return g.square().sum(-1) / 2
 
+class Net(torch.nn.Linear):
+    pass
+
 def table(processes, cache):
-    return compare(["gan"], {"eye": eye}, seeds=3, steps=3, gamma=0.3, loss=loss, regulariser=r1, cache=cache, OPTIONS)
+    own = {"generator": Net, "loss": loss, "regulariser": r1}
+    return compare(["gan"], {"eye": eye}, seeds=3, steps=3, gamma=0.3, **own, cache=cache, OPTIONS)
 
 if __name__ == "__main__":
     table(2, "cache").to_csv("two.csv")
@@ -81,7 +85,7 @@ if __name__ == "__main__":
 
 
 def test_objects_go_to_other_processes(tmp_path: Path) -> None:
-    """A law, a loss and a regulariser that are in no file: over two processes as in one."""
+    """A law, a generator, a loss and a regulariser that are in no file: over two processes as in one."""
     options = ", ".join(f"{name}={value}" for name, value in TINY.items() if name != "processes")
     script = OBJECTS_SCRIPT.replace("OPTIONS", f"{options}, processes=processes")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What toy/OWN_PARTS.md says, run as it stands there: own points, law, loss, regulariser and score."""
+"""What toy/OWN_PARTS.md says, run as it stands there: own points, law, generator, loss, regulariser and score."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 FEW = shlex.split(
     "--seeds 2 --width 16 --layers 1 --steps 20 --d-ahead 5 --batch 16 --samples 64 --eval-every 5 --arms gan decoupled"
 )
+NAMES = ("manifold", "generator", "loss", "regulariser", "score")
 BLOCK = re.compile(r"```(?:python)?\n(.*?)```", re.DOTALL)
 
 
@@ -29,7 +30,7 @@ def documented() -> tuple[dict[str, str], list[list[str]]]:
     return files, [shlex.split(text)[3:] for text in blocks if text.startswith("python -m toy.run ")]
 
 
-FILES, (POINTS, LAW, PARTS, LOG) = documented()
+FILES, (POINTS, LAW, GENERATOR, PARTS, LOG) = documented()
 
 
 @pytest.fixture
@@ -67,14 +68,15 @@ def test_points(here: Path, run: Command) -> None:
 
 def test_all_parts_over_two_processes_and_resumed(here: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """The numbers of one process, which is stopped on the way, resumed, and not resumed once a file has changed."""
-    options = [*PARTS, *LAW, *FEW]
+    options = [*PARTS, *LAW, *GENERATOR, *FEW]
     assert options.count("--processes") == 1
     ended = python("-m", "toy.run", *options, "--out", "two")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("laws.py:eye, own.py:loss loss, own.py:r1, 20 steps; ")
+    assert ended.out.startswith("laws.py:eye, net.py:Net, own.py:loss loss, own.py:r1, 20 steps; ")
     stored = json.loads(Path("two/config.json").read_text())
-    assert [re.sub("@[0-9a-f]{16}$", "@", stored[name]) for name in ("manifold", "loss", "regulariser", "score")] == [
+    assert [re.sub("@[0-9a-f]{16}$", "@", stored[name]) for name in NAMES] == [
         "laws.py:eye@",
+        "net.py:Net@",
         "own.py:loss@",
         "own.py:r1@",
         "own.py:score@",
@@ -87,7 +89,7 @@ def test_all_parts_over_two_processes_and_resumed(here: Path, run: Command, monk
         assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert not Path("one/samples.npz").exists()
 
-    for name in ("own.py", "laws.py"):
+    for name in ("own.py", "laws.py", "net.py"):
         Path(name).write_text(FILES[name] + "# changed\n")
         said = run.refuses(2, "--out", "one", "--resume")
         assert said.startswith(f"error: {name} has changed since the run began: its SHA-256 begins with ")
@@ -116,6 +118,15 @@ def test_all_parts_over_two_processes_and_resumed(here: Path, run: Command, monk
         (
             "--loss own.py:loss --weight-rule budget",
             "error: weight_rule budget needs loss saturating or non-saturating; ",
+        ),
+        ("--generator net.py:Ne", "error: net.py has no Ne; did you mean 'Net'?\n"),
+        (
+            "--generator own.py:loss",
+            "error: own.py:loss must be a class or function (latent, dim) of a module; given tuple\n",
+        ),
+        (
+            "--generator net.py:Net --start 1",
+            "error: start has no effect: a generator of your own starts as it is made",
         ),
         ("--score own.py", "error: score must name an object of the file: own.py:NAME; given own.py "),
     ],

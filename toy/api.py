@@ -78,6 +78,7 @@ def compare(
     """
     from toy.laws import law_of
     from toy.metrics import METRICS
+    from toy.training.device import device_of
 
     whole("seeds", seeds, 1)
     judged = {choose(name, METRICS, "metric"): METRICS[choose(name, METRICS, "metric")].better for name in metrics}
@@ -95,6 +96,7 @@ def compare(
     for name, value in manifolds.items():
         cells[name] = dataclasses.replace(plain, manifold=named(name, value), eval_every=plain.steps)
         law_of(cells[name])  # refused here, and not in a worker
+        device_of(cells[name])
 
     tasks = [
         (cell, Task(config, arm, (config.arm(arm),), group, compared=True))

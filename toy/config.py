@@ -85,6 +85,10 @@ GENERATORS = {
     "flow": "a normalizing flow",
 }
 WEIGHTINGS = ("eps", "x0")
+DEVICES = {
+    "cpu": "the processor",
+    "cuda": "a GPU of NVIDIA's (gpu means the same); random numbers are those of the CPU, digits are not",
+}
 OPTIMIZERS = ("adam", "sgd")
 ARM_HELP = {
     "gan": "no score term",
@@ -143,9 +147,7 @@ class Config:
     """tau: the distribution is thickened by N(0, tau^2 I)."""
     conditional: bool = False
     """Class-conditional on a mixture, whose parts are the classes: G, D and the score get the class."""
-    generator: Annotated[str, listed("Kind of generator; the arm gan is the one without a score term.", GENERATORS)] = (
-        "gan"
-    )
+    generator: Annotated[str, listed(f"Kind of generator (the arm gan has no score term), {OWN}.", GENERATORS)] = "gan"
     score: Annotated[str, listed(f"Score model of the term, {OWN}.", SCORES)] = "analytic"
     score_steps: int = 4000
     """Training steps of a learned score."""
@@ -241,6 +243,7 @@ class Config:
     """Steps between evaluations, at which a run can be stopped."""
     samples: int = 2048
     """Samples a seed in an evaluation."""
+    device: Annotated[str, listed("Where the networks are trained.", DEVICES)] = "cpu"
 
     def __post_init__(self) -> None:
         """Puts every value into its one form: names as the tables above write them, numbers as int and float.
@@ -264,9 +267,9 @@ class Config:
 
     def check_together(self) -> None:
         """ValueError for choices that do not go together."""
-        if self.generator != "gan" and self.conditional:
+        if not self.adversarial and self.conditional:
             raise ValueError(f"conditional is for generator gan; given generator {self.generator}")
-        if self.generator != "gan" and self.weight_rule == "ratio":
+        if not self.adversarial and self.weight_rule == "ratio":
             raise ValueError(f"weight_rule ratio needs an adversarial gradient; given generator {self.generator}")
         if self.conditional and self.term == "matching":
             raise ValueError("conditional needs the score of each class; term matching learns that of all samples")
@@ -286,7 +289,7 @@ class Config:
         """ValueError where an option needs the adversarial gradient that is not there."""
         possible = {"generator": ("gan",), "arms": (("summed",),), "weight_rule": ("fixed", "annealed"), "every": (1,)}
         for name, choices in possible.items():
-            given = getattr(self, name)
+            given = "gan" if name == "generator" and self.adversarial else getattr(self, name)
             if given not in choices:
                 wanted, given = (" ".join(x) if isinstance(x, tuple) else x for x in (choices[0], given))
                 raise ValueError(f"without a game, {name} must be {wanted}; given {given}")
@@ -302,16 +305,17 @@ class Config:
             "weighting": ("eps",),
         }
         for name, choices in predicted.items():
-            if getattr(self, name) not in choices:
+            given = "gan" if name == "generator" and self.adversarial else getattr(self, name)
+            if given not in choices:
                 wanted = " or ".join(map(str, choices))
-                raise ValueError(f"weight_rule budget needs {name} {wanted}; given {getattr(self, name)}")
+                raise ValueError(f"weight_rule budget needs {name} {wanted}; given {given}")
         if is_own(self.manifold):
             raise ValueError(f"weight_rule budget needs a manifold of the list; given {label(self.manifold)}")
 
     def without_effect(self) -> dict[str, str]:
         """Option -> why it decides nothing beside the others; an arm's is written arm.option."""
         found: dict[str, str] = {}
-        if self.generator != "gan" or not self.game:
+        if not self.adversarial or not self.game:
             adversarial = [
                 "loss",
                 "regulariser",
@@ -322,10 +326,12 @@ class Config:
                 "d_ahead",
                 "d_lr",
             ]
-            adversarial += ["start"] if self.generator != "gan" else []
+            adversarial += ["start"] if not self.adversarial else []
             adversarial += [f"{field_of(name)}.{option}" for name in ARMS for option in ("d_lr", "gamma")]
             trained = f"generator {self.generator} is trained without a discriminator"
-            found |= dict.fromkeys(adversarial, trained if self.generator != "gan" else "there is no game")
+            found |= dict.fromkeys(adversarial, trained if not self.adversarial else "there is no game")
+        if is_own(self.generator):
+            found["start"] = "a generator of your own starts as it is made"
         if self.generator == "flow":
             found["latent"] = "a flow's z has the dimension of its samples"
         for name in ARMS:
@@ -350,6 +356,11 @@ class Config:
         if self.score != "perturbed":
             found["score_error"] = f"score {self.score} is not perturbed"
         return found
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the generator is one of a GAN: ours, or the user's."""
+        return self.generator == "gan" or is_own(self.generator)
 
     def arm(self, name: str) -> Arm:
         """The options of an arm."""
@@ -453,7 +464,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "weighting": WEIGHTINGS,
     "weight_rule": WEIGHT_RULES,
 }
-OWNED = ("score", "loss", "regulariser")  # may be an object of a file of the user's
+OWNED = ("generator", "score", "loss", "regulariser")  # may be an object of a file of the user's
 COUNTS = (
     "seeds",
     "steps",
@@ -473,6 +484,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "manifold": one_of_or_own(MANIFOLDS, (*TABLES, "py")),
     **{name: (one_of_or_own if name in OWNED else one_of)(choices) for name, choices in CHOICES.items()},
     "arms": checked_arms,
+    "device": lambda name, value: choose("cuda" if value == "gpu" else value, DEVICES, name),
     **dict.fromkeys(("conditional", "game", "scale_by_every", "corrected", "equal_length"), flag),
     **{name: count_(LARGEST.get(name, 2**31 - 1)) for name in (*COUNTS, "dim")},
     "samples": lambda name, value: whole(name, value, 2, 2**31 - 1),
@@ -486,8 +498,11 @@ OPTIONAL = ("dim", "max_norm", "d_lr")  # may be None
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The configuration as config.json and the checkpoint hold it."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """The configuration as config.json and the checkpoint hold it; a device that is not the CPU alone is named."""
+    found = json.loads(json.dumps(dataclasses.asdict(config)))
+    if found["device"] == "cpu":
+        del found["device"]
+    return found
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:

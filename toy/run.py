@@ -65,7 +65,7 @@ class Options(Config):
             raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
             raise ValueError("which run? --resume needs --out, its directory")
-        if self.animate is not None and self.generator != "gan":
+        if self.animate is not None and not self.adversarial:
             raise ValueError(f"animate shows a discriminator's gradient: generator must be gan; given {self.generator}")
         if self.animate is not None and self.tune:
             raise ValueError("give --animate or --tune, not both")
@@ -189,8 +189,9 @@ def stored(directory: Path) -> dict[str, Any]:
         values = read_json(path, "configuration")
         if not isinstance(values, dict):
             raise UsageError(f"{path} is damaged: it holds no options")
-        if set(values) != known:
-            raise UsageError(f"{path} is of another version: it lacks or adds {few(sorted(set(values) ^ known))}")
+        if {*values, "device"} != known:  # which is there if it is not the CPU
+            other = few(sorted({*values, "device"} ^ known))
+            raise UsageError(f"{path} is of another version: it lacks or adds {other}")
         from_dict(values)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"nothing to resume: {path} does not exist") from None
@@ -202,22 +203,30 @@ def stored(directory: Path) -> dict[str, Any]:
 
 
 def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
-    """In a worker, which has torch: raises what is wrong with the law, its size, its classes, the own parts, the
+    """In a worker, which has torch: raises what is wrong with the device, the law, its size, classes, own parts, the
     checkpoint or the film."""
+    from theory.common.seeds import generator
     from toy.jobs.job import check_memory
     from toy.laws import law_of
     from toy.training.checkpoint import load
     from toy.training.classes import Classes
+    from toy.training.device import device_of
+    from toy.training.draws import INIT
     from toy.training.games import game_of
+    from toy.training.gan import generator_of
     from toy.training.penalties import penalty_of
     from toy.training.score_models import eps_model
 
+    device_of(config)
     law = law_of(config)
     check_memory(config, law.dim)
     game_of(config.loss)
     penalty_of(config.regulariser)
     if is_own(config.score):
         eps_model(config, law)
+    labels = len(Classes(law)) if config.conditional else 0
+    if is_own(config.generator):
+        generator_of(config, config.latent + labels, law.dim, 1).initialise([generator(config.first_seed, INIT)])
     if config.conditional:
         classes = Classes(law)
         for count in (config.batch, config.samples):

@@ -36,8 +36,8 @@ def checked(tmp_path: Path, *names: str, minutes: float = 20) -> dict[str, Any]:
 
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of pytest and of toy.run --help."""
-    monkeypatch.setattr(gpucheck, "output", lambda command, *_: "--seeds" if "toy.run" in command else PYTEST)
+    """Of pytest."""
+    monkeypatch.setattr(gpucheck, "output", lambda *_: PYTEST)
 
 
 @pytest.mark.usefixtures("printed")
@@ -47,7 +47,7 @@ def test_every_part_runs_on_tiny_shapes(tmp_path: Path) -> None:
     parts = found["parts"]
     assert list(parts) == ["tests", "recipes", "unets", "toy", "training"]
     assert {name: part["status"] for name, part in parts.items()} == dict.fromkeys(parts, "done") | {
-        "toy": "toy has no --device yet"
+        "toy": "not run: tiny"
     }
     assert parts["tests"]["found"] == {
         "failed": 1, "passed": 12, "skipped": 2,
@@ -65,6 +65,25 @@ def test_every_part_runs_on_tiny_shapes(tmp_path: Path) -> None:
     told = (tmp_path / "gpucheck.json").read_text()
     assert os.uname().nodename not in told
     assert str(tmp_path) not in told
+
+
+def test_toy_s_default_run_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device; done if it leaves a summary, and failed if it does not."""
+    asked: list[list[str]] = []
+
+    def output(command: list[str], *_: Any) -> str:
+        asked.append(command)
+        if len(asked) == 1:
+            (Path(command[-1]) / "summary.json").write_text("{}")
+        return "printed"
+
+    monkeypatch.setattr(gpucheck, "output", output)
+    check = Check(Options(9, tmp_path), FORK)
+    found: dict[str, Any] = {}
+    assert check.toy(1.0, found) == "done"
+    assert asked[0][1:-1] == ["-m", "toy.run", "--device", "cuda", "--out"]
+    assert found["printed"] == ["printed"]
+    assert check.toy(1.0, {}).startswith("failed")
 
 
 @pytest.mark.usefixtures("printed")

@@ -22,6 +22,7 @@ from toy.jobs.job import Job, Result
 from toy.metrics import Reference
 from toy.pictures.fields import fields
 from toy.training import checkpoint
+from toy.training.device import on_cpu
 from toy.training.gan import Trainer, Trains, training
 from toy.training.likelihood import LikelihoodTrainer
 
@@ -88,7 +89,7 @@ def work(
             stops, finished = board.stopped, trainer.at == job.config.steps
             if path is not None and trainer.at and (stops or finished or time.monotonic() - last_save > SAVE_EVERY):
                 with saving:
-                    checkpoint.save(path, job.config, job.key, {**state, "trainer": trainer.state()})
+                    checkpoint.save(path, job.config, job.key, {**state, "trainer": on_cpu(trainer.state())})
                 last_save = time.monotonic()
             if stops and not finished:
                 failure = Stopped("stopped")
@@ -105,7 +106,7 @@ def work(
 
 def trainer_of(config: Config, arm: str, seeds: Sequence[int], settings: Sequence[Arm] | None = None) -> Trains:
     """What trains this kind of generator; `settings`: see `Trainer`."""
-    kind = Trainer if config.generator == "gan" else LikelihoodTrainer
+    kind = Trainer if config.adversarial else LikelihoodTrainer
     return kind(config, arm, seeds, settings)
 
 

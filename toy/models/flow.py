@@ -52,6 +52,10 @@ class Flow:
         """A flat tensor laid out as theta as tensors [seed, ...], which together are all of it."""
         return [view for network in self.networks(flat) for view in (*network.weights, *network.biases)]
 
+    def to(self, device: torch.device) -> None:
+        """Moves theta to a device, as a leaf again."""
+        self.theta = self.theta.detach().to(device).requires_grad_()
+
     @torch.no_grad()
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """Hidden layers as the GAN's, from each seed's generator; the last ones zero, so that f rolls and no more."""

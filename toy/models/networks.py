@@ -40,6 +40,15 @@ class Network:
         self.theta = torch.zeros(count) if theta is None else theta
         self.weights, self.biases = self.views(self.theta)
 
+    def like(self, theta: Float[Tensor, " p"]) -> Network:
+        """Networks of this shape with other parameters."""
+        return Network(self.widths, self.seeds, theta)
+
+    def to(self, device: torch.device) -> None:
+        """Moves the parameters to a device; who holds views of them makes them anew."""
+        self.theta = self.theta.to(device)
+        self.weights, self.biases = self.views(self.theta)
+
     @property
     def parameters(self) -> Float[Tensor, " p"]:
         """The tensor that an optimiser steps."""

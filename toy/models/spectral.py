@@ -43,6 +43,12 @@ class SpectralNetwork(Network):
     def parameters(self) -> Float[Tensor, " p"]:
         return self.raw
 
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self.raw = self.raw.to(device)
+        for name in ("u", "v", "sigma"):
+            setattr(self, name, [part.to(device) for part in getattr(self, name)])
+
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         super().initialise(generators)
         for _ in range(WARM_UP):
@@ -88,4 +94,4 @@ class SpectralNetwork(Network):
         self.raw.copy_(state["raw"])
         self.theta.copy_(state["theta"])
         for name in ("u", "v", "sigma"):
-            setattr(self, name, [part.clone() for part in state[name]])
+            setattr(self, name, [part.to(self.raw.device, copy=True) for part in state[name]])

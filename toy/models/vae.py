@@ -55,6 +55,10 @@ class VAE:
         encoder, decoder, free = self.parts(flat)
         return [*encoder.weights, *encoder.biases, *decoder.weights, *decoder.biases, free[:, None]]
 
+    def to(self, device: torch.device) -> None:
+        """Moves theta to a device, as a leaf again."""
+        self.theta = self.theta.detach().to(device).requires_grad_()
+
     @torch.no_grad()
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         """As the GAN's networks, from each seed's generator; s starts at 0.1."""

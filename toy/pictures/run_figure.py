@@ -88,7 +88,7 @@ def draw(config: dict, metrics: pd.DataFrame, summary: dict, arrays: Mapping[str
     figure.set_layout_engine("none")
     _title(figure, config, summary, arrays["real"].shape[1])
     _samples(figure, config, summary, arrays)
-    if config["generator"] == "gan":
+    if _is_gan(config):
         _fields(figure, config, arrays)
     else:
         _field_and_likelihood(figure, config, metrics, arrays)
@@ -136,12 +136,17 @@ def off_manifold(
     return off
 
 
+def _is_gan(config: dict) -> bool:
+    """Whether there is a discriminator: also for a generator of the user's."""
+    return config["generator"] not in ("vae", "flow")
+
+
 def _label(config: dict, arm: str) -> str:
-    return ARM_LABELS[arm].replace("GAN", KINDS[config["generator"]])
+    return ARM_LABELS[arm].replace("GAN", KINDS["gan" if _is_gan(config) else config["generator"]])
 
 
 def _short(config: dict, arm: str) -> str:
-    return KINDS[config["generator"]] if arm == "gan" else arm
+    return KINDS["gan" if _is_gan(config) else config["generator"]] if arm == "gan" else arm
 
 
 def _title(figure: Figure, config: dict, summary: dict, dim: int) -> None:
@@ -293,7 +298,7 @@ def _field(panel: Axes, field: Float[np.ndarray, "m 2"], arrays: Mapping[str, np
 
 def _norms(figure: Figure, config: dict, metrics: pd.DataFrame) -> None:
     panel = _axes(figure, 7.15, 5.3, 2.65, 2.65)
-    drawn = NORMS if config["generator"] == "gan" else {"score_gradient": NORMS["score_gradient"]}
+    drawn = NORMS if _is_gan(config) else {"score_gradient": NORMS["score_gradient"]}
     for metric, (_, line) in drawn.items():
         _curve(panel, config["arms"], metrics, metric, line, logarithmic=True)
     panel.set_yscale("log")

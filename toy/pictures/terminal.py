@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from theory.common.parts import label
+from theory.common.parts import is_own, label
 from theory.common.terminal import console
 from toy.config import GENERATORS, Arm, Config
 from toy.outcome import sentence
@@ -46,7 +46,8 @@ def title(config: Config) -> str:
     parts = [label(config.manifold) + ("" if config.dim is None else f" in R^{config.dim}")]
     if config.conditional:
         parts.append("class-conditional")
-    if config.generator == "gan":
+    if config.adversarial:
+        parts += [label(config.generator)] if is_own(config.generator) else []
         parts.append(f"{label(config.loss)} loss")
         parts += [label(config.regulariser)] if config.regulariser != "none" else []
     else:

@@ -28,8 +28,8 @@ def test_no_mixture_has_no_classes(name: str) -> None:
 def test_blocks_follow_the_weights() -> None:
     classes = Classes(make("weighted"))
     assert [part.stop - part.start for part in classes.parts(10)] == [4, 3, 2, 1]
-    assert classes.one_hot(10).sum(0).tolist() == [4, 3, 2, 1]
-    assert classes.one_hot(3, label=2).tolist() == [[0, 0, 1, 0]] * 3
+    assert classes.one_hot(torch.empty(1, 10, 2)).sum(0).tolist() == [4, 3, 2, 1]
+    assert classes.one_hot(torch.empty(1, 3, 2), label=2).tolist() == [[0, 0, 1, 0]] * 3
     with pytest.raises(ValueError, match="a row of each of the 4 classes; given 2 rows"):
         classes.parts(2)
 

@@ -29,11 +29,13 @@ class Adam:
         self.lr = spread(lr, theta, views)
         self.moved = theta if self.one is not None else torch.zeros_like(theta)
         self.grad, self.m, self.v = (torch.zeros_like(theta) for _ in range(3))
-        self.count = torch.zeros(())  # of steps
+        self.count = torch.zeros((), device=theta.device)  # of steps, where the kernel reads it
+        self.number = 0  # the same, where Python does
 
     def step(self, decay: float, betas: tuple[float, float] | None = None) -> None:
         """One step by `grad` at lr decay; `betas` are this step's, those of the start if None."""
         self.count += 1
+        self.number += 1
         beta1, beta2 = self.betas if betas is None else betas
         # the kernel of torch.optim.Adam(fused=True), whose bookkeeping takes several times as long
         torch._fused_adam_(
@@ -61,7 +63,7 @@ class Adam:
 
     def second_moment(self) -> Float[Tensor, " p"]:
         """v, bias-corrected."""
-        return self.v / (1 - self.betas[1] ** self.count.item())
+        return self.v / (1 - self.betas[1] ** self.number)
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the step count and the moments."""
@@ -71,10 +73,12 @@ class Adam:
         """The inverse of `state`."""
         for name, own in (("step", self.count), ("exp_avg", self.m), ("exp_avg_sq", self.v)):
             own.copy_(state[name])
+        self.number = int(state["step"])
 
     def take_from(self, other: Adam, rows: Sequence[int]) -> None:
         """The state of these rows of another one."""
         self.count.copy_(other.count)
+        self.number = other.number
         take(self.m, self.views, other.m, other.views, rows)
         take(self.v, self.views, other.v, other.views, rows)
 

@@ -32,6 +32,8 @@ class Classes:
         self.laws, self.weights = parts_of(law)
         if len(self.laws) < 2:
             raise ValueError(f"conditional needs a mixture, whose parts are the classes; given {law!r}")
+        self.known: dict[int, list[slice]] = {}
+        self.labels: dict[tuple[int, int | None, torch.dtype, torch.device], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.laws)
@@ -42,20 +44,27 @@ class Classes:
         Raises:
             ValueError: a class would have none.
         """
+        if count in self.known:
+            return self.known[count]
         ends = [0, *(self.weights.cumsum(0) * count).round().int().tolist()]
         parts = [slice(a, b) for a, b in pairwise(ends)]
         if any(part.start == part.stop for part in parts):
             raise ValueError(f"a batch must have a row of each of the {len(self)} classes; given {count} rows")
+        self.known[count] = parts
         return parts
 
-    def one_hot(self, count: int, label: int | None = None) -> Float[Tensor, "count c"]:
-        """The labels of a batch; all are `label` if given."""
+    def one_hot(self, rows: Float[Tensor, "s n i"], label: int | None = None) -> Float[Tensor, "n c"]:
+        """The labels of a batch, of its dtype and where it is; all are `label` if given."""
+        count, key = rows.shape[1], (rows.shape[1], label, rows.dtype, rows.device)
+        if key in self.labels:
+            return self.labels[key]
         labels = torch.zeros(count, len(self))
         for c, part in enumerate(self.parts(count) if label is None else []):
             labels[part, c] = 1
         if label is not None:
             labels[:, label] = 1
-        return labels
+        self.labels[key] = labels.to(rows)
+        return self.labels[key]
 
     def sample(self, batches: int, count: int, generator: torch.Generator) -> Float[Tensor, "batches count d"]:
         """Real batches in the layout of `parts`."""

@@ -13,7 +13,7 @@ from toy.config import Config
 from toy.models.networks import Network
 from toy.models.spectral import SpectralNetwork
 from toy.training.adam import Adam, take
-from toy.training.draws import Extra
+from toy.training.draws import CPU, Extra
 from toy.training.games import game_of
 from toy.training.penalties import penalty_of
 
@@ -36,9 +36,10 @@ class Discriminator:
         lr: Float[Tensor, " row"],
         gamma: Float[Tensor, " row"],
         check: Check,
+        device: torch.device = CPU,
     ):
-        self.config, self.dim, self.lr, self.check = config, dim, lr, check
-        self.gamma = gamma.to(torch.get_default_dtype())[:, None, None]
+        self.config, self.dim, self.lr, self.check, self.device = config, dim, lr, check, device
+        self.gamma = gamma.to(device, torch.get_default_dtype())[:, None, None]
         self.game = game_of(config.loss)
         self.penalty = penalty_of(config.regulariser)
         self.told = config.regulariser == "diffusion"
@@ -47,6 +48,7 @@ class Discriminator:
 
     def initialise(self, generators: Sequence[torch.Generator]) -> None:
         self.network.initialise(generators)
+        self.network.to(self.device)
         config = self.config
         lr, betas = self.lr, (config.beta1, config.beta2)
         if config.regulariser_step == "corrected" and self.penalty:

@@ -1,7 +1,8 @@
 """Every random number of a run as a function of (seed, stream, step).
 
 All arms have the same data and latents, a seed's numbers do not depend on the seeds beside it, and a resumed run needs
-no state of a random number generator to continue bit for bit. Draws are made CHUNK steps at a time, which is cheaper.
+no state of a random number generator to continue bit for bit. Draws are made CHUNK steps at a time, which is cheaper,
+and on the CPU: they are the same on every device.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor
 from theory.common.seeds import generator
 from theory.manifolds.law import Law
 from toy.training.classes import Classes
+
+CPU = torch.device("cpu")
 
 CHUNK = 32  # steps drawn at once
 INIT, AHEAD, TRAIN, EVALUATE, AHEAD_EXTRA, TRAIN_EXTRA, OWN_STEP = range(7)  # independent streams of a seed
@@ -43,9 +46,10 @@ class Noise:
         latent: int,
         d_steps: int,
         classes: Classes | None = None,
+        device: torch.device = CPU,
     ):
-        self.law, self.stream, self.classes = law, stream, classes
-        self.seeds, self.rows = drawn_once(seeds)
+        self.law, self.stream, self.classes, self.device = law, stream, classes, device
+        self.seeds, self.rows = drawn_once(seeds, device)
         self.batch, self.latent, self.d_steps = batch, latent, d_steps
         self.index = -1
         self.chunk: tuple[Tensor, ...] = ()
@@ -73,7 +77,8 @@ class Noise:
                 )
             )
         real, latent, eps, u = zip(*parts, strict=True)
-        return torch.stack(real, 2), torch.stack(latent, 2), torch.stack(eps, 1), torch.stack(u, 1)
+        stacked = torch.stack(real, 2), torch.stack(latent, 2), torch.stack(eps, 1), torch.stack(u, 1)
+        return tuple(part.to(self.device) for part in stacked)
 
     def _real(self, g: torch.Generator) -> Tensor:
         batches = CHUNK * self.d_steps
@@ -88,9 +93,9 @@ class Latents:
     A stream of its own, so that arms with and without such steps see the same data.
     """
 
-    def __init__(self, seeds: Sequence[int], batch: int, latent: int):
-        self.seeds, self.rows = drawn_once(seeds)
-        self.size = CHUNK, batch, latent
+    def __init__(self, seeds: Sequence[int], batch: int, latent: int, device: torch.device = CPU):
+        self.seeds, self.rows = drawn_once(seeds, device)
+        self.size, self.device = (CHUNK, batch, latent), device
         self.index = -1
         self.chunk = torch.empty(0)
 
@@ -98,16 +103,17 @@ class Latents:
         index, at = divmod(number, CHUNK)
         if index != self.index:
             generators = [generator(seed, OWN_STEP, index) for seed in self.seeds]
-            self.index, self.chunk = index, torch.stack([torch.randn(self.size, generator=g) for g in generators], 1)
+            drawn = torch.stack([torch.randn(self.size, generator=g) for g in generators], 1)
+            self.index, self.chunk = index, drawn.to(self.device)
         return self.chunk[at] if self.rows is None else self.chunk[at, self.rows]
 
 
-def drawn_once(seeds: Sequence[int]) -> tuple[tuple[int, ...], Tensor | None]:
+def drawn_once(seeds: Sequence[int], device: torch.device = CPU) -> tuple[tuple[int, ...], Tensor | None]:
     """(the different seeds, the place of each row's seed among them; None where no seed stands twice)."""
     different = tuple(dict.fromkeys(seeds))
     if len(different) == len(seeds):
         return different, None
-    return different, torch.tensor([different.index(seed) for seed in seeds])
+    return different, torch.tensor([different.index(seed) for seed in seeds], device=device)
 
 
 @dataclass(frozen=True)
@@ -124,9 +130,18 @@ class Extras:
     A stream of its own, so that runs with and without a regulariser see the same data.
     """
 
-    def __init__(self, regulariser: str, seeds: Sequence[int], stream: int, batch: int, dim: int, d_steps: int):
-        self.regulariser, self.stream = regulariser, stream
-        self.seeds, self.rows = drawn_once(seeds)
+    def __init__(
+        self,
+        regulariser: str,
+        seeds: Sequence[int],
+        stream: int,
+        batch: int,
+        dim: int,
+        d_steps: int,
+        device: torch.device = CPU,
+    ):
+        self.regulariser, self.stream, self.device = regulariser, stream, device
+        self.seeds, self.rows = drawn_once(seeds, device)
         self.count, self.batch, self.dim = d_steps + 1, batch, dim
         self.index = -1
         self.chunk: list[list[Extra]] = [[Extra()] * self.count] * CHUNK
@@ -146,9 +161,11 @@ class Extras:
         generators = [generator(seed, self.stream, index) for seed in self.seeds]
         if self.regulariser in ("instance-noise", "diffusion"):
             noise = torch.stack([torch.randn(*size, 2 * self.batch, self.dim, generator=g) for g in generators], 2)
+            noise = noise.to(self.device)
             if self.regulariser == "instance-noise":
                 return [[Extra(noise=part) for part in step] for step in noise]
             levels = torch.stack([torch.rand(*size, 2 * self.batch, 1, generator=g) for g in generators], 2)
+            levels = levels.to(self.device)
             return [[Extra(*parts) for parts in zip(*step, strict=True)] for step in zip(noise, levels, strict=True)]
         u = torch.stack([torch.rand(*size, self.batch, 1, generator=g) for g in generators], 2)
-        return [[Extra(u=part) for part in step] for step in u]
+        return [[Extra(u=part) for part in step] for step in u.to(self.device)]

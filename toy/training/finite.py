@@ -38,7 +38,7 @@ class Finite:
         if self.raises:
             seed = next(seed for seed, value in zip(self.seeds, found, strict=True) if not math.isfinite(value))
             raise Diverged(f"the {what} is no longer finite: arm {self.arm}, seed {seed}, step {step}")
-        self.diverged |= ~values.isfinite()
+        self.diverged |= torch.tensor([not math.isfinite(value) for value in found])
 
     def measured(self, samples: Float[Tensor, "row n d"]) -> Float[Tensor, "row n d"]:
         """The samples, 0 in the place of those of diverged rows, which have no metrics."""

@@ -24,14 +24,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from theory.common.parts import is_own
 from theory.common.seeds import generator
 from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
 from toy.laws import law_of
 from toy.metrics import Reference, evaluate
 from toy.models.networks import Network
+from toy.models.own_generator import OwnGenerator
 from toy.training.adam import numbers, take
 from toy.training.classes import Classes
+from toy.training.device import device_of
 from toy.training.discriminator import Discriminator
 from toy.training.draws import (
     AHEAD,
@@ -58,6 +61,7 @@ class Trains(Protocol):
 
     config: Config
     law: Law
+    device: torch.device
     seeds: tuple[int, ...]
     at: int
     noise: Noise
@@ -91,18 +95,19 @@ class Trainer:
         self.law: Law = law_of(config)
         self.classes = Classes(self.law) if config.conditional else None
         labels = 0 if self.classes is None else len(self.classes)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes)
-        self.g = Network([config.latent + labels, *[config.width] * config.layers, self.law.dim], len(seeds))
+        self.device = device_of(config)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, self.classes, self.device)
+        self.g = generator_of(config, config.latent + labels, self.law.dim, len(seeds))
         rates = [config.d_lr if s.d_lr is None else s.d_lr for s in self.settings]
         d_lr = numbers(s.lr if rate is None else rate for rate, s in zip(rates, self.settings, strict=True))
         gamma = numbers(config.gamma if s.gamma is None else s.gamma for s in self.settings)
-        self.discriminator = Discriminator(config, self.law.dim, labels, d_lr, gamma, self.must_be_finite)
+        self.discriminator = Discriminator(config, self.law.dim, labels, d_lr, gamma, self.must_be_finite, self.device)
         self.initialise()
-        self.average = Network(self.g.widths, len(seeds), self.g.theta.clone())
+        self.average = self.g.like(self.g.theta.clone())
         self.update = Update(self.g.theta, self.views, config, numbers(s.lr for s in self.settings), arm)
         self.main, self.score = self.g.views(self.update.main), self.g.views(self.update.score)
         self.noise = self.noise_of(TRAIN, config.d_steps)
-        self.latents = Latents(self.seeds, config.batch, config.latent)
+        self.latents = Latents(self.seeds, config.batch, config.latent, self.device)
         self.extras = self.extras_of(TRAIN_EXTRA, config.d_steps)
         self.at = 0
 
@@ -113,27 +118,28 @@ class Trainer:
 
     def noise_of(self, stream: int, d_steps: int) -> Noise:
         config = self.config
-        return Noise(self.law, self.seeds, stream, config.batch, config.latent, d_steps, self.classes)
+        return Noise(self.law, self.seeds, stream, config.batch, config.latent, d_steps, self.classes, self.device)
 
     def extras_of(self, stream: int, d_steps: int) -> Extras:
         config = self.config
-        return Extras(config.regulariser, self.seeds, stream, config.batch, self.law.dim, d_steps)
+        return Extras(config.regulariser, self.seeds, stream, config.batch, self.law.dim, d_steps, self.device)
 
     def initialise(self) -> None:
         """Both networks from each seed's own numbers; the generator's mean is moved by `start`."""
         generators = [generator(seed, INIT) for seed in self.seeds]
         self.g.initialise(generators)
         self.discriminator.initialise(generators)
-        for bias, g in zip(self.g.biases[-1], generators, strict=True):
+        moved = self.g.biases[-1] if self.g.biases else ()  # a generator of the user's starts as it is made
+        for bias, g in zip(moved, generators, strict=False):
             direction = torch.randn(self.law.dim, generator=g)
             bias[0] = self.config.start * direction / direction.norm()
+        self.g.to(self.device)
 
     def labelled(self, rows: Float[Tensor, "s n i"], label: int | None = None) -> Float[Tensor, "s n j"]:
         """The rows with their labels one-hot behind them, where there are classes."""
         if self.classes is None:
             return rows
-        one_hot = self.classes.one_hot(rows.shape[1], label).to(rows)
-        return torch.cat([rows, one_hot.expand(len(rows), -1, -1)], -1)
+        return torch.cat([rows, self.classes.one_hot(rows, label).expand(len(rows), -1, -1)], -1)
 
     def generate(self, latent: Float[Tensor, "s n z"]) -> Float[Tensor, "s n d"]:
         return self.g(self.labelled(latent))
@@ -214,7 +220,7 @@ class Trainer:
     def adversarial_gradient(self, x: Float[Tensor, "s b d"], label: int | None = None) -> Float[Tensor, "s b d"]:
         """d loss(D(x)) / dx of each sample, as it would be without instance noise."""
         real = self.noise(self.at).real[-1]
-        rows = real[:, torch.arange(x.shape[1]) % real.shape[1]]
+        rows = real[:, torch.arange(x.shape[1], device=x.device) % real.shape[1]]
         return self.discriminator.gradient(self.labelled(x, label), self.labelled(rows, label), Extra(), 0.0)
 
     def score_term_gradient(
@@ -256,7 +262,7 @@ class Trainer:
         """Samples of the averaged generator, from latents that are each seed's own."""
         shape = (self.config.samples, self.config.latent)
         z = [torch.randn(shape, generator=generator(seed, EVALUATE)) for seed in self.seeds]
-        return self.average(self.labelled(torch.stack(z)))
+        return self.average(self.labelled(torch.stack(z).to(self.device))).cpu()
 
     def gradient_norms(self) -> Record:
         """Norms of the two gradients at a typical sample (the median of a batch): of one sample's loss(D(x)), and of
@@ -272,7 +278,7 @@ class Trainer:
         }
         for name, values in norms.items():
             self.must_be_finite(values, name.replace("_", " "))
-        return self.finite.record(norms)
+        return self.finite.record({name: values.cpu() for name, values in norms.items()})
 
     def evaluate(self, reference: Reference) -> Record:
         """All metrics now, NaN of diverged rows, the exact W2 at the end only; of a conditional generator also the
@@ -313,6 +319,17 @@ class Trainer:
         self.average.theta.copy_(state["average"])
         for name in ("update", "discriminator", "term"):
             getattr(self, name).load(state[name])
+
+
+def generator_of(config: Config, latent: int, dim: int, rows: int) -> Network | OwnGenerator:
+    """The untrained generators z [row, batch, latent] -> x [row, batch, dim]: perceptrons, or modules of the user's.
+
+    Raises:
+        FileError: as `OwnGenerator`.
+    """
+    if is_own(config.generator):
+        return OwnGenerator(config.generator, latent, dim, rows)
+    return Network([latent, *[config.width] * config.layers, dim], rows)
 
 
 def unit(x: Float[Tensor, "s b d"]) -> Float[Tensor, "s b d"]:

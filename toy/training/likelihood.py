@@ -32,6 +32,7 @@ from toy.metrics import Reference, evaluate
 from toy.models.flow import Flow
 from toy.models.vae import VAE
 from toy.training.adam import numbers, take
+from toy.training.device import device_of
 from toy.training.draws import EVALUATE, INIT, TRAIN, Draws, Noise
 from toy.training.finite import Finite
 from toy.training.score_term import ScoreTerm
@@ -62,14 +63,16 @@ class LikelihoodTrainer:
         self.settings = config.settings(arm, len(seeds), settings)
         self.finite = Finite(arm, self.seeds, raises=settings is None)
         self.law: Law = law_of(config)
-        self.term = ScoreTerm(config, self.law, self.seeds, self.settings)
+        self.device = device_of(config)
+        self.term = ScoreTerm(config, self.law, self.seeds, self.settings, device=self.device)
         self.model, self.average = (model_of(config, self.law.dim, len(seeds)) for _ in range(2))
         for model in (self.model, self.average):
             model.initialise([generator(seed, INIT) for seed in self.seeds])
+            model.to(self.device)
         lr = numbers(s.lr for s in self.settings)
         self.update = Update(self.model.theta, self.model.views, config, lr, arm)
         # a step's first latent is the noise of its likelihood, the second the z of its samples
-        self.noise = Noise(self.law, self.seeds, TRAIN, config.batch, self.model.latent, 1)
+        self.noise = Noise(self.law, self.seeds, TRAIN, config.batch, self.model.latent, 1, device=self.device)
         self.at = 0
 
     def train_ahead(self) -> None:
@@ -155,19 +158,20 @@ class LikelihoodTrainer:
     @torch.no_grad()
     def sample(self) -> Float[Tensor, "s n d"]:
         """Samples of the averaged generator, from latents that are each seed's own."""
-        return self.average.sample(self.normal(self.config.samples, 0))
+        return self.average.sample(self.normal(self.config.samples, 0)).cpu()
 
     def normal(self, count: int, index: int) -> Float[Tensor, "s n k"]:
         """Draws of N(0, I) in the latent space for evaluations, each seed's own."""
         shape = (count, self.model.latent)
-        return torch.stack([torch.randn(shape, generator=generator(seed, EVALUATE, index)) for seed in self.seeds])
+        z = [torch.randn(shape, generator=generator(seed, EVALUATE, index)) for seed in self.seeds]
+        return torch.stack(z).to(self.device)
 
     def gradient_norms(self) -> Record:
         """The norm of the score term's gradient at a typical sample (the median of a batch), without lambda. A
         likelihood has no gradient at the samples to compare with."""
         draws = self.noise(self.at)
         x = self.generate(draws.latent[1])
-        norms = {"score_gradient": self.score_term_gradient(x, draws.u, draws.eps).norm(dim=-1).median(1).values}
+        norms = {"score_gradient": self.score_term_gradient(x, draws.u, draws.eps).norm(dim=-1).median(1).values.cpu()}
         return self.finite.record(norms)
 
     @torch.no_grad()
@@ -182,7 +186,7 @@ class LikelihoodTrainer:
         self.must_be_finite(samples.square().sum((1, 2)), "squared norm of the samples")
         samples = self.finite.measured(samples)
         noise = self.normal(reference.sample.shape[1], 1)
-        loss = self.average.loss(reference.sample, noise)
+        loss = self.average.loss(reference.sample.to(self.device), noise).cpu()
         self.must_be_finite(loss, "loss of fresh samples")
         found = evaluate(self.law, samples, reference, final=self.at == self.config.steps)
         return self.finite.record(found | {"negative_log_likelihood": loss})

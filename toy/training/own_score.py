@@ -23,9 +23,9 @@ from torch import Tensor
 from theory.common.seeds import generator
 from toy.config import Config
 from toy.models.networks import Network
-from toy.training.adam import Views, take
+from toy.training.adam import Adam, numbers, take
 from toy.training.denoiser import Preconditioning
-from toy.training.draws import INIT
+from toy.training.draws import CPU, INIT
 
 LR = 5e-3  # constant: the generated distribution changes until the end
 SIGMA_DATA = 1.0  # the order of the catalogue's; that of the generated distribution changes
@@ -34,13 +34,19 @@ SIGMA_DATA = 1.0  # the order of the catalogue's; that of the generated distribu
 class OwnScore:
     """One small score model a seed, as wide as the other networks, in EDM preconditioning."""
 
-    def __init__(self, dim: int, seeds: Sequence[int], config: Config):
+    def __init__(self, dim: int, seeds: Sequence[int], config: Config, device: torch.device = CPU):
         self.precondition = Preconditioning(SIGMA_DATA)
         self.network = Network([dim + 1, *[config.width] * config.layers, dim], len(seeds))
         self.network.initialise([generator(seed, INIT, 1) for seed in seeds])
-        self.adam = torch.optim.Adam([self.network.theta], LR, (config.beta1, config.beta2), fused=True)
-        self.network.theta.grad = torch.zeros_like(self.network.theta)
-        self.gradient = self.network.views(self.network.theta.grad)
+        self.network.to(device)
+        lr = numbers([LR] * len(seeds))
+        self.adam = Adam(self.network.theta, self.views, lr, (config.beta1, config.beta2))
+        self.gradient = self.network.views(self.adam.grad)
+
+    def views(self, flat: Float[Tensor, " p"]) -> list[Tensor]:
+        """What is laid out as the parameters, as views [seed, ...]."""
+        weights, biases = self.network.views(flat)
+        return weights + biases
 
     def train_step(
         self, fake: Float[Tensor, "s b d"], nsr: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]
@@ -53,7 +59,7 @@ class OwnScore:
         hidden = self.network.forward(self.precondition.inputs(x_t, nsr))
         residual = hidden[-1] - self.precondition.target(eps, x_t, nsr)
         self.network.parameter_gradient(hidden, residual * (2 / residual.shape[1]), self.gradient)
-        self.adam.step()
+        self.adam.step(1.0)
         return residual.square().sum(-1).mean(1)
 
     def eps(self, x_t: Float[Tensor, "s b d"], nsr: Float[Tensor, "s b"]) -> Float[Tensor, "s b d"]:
@@ -62,25 +68,14 @@ class OwnScore:
 
     def take_from(self, other: OwnScore, rows: Sequence[int]) -> None:
         """The state of these rows of another one."""
-
-        def views(network: Network) -> Views:
-            return lambda flat: [part for parts in network.views(flat) for part in parts]
-
-        ours, theirs = self.network, other.network
-        take(ours.theta, views(ours), theirs.theta, views(theirs), rows)
-        state = {}
-        for name, value in other.adam.state[theirs.theta].items():
-            state[name] = value.clone() if value.ndim == 0 else torch.empty_like(ours.theta)
-            if value.ndim:
-                take(state[name], views(ours), value, views(theirs), rows)
-        self.adam.state[ours.theta] = state
+        take(self.network.theta, self.views, other.network.theta, other.views, rows)
+        self.adam.take_from(other.adam, rows)
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the steps to come."""
-        adam = {name: value.clone() for name, value in self.adam.state[self.network.theta].items()}
-        return {"theta": self.network.theta.clone(), "adam": adam}
+        return {"theta": self.network.theta.clone(), "adam": self.adam.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continues from `state()`."""
         self.network.theta.copy_(state["theta"])
-        self.adam.state[self.network.theta] = {name: value.clone() for name, value in state["adam"].items()}
+        self.adam.load(state["adam"])

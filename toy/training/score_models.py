@@ -21,6 +21,8 @@ from theory.manifolds.law import at_unit_alpha
 from theory.regularity import EpsModel, eps_model_of
 from toy.config import Config
 from toy.training.denoiser import cached_denoiser
+from toy.training.device import on
+from toy.training.draws import CPU
 
 WAVES = 64  # of the random field
 LENGTH = 0.5  # its correlation length, in units of x: half the radius of the ring
@@ -28,7 +30,7 @@ FIELD_SEED = 0  # one field for every seed of a run, as there would be one pretr
 DRAWS = 4096
 
 
-def eps_model(config: Config, law: Law) -> EpsModel:
+def eps_model(config: Config, law: Law, device: torch.device = CPU) -> EpsModel:
     """The score model that `config.score` names, (x_t [..., d], level) -> eps [..., d], differentiable once.
 
     - analytic: eps*(x_t), exact.
@@ -43,10 +45,11 @@ def eps_model(config: Config, law: Law) -> EpsModel:
     interval = Interval(config.low, config.high)
     if is_own(config.score):
         return own_model(config.score, law, interval, config.term)
+    own = own_file(config.manifold)
     makers: dict[str, Callable[[], EpsModel]] = {
-        "analytic": lambda: eps_model_of(law),
-        "learned": lambda: cached_denoiser(law, config.score_steps, interval, part=own_file(config.manifold)),
-        "perturbed": lambda: perturbed(law, interval, config.score_error),
+        "analytic": lambda: eps_model_of(on(law, device)),
+        "learned": lambda: cached_denoiser(law, config.score_steps, interval, part=own).to(device),
+        "perturbed": lambda: perturbed(law, interval, config.score_error, device),
     }
     return makers[config.score]()
 
@@ -92,16 +95,21 @@ class RandomField:
         self.frequencies = torch.randn(dim, waves, generator=generator) / length
         self.phases = 2 * math.pi * torch.rand(waves, generator=generator)
         self.amplitudes = torch.randn(waves, dim, generator=generator) * math.sqrt(2 / waves)
+        self.known: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}  # the same by dtype and device
 
     def __call__(self, y: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        frequencies, phases, amplitudes = (part.to(y) for part in (self.frequencies, self.phases, self.amplitudes))
+        key = y.dtype, y.device
+        if key not in self.known:
+            with torch.inference_mode(False):  # what is kept must serve autograd, too
+                self.known[key] = tuple(part.to(y) for part in (self.frequencies, self.phases, self.amplitudes))
+        frequencies, phases, amplitudes = self.known[key]
         return torch.cos(y @ frequencies + phases) @ amplitudes
 
 
 @usual_state()
-def perturbed(law: Law, interval: Interval, error: float) -> EpsModel:
+def perturbed(law: Law, interval: Interval, error: float, device: torch.device = CPU) -> EpsModel:
     """eps*(x_t) + error f(x_t / alpha), E||f||^2 = d over noised samples of the law."""
-    exact = eps_model_of(law)
+    exact = eps_model_of(on(law, device))
     generator = torch.Generator().manual_seed(FIELD_SEED)
     field = RandomField(law.dim, generator)
     x_t, _ = noised(law, interval, generator)

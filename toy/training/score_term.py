@@ -38,6 +38,8 @@ from theory.regularity import score_matching_loss
 from theory.score_gradient import has_closed_form, score_gradient
 from toy.config import Arm, Config
 from toy.training.classes import Classes
+from toy.training.device import on
+from toy.training.draws import CPU
 from toy.training.own_score import OwnScore
 from toy.training.score_models import eps_model
 
@@ -55,24 +57,25 @@ class ScoreTerm:
         seeds: Sequence[int],
         settings: Sequence[Arm],
         classes: Classes | None = None,
+        device: torch.device = CPU,
     ):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
         laws = [law] if classes is None else classes.laws
-        self.models = [eps_model(config, part) for part in laws]
-        self.own = OwnScore(law.dim, seeds, config) if config.term == "matching" else None
+        self.models = [eps_model(config, part, device) for part in laws]
+        self.own = OwnScore(law.dim, seeds, config, device) if config.term == "matching" else None
         exact = config.score == "analytic" and config.term in ("full", "detached")
         self.closed_form = exact and all(map(has_closed_form, laws))  # where it is the faster one
-        self.laws = laws
+        self.laws = [on(part, device) for part in laws]
         weights = [s.weight for s in settings]
         if config.weight_rule == "budget":
             law_of, interval = (config.manifold, config.dim, config.thickness), (config.low, config.high)
             found = {w: budget(*law_of, *interval, w, config.loss) if w else w for w in set(weights)}
             weights = [found[w] for w in weights]
         self.active = any(weights)
-        self.weight = torch.tensor(weights)[:, None, None]
+        self.weight = torch.tensor(weights, device=device)[:, None, None]
         bounds = [math.inf if s.bound is None else s.bound for s in settings]
-        self.bound = torch.tensor(bounds)[:, None, None] if min(bounds) < math.inf else None
+        self.bound = torch.tensor(bounds, device=device)[:, None, None] if min(bounds) < math.inf else None
 
     def acts(self, at: int) -> bool:
         """Whether the term acts at a generator step: every k-th."""
