@@ -11,6 +11,7 @@ from images.recipes import FREE, differences
 from theory.common.checks import few
 from theory.common.errors import CheckpointError
 from theory.common.files import read_tensors, write_tensors
+from theory.common.terminal import console
 
 KIND = "smart-verified images"
 FORMAT = f"{KIND} 3"
@@ -57,7 +58,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """The content of a checkpoint of this recipe; of the one before it where the file is damaged. Runs nothing in it.
+    """The content of a checkpoint of this recipe; of the one before it where the file is damaged, which is said. Runs
+    nothing in it.
 
     Raises:
         CheckpointError: both are damaged, or it is that of another recipe, resolution or number of classes.
@@ -72,6 +74,7 @@ def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
             content = read(previous(path))
         except CheckpointError:
             raise error from None
+        console(stderr=True).print(f"{error}; the one before it is used again", soft_wrap=True)
     here = {name: value for name, value in recipe.items() if name not in FREE}
     there = {name: value for name, value in content["recipe"].items() if name not in FREE}
     if differing := differences(there, here):
