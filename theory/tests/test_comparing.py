@@ -10,6 +10,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -22,6 +23,7 @@ from theory.common.comparing import (
     profile,
     sign_flip,
     verdict,
+    verdicts,
 )
 from theory.common.statistics import interval
 
@@ -140,3 +142,36 @@ def test_profile_and_interquartile_mean():
     assert low < mean < high
     with pytest.raises(ValueError, match="cell, seed"):
         profile(np.array([1.0, math.nan]), [0])
+
+
+# Verdicts of a table
+
+
+def table(differences: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Arms whose values are 1 and noise that the baseline shares, plus these differences."""
+    noise = np.random.default_rng(0).normal(1, 0.1, len(next(iter(differences.values()))))
+    rows = [("a", "gan", seed, "kl", x) for seed, x in enumerate(noise)]
+    rows += [("a", arm, s, "kl", noise[s] + d) for arm, part in differences.items() for s, d in enumerate(part)]
+    return pd.DataFrame(rows, columns=["cell", "arm", "seed", "metric", "value"])
+
+
+def test_verdicts_of_a_table() -> None:
+    """Of 32 seeds; the margin is a tenth of the baseline's mean, 0.1."""
+    g = np.random.default_rng(1)
+    noise = g.normal(0, 0.2, 32) - 0.0
+    noise -= noise.mean()
+    cases = {"less": noise / 10 - 0.5, "more": noise / 10 + 0.5, "same": noise / 20, "open": noise * 3}
+    found = verdicts(table(cases), {"kl": "lower"}).set_index("arm")
+    assert found.verdict.to_dict() == {"less": "helps", "more": "hurts", "same": "equal", "open": "unknown"}
+    assert found.p_holm["less"] == pytest.approx(4 * 2.0**-31)
+    assert found.difference["more"] == pytest.approx(0.5)
+    higher = verdicts(table(cases), {"kl": "higher"}).set_index("arm")
+    assert higher.verdict["less"] == "hurts"
+    lost = cases["less"].copy()
+    lost[:5] = np.nan
+    row = verdicts(table({"less": lost}), {"kl": "lower"}).iloc[0]
+    assert (row.seeds, row.diverged, row.baseline_diverged, row.verdict) == (27, 5, 0, "helps")
+    none = verdicts(table({"less": np.full(32, np.nan)}), {"kl": "lower"}).iloc[0]
+    assert (none.seeds, none.diverged, none.verdict) == (0, 32, "unknown")
+    with pytest.raises(ValueError, match="less and gan must have the same seeds; in a, kl not"):
+        verdicts(table(cases).query("arm != 'less' or seed > 2"), {"kl": "lower"})
