@@ -8,6 +8,7 @@ from theory.common.commandline import dispatch, run
 
 COMMANDS = {
     "train": ("images.train", "train GANs with and without the score term, compare, draw and store"),
+    "ranks": ("images.ranks", "torchrun for train and sample, of which an end is told in one line"),
     "data": ("images.data", "make an archive of images from digits, photos, CIFAR10 or a folder"),
     "sample": ("images.sample", "write images of a trained generator"),
     "evaluate": ("images.evaluate", "distances between samples and real images: FID, KID, precision, recall"),

@@ -9,7 +9,6 @@ Exit status: 0 done, 2 bad usage or no such run, 1 anything else.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from theory.common import files
 from theory.common.checks import existing
 from theory.common.commandline import parse, run, usage
 from theory.common.errors import FileError
-from theory.common.files import replacing, workplace, write_json
+from theory.common.files import replacing, workplace, write, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +69,7 @@ def publish(directory: Path, name: str | None, into: Path, cache: Path) -> None:
         grids = of_samples(directory, recipe, cache) if recipe.resolution <= SMALL else None
     name = name or recipe.recipe
     into.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(directory / "metrics.csv", into / f"{name}.csv")
+    write(into / f"{name}.csv", (directory / "metrics.csv").read_bytes())
     write_json(into / f"{name}.json", facts)
     if grids is not None:
         import numpy as np

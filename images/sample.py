@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from images.ranks import once
 from theory.common.checks import real, whole
 from theory.common.commandline import noted, parse, run, usage
 from theory.common.errors import FileError, OutOfMemory, UsageError, out_of_memory
@@ -61,6 +62,7 @@ class Options:
             raise ValueError(f"out must be a .zip; given {self.out}")
 
 
+@once
 def main(arguments: list[str]) -> int:
     with usage():
         options = parse(Options, arguments, PROG)

@@ -1,6 +1,7 @@
 """python -m images.train: train GANs on images with and without the score term, compare the arms, draw and store.
 
-Under torchrun every process takes its share of each batch: torchrun --nproc_per_node=8 -m images.train --recipe cifar10
+Over several processes each takes its share of every batch:
+python -m images.ranks --nproc_per_node=8 -m images.train --recipe cifar10; torchrun does, too, and prints more.
 Exit status: 0 done, 2 bad usage, 1 anything else (--resume continues from the last checkpoints).
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images.ranks import once
 from images.recipes import CHECKS, FREE, READINGS, RECIPES, Recipe, as_dict, differences, from_dict, interval
 from theory.common.checks import choose, existing, few, whole
 from theory.common.commandline import new_directory, noted, parse, run, usage, value_of
@@ -72,6 +74,11 @@ class Options(Recipe):
     cudnn_benchmark: bool = False
     """cuDNN measures its algorithms and takes the fastest; which one it is, and with it the rounding, may change from
     run to run."""
+    deterministic: bool = False
+    """Sums over a batch are in pairs: one process and 2, 4, 8, ... under torchrun take the same steps to the last bit,
+    on a CPU. Needs --micro, the same for all, with batch / micro a power of two; keeps log2(batch / micro) more sums of
+    gradients, and sends log2(processes) messages a step. On CUDA a run also repeats itself, if torch has a
+    deterministic way for each of its operations."""
     processes: int = max(1, os.cpu_count() or 1)
     """Runs at the same time, on a CPU without torchrun; the results do not depend on it."""
 
@@ -82,6 +89,12 @@ class Options(Recipe):
         if self.workers is not None:
             whole("workers", self.workers)
         object.__setattr__(self, "log", tuple(choose_or_own("log", log, LOGS) for log in self.log))
+        parts = self.batch / self.micro if self.micro else 0.5
+        if self.deterministic and (parts != int(parts) or int(parts) & (int(parts) - 1)):
+            raise ValueError(
+                f"deterministic needs micro, with batch / micro a power of two; "
+                f"given batch {self.batch}, micro {self.micro}"
+            )
         if self.resume and self.overwrite:
             raise ValueError("give --resume or --overwrite, not both")
         if self.resume and self.out is None:
@@ -91,6 +104,7 @@ class Options(Recipe):
 FIELDS = [field.name for field in dataclasses.fields(Recipe)]
 
 
+@once
 def main(arguments: list[str]) -> int:
     with usage():
         options = parse(Options, arguments, PROG, default=defaults(arguments))
@@ -166,7 +180,12 @@ def execute(options: Options, recipe: Recipe, directory: Path, command: str) -> 
 
     with usage():
         device = device_of(options.device)
-    with joined(device) as world, ExitStack() as stack:
+    if options.deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    with ExitStack() as stack:
+        with usage():
+            world = stack.enter_context(joined(device, options.deterministic))
         workers = options.workers if options.workers is not None else 4 if device.type == "cuda" else 0
         known: dict[str, Any] = {"cache": options.cache, "data": options.data, "command": command, "workers": workers}
         known["speed"] = Speed(options.checkpoint_activations, options.compile)

@@ -20,7 +20,7 @@ from images.recipes import COUPLINGS, DECOUPLED, OWN_STEP, RECIPES, Recipe
 from theory.common.checks import choose, whole
 from theory.common.commandline import noted, parse, run, usage
 from theory.common.errors import CheckpointError, Diverged
-from theory.common.files import write_table
+from theory.common.files import clear_partials, held, write_table
 from theory.common.processes import children
 
 if TYPE_CHECKING:
@@ -117,7 +117,10 @@ def main(arguments: list[str]) -> int:
         options = parse(Options, arguments, PROG)
     directory = options.out or Path("runs") / f"tune-{options.recipe}"
     try:
-        with noted("the same command goes on from there"):
+        directory.mkdir(parents=True, exist_ok=True)
+        with noted("the same command goes on from there"), held(directory):
+            for path in (directory, options.cache, *directory.glob("*/*/")):
+                clear_partials(path)
             table = tune(RECIPES[options.recipe], directory, options.cache, options.processes)
     except CheckpointError as error:
         raise CheckpointError(f"{error}; delete it, or give another --out") from None

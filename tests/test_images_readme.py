@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from torch.distributed import run as torchrun
 
 from images import train
 from images.__main__ import COMMANDS
@@ -28,6 +29,9 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_commands_are_understood(command: list[str]) -> None:
     name, *arguments = command
+    if name == "images.ranks":
+        options = torchrun.parse_args(arguments)
+        name, arguments = options.training_script, options.training_script_args
     module = importlib.import_module(COMMANDS[name.removeprefix("images.")][0])
     default = train.defaults(arguments) if module is train else None
     parse(module.Options, arguments, name, default=default)

@@ -85,11 +85,13 @@ def test_killed_while_training_and_while_saving(unbroken: Path, cache: Path, tmp
             text=True,
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert {path.name.split(".")[1] for path in directory.rglob(".*")} == {"places", "checkpoint"}  # what is left
     assert contents(directory)["trainer"]["at"] < 30
     assert run(main, ["--out", str(directory), "--resume", "--processes", "1", "--cache", str(cache)]) == 0
     assert same(contents(directory), contents(unbroken))
     for name in ("metrics.csv", "summary.json"):
         assert (directory / name).read_bytes() == (unbroken / name).read_bytes()
+    assert not list(directory.rglob(".*"))
 
 
 ASKED = """

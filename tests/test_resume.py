@@ -43,6 +43,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def steps(directory: Path) -> np.ndarray:
+    """Of each of the two jobs, as the board of a run tells."""
+    try:
+        rows = np.fromfile(directory / BOARD).reshape(-1, 3)
+    except FileNotFoundError:
+        rows = np.zeros((0, 3))
+    return rows[:-1, 0] if len(rows) else np.zeros(2)
+
+
 @contextmanager
 def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
     """A run in a group of its own, when every process has trained some steps and none is done: the board tells."""
@@ -54,15 +63,10 @@ def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
         start_new_session=True,
     )
 
-    def steps() -> np.ndarray:
-        board = directory / BOARD
-        rows = np.fromfile(board).reshape(-1, 3) if board.exists() and board.stat().st_size else np.zeros((3, 3))
-        return rows[:-1, 0]
-
     try:
-        wait_until(lambda: np.count_nonzero(steps()) >= processes or process.poll() is not None)
+        wait_until(lambda: np.count_nonzero(steps(directory)) >= processes or process.poll() is not None)
         assert process.poll() is None, process.communicate()
-        assert (steps() < STEPS).any()
+        assert (steps(directory) < STEPS).any()
         yield process
     finally:
         if process.poll() is None:
@@ -117,12 +121,13 @@ def assert_nothing_runs(group: int) -> None:
         wait_until(lambda: os.killpg(group, 0))
 
 
-def test_killed_parent(unbroken: Path, tmp_path: Path) -> None:
-    """kill -9 of the parent: its workers end at once, and move no checkpoint on beside a run that resumes."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)])
+def test_killed_parent(number: int, unbroken: Path, tmp_path: Path) -> None:
+    """kill -9 of the parent, or Ctrl-\\: its workers end at once, and move no checkpoint on beside a resumed run."""
     directory = tmp_path / "run"
     with begun(directory, 2) as process:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid, number)
+        assert process.wait() == -number
         assert_nothing_runs(process.pid)
     assert_resumes(directory, unbroken)
 
@@ -136,28 +141,33 @@ def test_a_directory_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.slow
 def test_any_signal_at_any_moment(unbroken: Path, tmp_path: Path) -> None:
-    """30 moments of a seeded generator: the same bits, no process, no partial file, no shared memory left."""
+    """30 moments of a seeded generator, ten while the processes start and twenty at so many steps of both jobs: the
+    same bits, no process, no partial file, no shared memory left."""
     random = np.random.default_rng(0)
     signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL]
     shared = shared_memory()
     for i in range(30):
-        directory, number = tmp_path / f"run-{i}", signals[i % len(signals)]
-        directory.mkdir()
+        directory, number = tmp_path / f"run-{i}" / "run", signals[i % len(signals)]
+        directory.parent.mkdir()
         send = os.killpg if random.random() < 0.5 else os.kill
         process = subprocess.Popen(
-            [sys.executable, "-m", "toy.run", *LONG, "--out", str(directory / "run"), "--processes", "2"],
+            [sys.executable, "-m", "toy.run", *LONG, "--out", str(directory), "--processes", "2"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        time.sleep(random.uniform(0, 12))
+        if i < 10:
+            time.sleep(random.uniform(0, 3))
+        else:
+            wanted = random.uniform(0, 2 * STEPS)
+            wait_until(lambda d=directory, p=process, w=wanted: steps(d).sum() >= w or p.poll() is not None)
         with suppress(ProcessLookupError):
             send(process.pid, number)
         process.wait(PATIENCE)
         assert_nothing_runs(process.pid)
-        kept = (directory / "run" / "config.json").exists()
+        kept = (directory / "config.json").exists()
         arguments = ["--resume"] if kept else ["--overwrite", *LONG]
-        assert run(main, ["--out", str(directory / "run"), "--processes", "1", *arguments]) == 0
-        assert same_results(directory / "run", unbroken), (number, send)
-        assert set(contents(directory / "run")) == set(contents(unbroken))
+        assert run(main, ["--out", str(directory), "--processes", "1", *arguments]) == 0
+        assert same_results(directory, unbroken), (number, send)
+        assert set(contents(directory)) == set(contents(unbroken))
     wait_until(lambda: shared_memory() <= shared)
 
 

@@ -21,6 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from images.sums import in_pairs
+
 EPS = 1e-5
 MOMENTUM = 0.1
 """The share of the way that running statistics move to those of a step."""
@@ -76,7 +78,7 @@ def watched(network: nn.Module) -> Iterator[list[BatchNorm]]:
 
 def seen(norms: Sequence[BatchNorm]) -> list[Float[Tensor, "2 c"]]:
     """(mean, variance) of each norm, as the mean over the groups that passed it."""
-    return [torch.stack(norm.watched).mean(0) for norm in norms if norm.watched]
+    return [in_pairs(norm.watched) / len(norm.watched) for norm in norms if norm.watched]
 
 
 @torch.no_grad()

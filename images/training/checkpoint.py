@@ -50,10 +50,12 @@ def save(path: Path, content: dict[str, Any]) -> None:
         OSError: it cannot be written; the last one is then still there.
     """
     if path.exists():
-        link = path.with_name(f".{path.name}.{os.getpid()}.link")
-        os.link(path, link)  # so that both names are there at every moment
-        os.replace(link, previous(path))
-        link.unlink(missing_ok=True)  # still there where both were one file already, as after a kill between the two
+        link = path.with_name(f".{previous(path).name}.{os.getpid()}.partial")
+        try:
+            os.link(path, link)  # so that both names are there at every moment
+            os.replace(link, previous(path))
+        finally:
+            link.unlink(missing_ok=True)  # still there where both were one file already, as after a kill in between
     write_tensors(path, {"format": FORMAT} | content)
 
 

@@ -33,7 +33,7 @@ from images.training.run import SHOWN, Job, Result, result_of, trainer_of
 from images.training.speed import SLOW, Speed
 from theory.common import signals
 from theory.common.errors import Stopped
-from theory.common.files import held, replacing, write_json, write_table
+from theory.common.files import clear_partials, held, replacing, write_json, write_table
 from theory.common.logs import Log, close
 from theory.common.logs import Table as Growing
 from theory.common.parts import is_own
@@ -42,6 +42,8 @@ from theory.common.provenance import origin
 from theory.common.seeds import one_thread
 from theory.common.statistics import summary
 from theory.common.terminal import console
+
+PLACES = ".places"  # and the rank: the file of a process and its workers, see `images.training.progress`
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,20 @@ class Experiment:
         if self.world.leads:
             self.directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(self.directory))
+            self.clear_leftovers()
             if overwrite:
                 for job in self.jobs():
                     shutil.rmtree(job.checkpoint.parent, ignore_errors=True)
                 (self.directory / "metrics.csv").unlink(missing_ok=True)
             write_json(self.directory / "config.json", as_dict(self.recipe))
         self.world.wait()
+
+    def clear_leftovers(self) -> None:
+        """Removes what processes that were killed left in the directory, in those of the runs and in the cache."""
+        for directory in (self.directory, self.cache, *(job.checkpoint.parent for job in self.jobs())):
+            clear_partials(directory)
+        for file in self.directory.glob(f"{PLACES}.*"):
+            file.unlink(missing_ok=True)
 
     @one_thread()
     def run(self, logs: Sequence[Log] = ()) -> None:
@@ -149,14 +159,16 @@ class Experiment:
         """The results of all jobs: several at a time on a CPU, one after the other under torchrun or on CUDA."""
         jobs = self.jobs()
         asked: list[int] = []
-        with places([job.name for job in jobs], self.recipe.steps, self.world.leads) as where:
+        self.directory.mkdir(parents=True, exist_ok=True)  # where machines share no disk
+        file = self.directory / f"{PLACES}.{self.world.rank}"
+        with places(file, [job.name for job in jobs], self.recipe.steps, self.world.leads) as where:
 
             def handle(number: int, _frame: object) -> None:
                 asked.append(number)
                 if where[0].asked():
                     raise signals.interruption(number)
                 where[0].stop()
-                if self.world.leads:
+                if self.world.size == 1:  # torchrun also ends those that are left when one is lost, which tell that
                     print("\nstopping after the step (Ctrl-C again: at once)", file=sys.stderr, flush=True)
 
             with signals.handled(handle):

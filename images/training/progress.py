@@ -3,7 +3,6 @@ is shown of it, a bar with the time left on a terminal, a line for each tenth el
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from theory.common.files import naming
 from theory.common.terminal import console
 
 EVERY = 0.5  # seconds between looks
@@ -39,21 +39,24 @@ class Place:
 
 
 @contextmanager
-def places(names: list[str], steps: int, shown: bool) -> Iterator[list[Place]]:
-    """A place for each run of `steps` steps. If `shown`, standard error shows the progress until the block ends."""
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "steps"
-        file.write_bytes(bytes(8 * (len(names) + 1)))
-        ended = threading.Event()
-        watch = threading.Thread(target=show, args=(file, names, steps, ended), daemon=True)
+def places(file: Path, names: list[str], steps: int, shown: bool) -> Iterator[list[Place]]:
+    """A place in the file, a new one, for each run of `steps` steps.
+
+    If `shown`, standard error shows the progress until the block ends. OSError: the file cannot be written.
+    """
+    with naming(file):
+        file.write_bytes(bytes(8 * (len(names) + 1)))  # in full: a disk that is full later cannot end a process
+    ended = threading.Event()
+    watch = threading.Thread(target=show, args=(file, names, steps, ended), daemon=True)
+    if shown:
+        watch.start()
+    try:
+        yield [Place(file, index) for index in range(len(names))]
+    finally:
+        ended.set()
         if shown:
-            watch.start()
-        try:
-            yield [Place(file, index) for index in range(len(names))]
-        finally:
-            ended.set()
-            if shown:
-                watch.join()
+            watch.join()
+        file.unlink(missing_ok=True)
 
 
 def show(file: Path, names: list[str], steps: int, ended: threading.Event) -> None:

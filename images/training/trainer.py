@@ -34,6 +34,7 @@ from images.interfaces import Augment, Data, Images, Labels, Logits, Pair, Score
 from images.layers.batchnorm import move, seen, watched
 from images.layers.spectral import power_iteration
 from images.recipes import COUPLINGS, DECOUPLED, OWN_STEP, Recipe
+from images.sums import Pairs, added
 from images.training.feed import Feed
 from images.training.losses import (
     bounded,
@@ -186,7 +187,7 @@ class Trainer:
 
     def d_gradient(self, totals: Totals, streams: Streams, game: bool, penalised: bool) -> list[Tensor]:
         """Of D's game, of its penalties, or of both at once."""
-        recipe, gradients = self.recipe, Gradients(self.d.parameters())
+        recipe, gradients = self.recipe, Gradients(self.d.parameters(), self.world.in_pairs)
         r2 = penalised and recipe.penalty == "r1+r2"
         for part in self.parts():
             real, labels = self.real(part)
@@ -213,7 +214,7 @@ class Trainer:
 
     def g_gradient(self, totals: Totals) -> list[Tensor]:
         """Of G's game. Moves the running statistics of its batch norms by what passes them."""
-        recipe, gradients = self.recipe, Gradients(self.g.parameters())
+        recipe, gradients = self.recipe, Gradients(self.g.parameters(), self.world.in_pairs)
         self.d.requires_grad_(False)
         with watched(self.g) as norms:
             for part in self.parts():
@@ -239,7 +240,7 @@ class Trainer:
 
     def path_gradient(self, totals: Totals, streams: Streams) -> list[Tensor]:
         """Of StyleGAN2's path length regularisation."""
-        recipe, gradients = self.recipe, Gradients(self.g.parameters())
+        recipe, gradients = self.recipe, Gradients(self.g.parameters(), self.world.in_pairs)
         for part in self.parts():
             with self.autocast(), self.speed.twice():
                 fake, styles = self.generated(streams, part, self.wanted(streams, part))
@@ -256,7 +257,7 @@ class Trainer:
         So what the score model keeps for its backward pass is freed before what G keeps is there, and the gradient of
         an image can be bounded.
         """
-        recipe, gradients = self.recipe, Gradients(self.g.parameters())
+        recipe, gradients = self.recipe, Gradients(self.g.parameters(), self.world.in_pairs)
         weight = recipe.decoupled_weight if self.coupling in DECOUPLED else recipe.weight
         slopes: list[Images] = []  # of each part
         for part in self.parts():
@@ -464,16 +465,22 @@ def part_of(error: BaseException) -> tuple[str, str]:
 
 
 class Gradients:
-    """Sums of gradients over the parts of a batch."""
+    """Sums of gradients over the parts of a batch, one after the other, or in pairs."""
 
-    def __init__(self, parameters: Iterable[Tensor]):
+    def __init__(self, parameters: Iterable[Tensor], in_pairs: bool = False):
         self.parameters = list(parameters)
-        self.sums: list[Tensor] = []
+        self.pairs, self.in_pairs = Pairs(), in_pairs
 
     def backward(self, loss: Tensor, keep: bool = False) -> None:
         """Adds the loss's gradient, zero for a parameter that it does not depend on; `keep` keeps the graph."""
         found = torch.autograd.grad(loss, self.parameters, retain_graph=keep, materialize_grads=True)
-        self.sums = [a + b for a, b in zip(self.sums, found, strict=True)] if self.sums else list(found)
+        if self.pairs.held and not self.in_pairs:  # which would hold more than one sum
+            found = tuple(added(self.pairs.held.pop()[1], found))
+        self.pairs.add(found)
+
+    @property
+    def sums(self) -> list[Tensor]:
+        return self.pairs.total()
 
 
 def tensors(network: torch.nn.Module) -> Iterator[Tensor]:
@@ -492,9 +499,13 @@ class Totals:
     """Sums of losses over the samples of the parts of a batch."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Tensor] = {}
+        self.pairs: dict[str, Pairs] = {}
 
     def add(self, name: str, losses: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The losses as given, after their sum is added to the total of this name."""
-        self.values[name] = self.values.get(name, 0) + losses.detach().double().sum()
+        self.pairs.setdefault(name, Pairs()).add([losses.detach().double().sum()])
         return losses
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        return {name: pairs.total()[0] for name, pairs in self.pairs.items()}

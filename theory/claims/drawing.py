@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from theory.claims.claim import Claim
+from theory.common import files
 
 # seaborn's palette "colorblind"
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
@@ -15,7 +17,7 @@ def draw(claim: Claim, path: Path) -> None:
     """The picture of the claim in a file, whose suffix says in which format.
 
     Raises:
-        ValueError: the claim has no picture, or no such format. OSError: the file cannot be written.
+        ValueError: the claim has no picture, or no such format. OSError: the file cannot be written; it is as it was.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -27,4 +29,6 @@ def draw(claim: Claim, path: Path) -> None:
         axes = figure.add_subplot()
         claim.picture(axes)
         axes.legend(frameon=False, fontsize=7)
-        figure.savefig(path, dpi=150)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=150)
+    files.write(path, buffer.getvalue())

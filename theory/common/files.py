@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
+def naming(path: str | os.PathLike[str], *partial: Path) -> Iterator[None]:
+    """An OSError in the block that names no file, as that of a write to a full disk, or `partial`, names this path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, *map(str, partial)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends well; else `path` stays as it was.
 
@@ -36,23 +47,41 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        with open(path, "wb") as file:
+        with naming(path), open(path, "wb") as file:
             yield file
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
+        with naming(path, partial), _unfinished(partial) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        if error.errno is not None and error.filename in (None, str(partial)):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+            os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):  # there is none, or nothing can be written there
             partial.unlink()
+
+
+def _unfinished(partial: Path) -> BinaryIO:
+    """The new file, locked while it is open: `clear_partials` leaves it."""
+    while True:
+        file = open(partial, "wb")  # noqa: SIM115
+        if fcntl is None:
+            return file
+        with contextlib.suppress(OSError):  # no locks there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # it was cleared before it was locked
+
+
+def clear_partials(directory: str | os.PathLike[str]) -> None:
+    """Removes what `replacing` left in a directory in processes that were killed; what is being written stays."""
+    for path in Path(directory).glob(".*.partial"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ seed]); once an evaluation, and, where a run is resumed, first with all that cam
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from theory.common.errors import FileError
-from theory.common.files import write
+from theory.common.files import naming, write
 from theory.common.parts import is_own, load, tried
 
 Record = tuple[int, str, list[float]]
@@ -57,6 +56,7 @@ class Table:
             write(self.path, whole)
 
     def __call__(self, arm: str, seeds: Sequence[int], records: Sequence[Record]) -> None:
+        """OSError: they cannot be written; it names the file."""
         if not self.there:
             self.there["", 0] = 0
             for arm_there, seed, step in rows_of(self.path.read_bytes()):
@@ -67,11 +67,10 @@ class Table:
             for seed, value in zip(seeds, values, strict=True)
             if step > self.there.get((arm, seed), -1)
         ]
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(file, "".join(rows).encode())  # one call: rows of two processes do not mix
-        finally:
-            os.close(file)
+        left = "".join(rows).encode()
+        with naming(self.path), open(self.path, "ab", buffering=0) as file:
+            while left:  # one call: rows of two processes do not mix; a second one, and an error, if the disk is full
+                left = left[file.write(left) :]
 
 
 def rows_of(data: bytes) -> list[tuple[str, int, int]]:

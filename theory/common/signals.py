@@ -1,4 +1,8 @@
-"""Requests to stop: Ctrl-C (SIGINT), SIGTERM of a batch system or of `kill`, SIGHUP of a terminal that is closed."""
+"""Requests to stop: Ctrl-C (SIGINT), SIGTERM of a batch system or of `kill`, SIGHUP of a terminal that is closed.
+
+SIGQUIT (Ctrl-\\) is none: as SIGKILL does, it ends a process at once, and its workers with it. The last checkpoint is
+then what there is.
+"""
 
 from __future__ import annotations
 

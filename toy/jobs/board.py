@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from theory.common.files import naming
+
 
 class Board:
     """One row a job: step, off-manifold share, mean distance; and one flag for all."""
@@ -18,7 +20,8 @@ class Board:
             handle, name = tempfile.mkstemp(prefix="toy-board-")
             os.close(handle)
         self.path, self.jobs = path or Path(name), jobs
-        np.memmap(self.path, np.float64, "w+", shape=(jobs + 1, 3))[:] = 0
+        with naming(self.path):
+            self.path.write_bytes(bytes(8 * 3 * (jobs + 1)))  # in full: a disk that is full later cannot end a process
 
     def _rows(self) -> np.memmap:
         return np.memmap(self.path, np.float64, "r+", shape=(self.jobs + 1, 3))

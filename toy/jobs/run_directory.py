@@ -30,9 +30,7 @@ def begin(config: Config, directory: Path) -> None:
 
 def clear_leftovers(directory: Path) -> None:
     """Removes what killed processes may have left: unfinished files, the checkpoint's lock and the board."""
-    for name in FILES:
-        for partial in directory.glob(f".{name}.*.partial"):
-            partial.unlink(missing_ok=True)
+    files.clear_partials(directory)
     for name in (".checkpoint.pt.lock", BOARD):
         (directory / name).unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ Every finished job is kept under --cache, so that the same command continues a s
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -88,14 +89,21 @@ def main(arguments: list[str]) -> int:
 
 
 def check_writable(directory: Path) -> None:
-    """UsageError unless files can be written there."""
+    """Makes the directory, and clears it of what killed processes left.
+
+    Raises:
+        UsageError: no files can be written there. OSError: the disk is full.
+    """
     from theory.common import files
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        files.clear_partials(directory)
         files.write(directory / ".writable", b"")
         (directory / ".writable").unlink()
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UsageError(f"cannot write to {directory}: {error.strerror}") from None
 
 

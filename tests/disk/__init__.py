@@ -1,0 +1,1 @@
+"""Every command that writes, on a disk that becomes full."""
