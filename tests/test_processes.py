@@ -64,3 +64,21 @@ def test_a_cluster_without_workers_is_told_of_and_given_up(
     assert (sent, watch.given_up) == ([], False)
     later(60)
     assert (sent, watch.given_up) == ([(os.getpid(), signal.SIGINT)], True)
+
+
+def test_a_scheduler_that_went_away_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, sent = [False], []
+    monkeypatch.setattr(pool.os, "kill", lambda *given: sent.append(given))
+
+    def workers() -> int:
+        if gone[0]:
+            raise OSError("no answer")
+        return 1
+
+    watch = pool.Watch(workers, 3.0, lambda: gone[0])
+    watch.look()
+    assert (sent, watch.given_up) == ([], False)
+    gone[0] = True
+    watch.look()
+    watch.look()
+    assert (sent, watch.given_up) == ([(os.getpid(), signal.SIGINT)], True)

@@ -290,7 +290,7 @@ def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """The address of a dask scheduler on this machine, and its two workers."""
+    """The address of a dask scheduler on this machine, its process and those of its two workers."""
     place = tmp_path / "scheduler.json"
     options = ["--no-dashboard", "--scheduler-file", place]
     worker = ["-m", "distributed.cli.dask_worker", *options, "--nthreads", "1", "--no-nanny", "--death-timeout", "300"]
@@ -306,7 +306,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
             while Path(log.name).read_text().count("Starting established connection to tcp://") < 4:
                 assert time.monotonic() < deadline, Path(log.name).read_text()
                 time.sleep(0.1)
-            yield json.loads(place.read_text())["address"], started[1:]
+            yield json.loads(place.read_text())["address"], started
         finally:
             for process in started[::-1]:
                 process.kill()
@@ -317,7 +317,7 @@ def test_a_worker_of_the_cluster_is_killed(
     whole: Path, scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path
 ) -> None:
     """Its job is done by the other one: the same tables, nothing lost, nothing twice."""
-    address, (victim, survivor) = scheduler
+    address, (_, victim, survivor) = scheduler
     with begin(*LONG, "--cluster", address, "--out", tmp_path / "out", "--cache", tmp_path / "cache") as process:
         wait_for_jobs(tmp_path / "cache", 4, process)
         victim.kill()
@@ -330,3 +330,47 @@ def test_a_worker_of_the_cluster_is_killed(
     assert set(files(tmp_path / "cache")) == set(files(whole / "cache"))
     assert out.startswith("long: 16 jobs, 0 done; ")
     assert json.loads((tmp_path / "out" / "long.json").read_text())["trained_now"] == 16
+
+
+@pytest.mark.slow
+def test_the_scheduler_of_the_cluster_is_stopped(
+    whole: Path, scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path
+) -> None:
+    """SIGTERM of it: one line, at the latest when the client has tried for ten seconds to reach it again. The same
+    command goes on, here without a cluster, to the same tables."""
+    address, (process_of_it, *_) = scheduler
+    where: list[str | Path] = ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+    with begin(*LONG, "--cluster", address, *where) as process:
+        wait_for_jobs(tmp_path / "cache", 3, process)
+        process_of_it.terminate()
+        _, said = process.communicate(timeout=300)
+    (line,) = (line for line in said.splitlines() if "% done" not in line)
+    assert line == (
+        f"error: the cluster at {address} was lost: its scheduler went away; "
+        "what is done is kept: the same command continues"
+    )
+    assert process.returncode == 1
+    assert python("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
+    assert same_tables(whole, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_workers_of_the_cluster_are_gone_for_longer_than_patience(
+    whole: Path, scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path
+) -> None:
+    """Told in one line; with workers the same command goes on to the same tables."""
+    address, (_, *workers) = scheduler
+    where: list[str | Path] = ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+    with begin(*LONG, "--cluster", address, "--patience", "0.1", *where) as process:
+        wait_for_jobs(tmp_path / "cache", 3, process)
+        for worker in workers:
+            worker.kill()
+        _, said = process.communicate(timeout=300)
+    (line,) = (line for line in said.splitlines() if "% done" not in line)
+    assert line == (
+        f"error: the cluster at {address} had no workers for 0.1 minutes (--patience); "
+        "what is done is kept: the same command continues"
+    )
+    assert process.returncode == 1
+    assert python("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
+    assert same_tables(whole, tmp_path)

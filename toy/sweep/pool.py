@@ -15,7 +15,7 @@ from typing import Any
 import joblib
 
 from theory.common import signals
-from theory.common.errors import Lost, UsageError
+from theory.common.errors import Failure, Lost, UsageError
 from theory.common.processes import children, closing, started
 from theory.common.provenance import code
 from toy.jobs.progress import duration, repeated
@@ -24,6 +24,7 @@ from toy.sweep.design import Task
 
 PACKAGES = ("theory", "toy")  # whose code decides a job's numbers
 ANSWER = 10  # seconds in which a cluster has to answer
+LOOK = 2.0  # seconds between two looks at a cluster
 SAID = 60.0  # seconds between two lines about a cluster without workers
 
 
@@ -48,7 +49,8 @@ def pool(processes: int, cluster: str | None, patience: float = 10.0) -> Iterato
         from distributed.client import FutureCancelledError
     except ImportError:
         raise UsageError("--cluster needs the extra cluster: pip install 'smart-verified[cluster]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in one line
+    for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "tornado")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what goes wrong is told in one line
     try:
         client = Client(cluster, timeout=ANSWER, set_as_default=True)
     except (OSError, ValueError) as error:
@@ -57,39 +59,44 @@ def pool(processes: int, cluster: str | None, patience: float = 10.0) -> Iterato
         cores = sum(client.ncores().values())
         if not cores:
             raise UsageError(f"the dask scheduler at --cluster {cluster} has no workers")
-        watch = Watch(lambda: len(client.ncores()), patience)
+        watch = Watch(lambda: len(client.ncores()), patience, lambda: client.status in ("closing", "closed"))
         try:
-            with repeated(watch.look, ANSWER):
+            with repeated(watch.look, LOOK):
                 yield cores
-        except KeyboardInterrupt:
-            if not watch.given_up:
+        except (KeyboardInterrupt, Exception) as error:
+            gone = watch.gone() or isinstance(error, FutureCancelledError | KilledWorker)
+            if isinstance(error, Failure) or not (watch.given_up or gone):
                 raise
-            raise Lost(f"the cluster at {cluster} had no workers for {patience:g} minutes (--patience)") from None
-        except (FutureCancelledError, KilledWorker) as error:
-            lost = Lost(f"the cluster was lost: {' '.join(str(error).split())}")
+            why = "its scheduler went away" if watch.gone() else " ".join(str(error).split())
+            said = f"was lost: {why}" if gone else f"had no workers for {patience:g} minutes (--patience)"
+            lost = Lost(f"the cluster at {cluster} {said}")
             for note in getattr(error, "__notes__", ()):
                 lost.add_note(note)
             raise lost from None
 
 
 class Watch:
-    """Looks whether a cluster has workers: without any it says so each minute, and interrupts when it is enough.
+    """Looks whether a cluster has workers: without any it says so each minute, and interrupts when it is enough, or at
+    once when the scheduler went away.
 
     Args:
         workers: how many there are.
         patience: minutes.
+        gone: whether the scheduler went away for good.
     """
 
-    def __init__(self, workers: Callable[[], int], patience: float):
-        self.workers, self.patience = workers, patience
+    def __init__(self, workers: Callable[[], int], patience: float, gone: Callable[[], bool] = lambda: False):
+        self.workers, self.patience, self.gone = workers, patience, gone
         self.alone: float | None = None  # since when
         self.said = 0.0
         self.given_up = False
 
     def look(self) -> None:
+        if self.gone() and not self.given_up:
+            self.give_up()
         try:
             found = self.workers()
-        except Exception:  # the scheduler is gone: the work itself says so
+        except Exception:  # it does not answer now
             return
         now = time.monotonic()
         if found:
@@ -98,12 +105,16 @@ class Watch:
         if self.alone is None:
             self.alone = self.said = now
         if now - self.alone >= 60 * self.patience and not self.given_up:
-            self.given_up = True
-            os.kill(os.getpid(), signal.SIGINT)
+            self.give_up()
         elif now - self.said >= SAID:
             self.said = now
             waited = duration(now - self.alone)
             print(f"the cluster has had no workers for {waited}; waiting for one", file=sys.stderr, flush=True)
+
+    def give_up(self) -> None:
+        """Interrupts the work."""
+        self.given_up = True
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def run(tasks: Sequence[Any], work: Callable[[int, Any], tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
