@@ -5,7 +5,7 @@ Fields that are not listed are not used by the recipe's networks, or decide only
 
 from __future__ import annotations
 
-from images.recipes import Recipe
+from images.recipes import CLASSIFIED, Recipe
 
 PAPER = "the paper's table of settings"
 DATA = "the data set"
@@ -58,6 +58,9 @@ OF_BIGGAN = (
 IDLE = "gamma penalty_every lazy_steps ema burn_in"
 NO_EFFECT = f"{OURS}: without effect, as there are no penalties, ema_decay averages, and nothing changes along burn_in"
 STYLEGAN2 = "width latent loss penalty penalty_every batch gamma lr beta1 beta2 images ema mirror group"
+
+OF_CIFAR10 = "weight decoupled_weight every low high"
+LIKE_CIFAR10 = f"{PAPER}, for CIFAR10, with t 40-60 read as the DDPM schedule's; that they serve these images is ours"
 
 SOURCES: dict[str, dict[str, str]] = {
     "cifar10": {
@@ -135,4 +138,5 @@ SOURCES: dict[str, dict[str, str]] = {
 
 def provenance(recipe: Recipe) -> dict[str, str]:
     """Names of fields, separated by spaces -> the source of their values."""
-    return SOURCES.get(recipe.recipe, {"all": SMALL})
+    small = {OF_CIFAR10: LIKE_CIFAR10, "the others": SMALL} if recipe.source in CLASSIFIED else {"all": SMALL}
+    return SOURCES.get(recipe.recipe, small)

@@ -23,7 +23,7 @@ from images.plan.__main__ import Options, flops_by_part, frequency, main, plan
 from images.plan.costs import Cost, Costs, Meter, Unchecked, costs, network_of, score_of
 from images.plan.devices import DEVICES
 from images.plan.footprint import Footprint
-from images.plan.provenance import SOURCES, provenance
+from images.plan.provenance import OF_CIFAR10, SOURCES, provenance
 from images.recipes import INTERVALS, OFFERED, RECIPES, Recipe
 from images.training.trainer import Trainer
 from theory.common.commandline import run
@@ -355,6 +355,17 @@ def test_every_number_says_where_it_is_from(name: str) -> None:
     off = {field for field in UNUSED[recipe.generator] if getattr(recipe, field) == getattr(Recipe(), field)}
     assert not recipe.narrow
     assert fields - BOOKKEEPING - off - {"narrow"} <= set(said)
+
+
+def test_small_recipes_say_what_they_have_from_cifar10() -> None:
+    names = set(OF_CIFAR10.split())
+    assert names == {"weight", "decoupled_weight", "every", "low", "high"}
+    for name in ("fashion", "fashion-biggan", "cifar10-small", "stacked-mnist"):
+        low, high = INTERVALS[OFFERED["cifar10"]["ddpm"]]
+        recipe, cifar = RECIPES[name], dataclasses.replace(RECIPES["cifar10"], low=low, high=high)
+        assert all(getattr(recipe, field) == getattr(cifar, field) for field in names)
+        assert list(provenance(recipe)) == [OF_CIFAR10, "the others"]
+    assert list(provenance(RECIPES["photos"])) == ["all"]
 
 
 def test_recipes_of_the_paper() -> None:
