@@ -67,7 +67,8 @@ def pool(processes: int, cluster: str | None, patience: float = 10.0) -> Iterato
             gone = watch.gone() or isinstance(error, FutureCancelledError | KilledWorker)
             if isinstance(error, Failure) or not (watch.given_up or gone):
                 raise
-            why = "its scheduler went away" if watch.gone() else " ".join(str(error).split())
+            away = watch.gone() or "scheduler-connection-lost" in str(error)
+            why = "its scheduler went away" if away else " ".join(str(error).split())
             said = f"was lost: {why}" if gone else f"had no workers for {patience:g} minutes (--patience)"
             lost = Lost(f"the cluster at {cluster} {said}")
             for note in getattr(error, "__notes__", ()):
