@@ -142,12 +142,16 @@ def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_what_is_collected(tmp_path: Path) -> None:
     """The metrics KEPT in four digits; verdicts and facts as they are."""
-    table = pd.DataFrame({"arm": "gan", "metric": ["coverage", "sliced_w2"], "value": [0.123456, 0.5]})
+    where = {"cell": "a", "arm": "gan", "seed": 0}
+    table = pd.DataFrame(
+        [where | {"metric": "coverage", "value": 0.123456}, where | {"metric": "sliced_w2", "value": 0.5}]
+    )
     table.to_csv(tmp_path / "modes.csv", index=False)
-    for ending in ("verdicts.csv", "json"):
-        (tmp_path / f"modes.{ending}").write_text(f"the {ending}")
+    texts = {"verdicts.csv": "cell,arm,metric,verdict\na,summed,coverage,helps\n", "json": '{"core_seconds":  1}'}
+    for ending, text in texts.items():
+        (tmp_path / f"modes.{ending}").write_text(text)
     collect.collect(tmp_path, tmp_path / "results")
     kept = pd.read_csv(tmp_path / "results" / "modes.csv")
-    assert kept.to_dict("records") == [{"arm": "gan", "metric": "coverage", "value": 0.1235}]
-    assert (tmp_path / "results" / "modes.verdicts.csv").read_text() == "the verdicts.csv"
-    assert (tmp_path / "results" / "modes.json").read_text() == "the json"
+    assert kept.to_dict("records") == [where | {"metric": "coverage", "value": 0.1235}]
+    for ending, text in texts.items():
+        assert (tmp_path / "results" / f"modes.{ending}").read_text() == text

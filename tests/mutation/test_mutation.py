@@ -262,6 +262,10 @@ def test_who_runs_on_is_killed_and_who_cannot_run_is_an_error(tmp_path):
     (tmp_path / "log").write_text("why")
     with pytest.raises(RuntimeError, match="pytest did not run:\nwhy"):
         verdict(4 << 8, tmp_path / "log")
+    (tmp_path / "log").write_text(
+        "E\nERROR theory/tests/test_claims.py - TypeError\nERROR: found no collectors for a\n"
+    )
+    assert verdict(4 << 8, tmp_path / "log") == "killed"  # what is imported raises
 
 
 @pytest.mark.parametrize(
