@@ -626,11 +626,14 @@ def test_more_visitors_than_it_takes_are_told_so(server):
 
 @pytest.mark.slow
 def test_two_hundred_visitors_at_once(server):
-    """Each loads the page and every table of two distributions, and asks from elsewhere too."""
+    """Each loads the page and every table of a distribution, and asks from elsewhere too.
+
+    One visitor comes before: what computing the tables takes is of no visitor.
+    """
 
     async def visitor(number: int) -> tuple[int, int]:
         found = [(await asked(server.port, "/"))[0]]
-        for key in [key for law in ("ring", "8-ring") for key in Offer(laws=(law,), law=law, thickness=0.0).tables()]:
+        for key in Offer("ring", 0.0, laws=("ring",), thicknesses=(0.0,)).tables():
             found.append((await asked(server.port, f"/data/{key}", "Accept-Encoding: gzip"))[0])
         found.append((await asked(server.port, "/", host="evil.example"))[0])
         return found.count(200), found.count(403)
@@ -638,11 +641,12 @@ def test_two_hundred_visitors_at_once(server):
     async def crowd() -> list[tuple[int, int]]:
         return await asyncio.gather(*(visitor(number) for number in range(200)))
 
+    ran(visitor(0))
     before = server.peak()
     counts = np.array(ran(crowd()))
     assert (counts == counts[0]).all()
     assert counts[0, 1] == 1
-    assert server.peak() - before < 150
+    assert server.peak() - before < 50  # MB; 2000 answers have 20
     said = f"visitors 200, messages {counts.sum()}, refused {counts[:, 1].sum()}"
     print(f"{said}, peak RSS {before:.0f} -> {server.peak():.0f} MB")
 
