@@ -72,17 +72,16 @@ for row, (game, title) in enumerate(TITLES.items()):
         colour = style.ARM_COLOURS[arm]
         for found in shown[(shown.game == game) & (shown.arm == arm)].to_dict("records"):
             errors = [[found["mean"] - found["low"]], [found["high"] - found["mean"]]]
-            longer = {"mfc": "white", "fmt": "s"} if found["times"] == 3 else {"fmt": "o"}
-            at = place + (0.3 if found["times"] == 3 else 0)
-            right.errorbar(found["mean"], at, xerr=errors, ms=3, lw=0.9, color=colour, **longer)
+            longer = found["times"] == 3
+            at, marker, inner = (place + 0.3, "s", "white") if longer else (place, "o", colour)
+            right.errorbar(found["mean"], at, xerr=errors, fmt=marker, ms=3, mfc=inner, lw=0.9, color=colour)
     right.axvline(FLOORS[game], color=style.REAL, lw=0.7, ls="--")
     left.set(yscale="log", xlabel="trials", ylabel="KL, expected best")
     right.set(xlabel="KL on fresh seeds", xscale="log")
     right.set_yticks(range(len(ARMS)), [style.LABELS[arm] for arm in ARMS])
     right.set_ylim(len(ARMS) - 0.5, -0.5)
     left.set_title(title)
-    longer = bool((shown.times[shown.game == game] == 3).any())
-    right.set_title("open: 3000 steps" if longer else "dashed: floor")
+    right.set_title("open: 3000 steps" if (shown.times[shown.game == game] == 3).any() else "dashed: floor")
 axes[0].legend(fontsize=6)
 
 # %% [markdown]

@@ -76,9 +76,9 @@ def compare(
         ValueError: an unknown name or option, or a value out of range. FileError: an own part that cannot be used.
         Failure: a job failed in another way than by diverging. KeyboardInterrupt: what was done is in the cache.
     """
+    from toy.device import device_of
     from toy.laws import law_of
     from toy.metrics import METRICS
-    from toy.training.device import device_of
 
     whole("seeds", seeds, 1)
     judged = {choose(name, METRICS, "metric"): METRICS[choose(name, METRICS, "metric")].better for name in metrics}

@@ -206,11 +206,11 @@ def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path 
     """In a worker, which has torch: raises what is wrong with the device, the law, its size, classes, own parts, the
     checkpoint or the film."""
     from theory.common.seeds import generator
+    from toy.device import device_of
     from toy.jobs.job import check_memory
     from toy.laws import law_of
     from toy.training.checkpoint import load
     from toy.training.classes import Classes
-    from toy.training.device import device_of
     from toy.training.draws import INIT
     from toy.training.games import game_of
     from toy.training.gan import generator_of

@@ -39,7 +39,7 @@ from images.recipes import COUPLINGS, DIGITS, INTERVALS, OFFERED, Recipe, interv
 from images.training.losses import bounded
 from images.training.parallel import World
 from images.training.trainer import Trainer
-from images.training.update import adam_of_d, correction
+from images.training.update import adam_of_d, correction, take
 from theory.common.errors import Diverged, OutOfMemory
 from theory.common.seeds import generator
 from theory.levels import Level, index_interval
@@ -430,3 +430,17 @@ def test_readings_are_those_of_theory() -> None:
     assert interval("cifar10", "ddpm")[0] / interval("cifar10", "edm")[0] == pytest.approx(28.4, abs=0.1)
     with pytest.raises(ValueError, match="the paper gives no interval for digits"):
         interval("digits", "edm")
+
+
+def test_states_that_optimisers_cannot_have_are_refused() -> None:
+    """Before torch looks at them: it indexes a tensor by their names, and warns past Python."""
+    theta = torch.ones(2, requires_grad=True)
+    adam = torch.optim.Adam([theta])
+    theta.grad = torch.ones(2)
+    adam.step()
+    state = adam.state_dict()
+    take(adam, state)
+    wrongs: list[object] = [torch.ones(2), {"step": {}}]
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match=r"^the optimiser's state of parameter 0 must hold tensors by name$"):
+            take(adam, {**state, "state": {0: wrong}})

@@ -47,7 +47,7 @@ from images.training.losses import (
 )
 from images.training.parallel import World
 from images.training.speed import SLOW, Speed
-from images.training.update import Update, adam_of_d
+from images.training.update import Update, adam_of_d, take
 from theory.common.checks import choose, real, whole
 from theory.common.errors import Diverged, OutOfMemory, out_of_memory
 from theory.common.seeds import generator
@@ -436,7 +436,7 @@ class Trainer:
         self.d.load_state_dict(state["d"])
         self.average.load_state_dict(state["average"])
         self.update.load(state["update"])
-        self.d_adam.optimizer.load_state_dict(state["d_adam"])
+        take(self.d_adam.optimizer, state["d_adam"])
         self.p, self.signs, self.path = (real("adaptive", value) for value in state["adaptive"])
 
 

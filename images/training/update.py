@@ -106,9 +106,21 @@ class Update:
 
     def load(self, state: dict[str, Any]) -> None:
         """Continues from `state()` bit for bit."""
-        self.adam.optimizer.load_state_dict(state["adam"])
+        take(self.adam.optimizer, state["adam"])
         if self.second is not self.adam:
-            self.second.optimizer.load_state_dict(state["second"])
+            take(self.second.optimizer, state["second"])
         for moment, stored in zip(self.moments, state["moments"], strict=True):
             moment.copy_(stored)
         self.count = state["count"]
+
+
+def take(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Continues from its `state_dict()`.
+
+    Raises:
+        ValueError: a parameter has no state by names. Others: what torch makes of other states.
+    """
+    for index, part in state["state"].items():
+        if not isinstance(part, dict) or not all(isinstance(value, Tensor) for value in part.values()):
+            raise ValueError(f"the optimiser's state of parameter {index} must hold tensors by name")
+    optimizer.load_state_dict(state)

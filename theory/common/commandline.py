@@ -204,8 +204,10 @@ def _in_one_line(box: str) -> str:
 
 
 def complain(message: object, status: int) -> int:
-    """Says what went wrong as one line of standard error; gives the exit status back."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    """Says what went wrong as one line of standard error; gives the exit status back. What a terminal would obey, such
+    as an escape sequence in a file, is told by its code."""
+    line = " ".join(str(message).split())
+    print("error:", "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
     return status
 
 

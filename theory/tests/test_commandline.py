@@ -327,6 +327,12 @@ def test_a_complaint_is_one_line_of_standard_error(capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "error: no such law: rign\n")
 
 
+def test_a_complaint_gives_a_terminal_nothing_to_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    """An escape sequence that stood in a file is told by its codes; letters of all alphabets are themselves."""
+    complain("augment is \x1b[2J\x07 there, \u03bb \u00e9 here", 1)
+    assert capsys.readouterr().err == "error: augment is \\x1b[2J\\x07 there, \u03bb \u00e9 here\n"
+
+
 def test_the_reason_names_the_file_if_there_is_one() -> None:
     assert reason(OSError(28, "No space left on device", "a.csv")) == "a.csv: No space left on device"
     assert reason(OSError("port taken")) == "port taken"

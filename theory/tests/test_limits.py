@@ -184,4 +184,4 @@ def test_points_of_another_kind_are_still_named() -> None:
     ):
         for method in (make("grid").project, make("grid").distance, make("ring").distance):
             with pytest.raises(error, match=r"^x must"):
-                method(wrong)  # type: ignore[arg-type]
+                method(wrong)

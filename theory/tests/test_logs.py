@@ -175,10 +175,10 @@ def test_an_own_log_must_be_callable(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_logs_are_closed_if_they_can_be() -> None:
-    closed = []
+    closed: list[object] = []
 
     class Closes:
-        def __call__(self, *_: object) -> None: ...
+        def __call__(self, arm: str, seeds: object, records: object) -> None: ...
 
         def close(self) -> None:
             closed.append(self)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,20 +44,24 @@ def test_each_request_has_its_exception() -> None:
 
 
 @pytest.fixture
-def first() -> Iterator[dict[int, object]]:
+def first() -> Iterator[dict[signal.Signals, object]]:
     """Handlers as a terminal leaves them, SIGHUP's as nohup does; jobs in the background ignore Ctrl-C too."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_IGN}
+    usual: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_IGN,
+    }
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield dict(usual)
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def handlers() -> dict[int, object]:
+def handlers() -> dict[signal.Signals, object]:
     return {number: signal.getsignal(number) for number in REQUESTS}
 
 
-def test_in_the_block_requests_are_handled_and_after_it_as_before(first: dict[int, object]) -> None:
+def test_in_the_block_requests_are_handled_and_after_it_as_before(first: dict[signal.Signals, object]) -> None:
     """One that was ignored stays ignored; also where the block raises."""
     heard: list[tuple[int, bool]] = []
     with suppress(ZeroDivisionError), handled(lambda number, frame: heard.append((number, frame is not None))):
@@ -90,7 +95,9 @@ class Ended(Exception):
 def test_a_process_ends_when_its_parent_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent's number is looked at again and again; then what waits for the end is called, and the end is at once,
     whatever other threads do."""
-    parents, told, slept = [7, 7, 1], [], []
+    parents = [7, 7, 1]
+    told: list[str] = []
+    slept: list[float] = []
     ended = threading.Event()
 
     def leave(code: int) -> None:
@@ -101,9 +108,14 @@ def test_a_process_ends_when_its_parent_does(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(signals.time, "sleep", slept.append)
     monkeypatch.setattr(signals.os, "_exit", leave)
     monkeypatch.setattr(signals, "before_the_end", [lambda: told.append("first"), lambda: told.append("second")])
-    threads = []
+    threads: list[threading.Thread] = []
     start = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: (threads.append(thread), start(thread)))
+
+    def begin(thread: threading.Thread) -> None:
+        threads.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", begin)
     end_with_parent(7)
     assert ended.wait(10)
     threads[0].join(10)

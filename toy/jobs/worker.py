@@ -17,12 +17,12 @@ from theory.common import signals
 from theory.common.errors import Diverged, FileError, Stopped
 from theory.common.logs import Log, Record, close
 from toy.config import Arm, Config
+from toy.device import on_cpu
 from toy.jobs.board import Board, NoBoard
 from toy.jobs.job import Job, Result
 from toy.metrics import Reference
 from toy.pictures.fields import fields
 from toy.training import checkpoint
-from toy.training.device import on_cpu
 from toy.training.gan import Trainer, Trains, training
 from toy.training.likelihood import LikelihoodTrainer
 

@@ -19,12 +19,12 @@ from theory.common.commandline import run
 from theory.common.errors import UsageError
 from theory.common.parts import given
 from theory.manifolds import Thickened, law, make
+from toy import device as module
 from toy.api import compare
 from toy.config import ARMS, LOSSES, REGULARISERS, TERMS, Config, as_dict
+from toy.device import device_of, on, on_cpu
 from toy.jobs.worker import trainer_of
 from toy.run import main
-from toy.training import device as module
-from toy.training.device import device_of, on, on_cpu
 from toy.training.draws import Extras, Latents, Noise
 from toy.training.finite import Finite
 from toy.training.gan import Trains

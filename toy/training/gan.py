@@ -28,13 +28,13 @@ from theory.common.parts import is_own
 from theory.common.seeds import generator
 from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
+from toy.device import device_of
 from toy.laws import law_of
 from toy.metrics import Reference, evaluate
 from toy.models.networks import Network
 from toy.models.own_generator import OwnGenerator
 from toy.training.adam import numbers, take
 from toy.training.classes import Classes
-from toy.training.device import device_of
 from toy.training.discriminator import Discriminator
 from toy.training.draws import (
     AHEAD,

@@ -27,12 +27,12 @@ from torch import Tensor
 from theory.common.seeds import generator
 from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
+from toy.device import device_of
 from toy.laws import law_of
 from toy.metrics import Reference, evaluate
 from toy.models.flow import Flow
 from toy.models.vae import VAE
 from toy.training.adam import numbers, take
-from toy.training.device import device_of
 from toy.training.draws import EVALUATE, INIT, TRAIN, Draws, Noise
 from toy.training.finite import Finite
 from toy.training.score_term import ScoreTerm

@@ -20,8 +20,8 @@ from theory.manifolds import Law
 from theory.manifolds.law import at_unit_alpha
 from theory.regularity import EpsModel, eps_model_of
 from toy.config import Config
+from toy.device import on
 from toy.training.denoiser import cached_denoiser
-from toy.training.device import on
 from toy.training.draws import CPU
 
 WAVES = 64  # of the random field

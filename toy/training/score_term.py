@@ -37,8 +37,8 @@ from theory.manifolds import Law, make
 from theory.regularity import score_matching_loss
 from theory.score_gradient import has_closed_form, score_gradient
 from toy.config import Arm, Config
+from toy.device import on
 from toy.training.classes import Classes
-from toy.training.device import on
 from toy.training.draws import CPU
 from toy.training.own_score import OwnScore
 from toy.training.score_models import eps_model
