@@ -234,6 +234,7 @@ def test_the_pages_in_a_browser(names: tuple[str, ...], built: Path, address: st
     with sync.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": PHONE, "height": 800})
+        page.set_default_timeout(120_000)  # ms: one page of formulas takes seconds, more beside other tests
         complaints: list[str] = []
 
         def asked(request: Any) -> None:
