@@ -85,7 +85,7 @@ def rows_of(data: bytes) -> list[tuple[str, int, int]]:
     found = []
     for row in filter(None, rows):
         arm, seed, step, _, value = row.split(",")
-        float(value)
+        float(value or "nan")  # a value that is none is empty
         found.append((arm, int(seed), int(step)))
     return found
 

@@ -186,3 +186,15 @@ def test_logs_are_closed_if_they_can_be() -> None:
     log = Closes()
     close([log, lambda *_: None, log])
     assert closed == [log, log]
+
+
+def test_a_table_with_values_that_are_none_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pandas writes NaN, at the end of a run; a word in the place of a value is damage."""
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"{HEADER}\ngan,0,0,gradient_cosine,\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(logs, "write", lambda *_: pytest.fail("nothing is to be done"))
+        Table(path).begin()
+    path.write_text(f"{HEADER}\ngan,0,0,gradient_cosine,none\n")
+    Table(path).begin()
+    assert path.read_text() == f"{HEADER}\n"

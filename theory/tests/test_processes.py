@@ -36,7 +36,8 @@ print(child.communicate("go\\n")[0].strip())
 
 
 def test_a_ctrl_c_waits_for_the_end_and_spares_who_was_started() -> None:
-    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, cwd=ROOT)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # no thread that takes it at once
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, cwd=ROOT, env=alone)
     assert done.stdout.splitlines() == ["in the block", "raised after it", "alive"], done.stderr
 
 

@@ -279,7 +279,7 @@ def test_the_picture_in_a_file_has_a_legend_and_no_box(monkeypatch, tmp_path):
     assert not legend.get_frame_on()
     assert [name for name, spine in axes.spines.items() if spine.get_visible()] == ["left", "bottom"]
     assert (legend.get_texts()[0].get_size(), axes.xaxis.label.get_size()) == (7, 9)
-    assert (*figure.get_size_inches(), *options.values()) == (6, 4, 150)
+    assert (*figure.get_size_inches(), options) == (6, 4, {"format": "png", "dpi": 150})
     assert isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
 
 
