@@ -101,7 +101,7 @@ def simulated_error(n: int, nsr: float, sets: int) -> tuple[float, float]:
     return float(means.mean()), float(means.std()) / math.sqrt(sets)
 
 
-SIMULATED = ((1000, 100), (50, 1500))  # samples, and sets of them; n rho nsr = 16 and 0.8
+SIMULATED = ((1000, 100), (50, 1500), (3, 40_000))  # samples, and sets of them; n rho nsr = 16, 0.8 and 0.05
 
 
 def check_samples(law: Callable[[int, int, float, float], float] = sample_score_error) -> Iterator[Comparison]:
