@@ -456,6 +456,25 @@ def test_a_picture_is_drawn_again_only_if_what_decides_it_changed(
         assert drawn() == drawn()
 
 
+@pytest.mark.usefixtures("looks")
+def test_a_file_s_bits_do_not_depend_on_those_drawn_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when one of them did not fit on the disk, and the command runs again."""
+    monkeypatch.setattr(style, "SCRIPTS", tmp_path)
+    (tmp_path / "some.py").write_text("")
+    found = []
+    for name in ("both", "one"):
+        monkeypatch.setattr(style, "OUT", tmp_path / name)
+        figure, axes = style.panels(2, 2, 1.7)
+        for panel in axes:
+            panel.set_aspect("equal")  # a layout that moves each time it is made
+            panel.set(title="a panel of a long name", xlabel="x", xlim=(0, 3))
+            panel.set_yticks([0, 1, 2], ["one", "a second one", "3"])
+        monkeypatch.setattr(style, "KINDS", ("png", "pdf") if name == "both" else ("pdf",))
+        style.save(figure, "some", "It falls.", "It falls.", pd.DataFrame({"x": [1]}), ["a file"])
+        found.append((tmp_path / name / "some.pdf").read_bytes())
+    assert found[0] == found[1]
+
+
 LONG = " ".join(["word"] * 36)
 
 

@@ -115,8 +115,12 @@ def save(
         numbers = before["csv"]
     mark = digest(name, numbers, text, also)
     stale = [kind for kind in KINDS if not is_marked(OUT / f"{name}.{kind}", mark)]
-    if stale and SHEET is None:
-        legible(figure, name)
+    if stale:
+        for _ in range(2):  # panels of equal aspect move once more
+            FigureCanvasAgg(figure).draw()
+        figure.set_layout_engine("none")  # made once: a file's bits do not depend on which were drawn before it
+        if SHEET is None:
+            legible(figure, name)
     OUT.mkdir(parents=True, exist_ok=True)
     for end, content in (("csv", numbers), ("txt", text)):
         if before[end] != content:
@@ -205,7 +209,7 @@ def legible(figure: Figure, name: str) -> None:
     if abs(width - COLUMN) > 1e-6:
         raise ValueError(f"{name} must be {COLUMN} inches wide; it is {width:.2f}")
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # the layout is made when it is drawn
+    canvas.draw()
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text.get_text().strip() and float(text.get_fontsize()) < SMALLEST:
             raise ValueError(
