@@ -37,7 +37,7 @@ from theory.common.files import clear_partials, held, replacing, write_json, wri
 from theory.common.logs import Log, close
 from theory.common.logs import Table as Growing
 from theory.common.parts import is_own
-from theory.common.processes import children, started
+from theory.common.processes import children, clear_shared_memory, started
 from theory.common.provenance import origin
 from theory.common.seeds import one_thread
 from theory.common.statistics import summary
@@ -106,6 +106,7 @@ class Experiment:
         """Removes what processes that were killed left in the directory, in those of the runs and in the cache."""
         for directory in (self.directory, self.cache, *(job.checkpoint.parent for job in self.jobs())):
             clear_partials(directory)
+        clear_shared_memory()
         for file in self.directory.glob(f"{PLACES}.*"):
             file.unlink(missing_ok=True)
 

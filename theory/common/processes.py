@@ -6,11 +6,13 @@ import os
 import signal
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 from theory.common.signals import REQUESTS, end_with_parent
 
+SHARED = Path("/dev/shm")
 T = TypeVar("T")
 
 
@@ -52,3 +54,12 @@ def children() -> Iterator[None]:
 
     with joblib.parallel_config(backend="loky", initializer=end_with_parent, initargs=(os.getpid(),)):
         yield
+
+
+def clear_shared_memory() -> None:
+    """Removes the empty folders that joblib left for processes which were killed together with what cleans up."""
+    for path in SHARED.glob("joblib_memmapping_folder_*"):
+        number = path.name.split("_")[3]
+        if number.isdigit() and not Path("/proc", number).exists():
+            with suppress(OSError):  # it is not empty, or somebody else's
+                path.rmdir()

@@ -14,7 +14,7 @@ import joblib
 import pytest
 
 from theory.common import processes
-from theory.common.processes import children, closing, started
+from theory.common.processes import children, clear_shared_memory, closing, started
 from theory.common.signals import REQUESTS, end_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +127,17 @@ def test_joblib_s_processes_end_with_this_one(monkeypatch: pytest.MonkeyPatch) -
     with children():
         assert given == {"backend": "loky", "initializer": end_with_parent, "initargs": (os.getpid(),)}
     assert processes.end_with_parent is end_with_parent
+
+
+def test_folders_of_processes_that_are_gone_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones alone; those of processes that run, and what is not joblib's, stay."""
+    monkeypatch.setattr(processes, "SHARED", tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = [f"joblib_memmapping_folder_{pid}_a_b" for pid in (gone.pid, os.getpid(), "x")]
+    full = f"joblib_memmapping_folder_{gone.pid}_c_d"
+    for name in (*names, full, f"another_{gone.pid}"):
+        (tmp_path / name).mkdir()
+    (tmp_path / full / "array").write_text("")
+    clear_shared_memory()
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], full, f"another_{gone.pid}"}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from theory.common import files
+from theory.common.processes import clear_shared_memory
 from toy.config import Config, as_dict
 from toy.jobs.job import Result
 
@@ -31,6 +32,7 @@ def begin(config: Config, directory: Path) -> None:
 def clear_leftovers(directory: Path) -> None:
     """Removes what killed processes may have left: unfinished files, the checkpoint's lock and the board."""
     files.clear_partials(directory)
+    clear_shared_memory()
     for name in (".checkpoint.pt.lock", BOARD):
         (directory / name).unlink(missing_ok=True)
 

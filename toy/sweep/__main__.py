@@ -95,10 +95,12 @@ def check_writable(directory: Path) -> None:
         UsageError: no files can be written there. OSError: the disk is full.
     """
     from theory.common import files
+    from theory.common.processes import clear_shared_memory
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         files.clear_partials(directory)
+        clear_shared_memory()
         files.write(directory / ".writable", b"")
         (directory / ".writable").unlink()
     except OSError as error:
