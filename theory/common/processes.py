@@ -57,9 +57,14 @@ def children() -> Iterator[None]:
 
 
 def clear_shared_memory() -> None:
-    """Removes the empty folders that joblib left for processes which were killed together with what cleans up."""
-    for path in SHARED.glob("joblib_memmapping_folder_*"):
-        number = path.name.split("_")[3]
-        if number.isdigit() and not Path("/proc", number).exists():
-            with suppress(OSError):  # it is not empty, or somebody else's
-                path.rmdir()
+    """Removes the empty folders and the semaphores that joblib left in shared memory for processes which were killed
+    together with what cleans up."""
+    for pattern, part, remove in (
+        ("joblib_memmapping_folder_*", 3, Path.rmdir),
+        ("sem.loky-*", 1, Path.unlink),
+    ):
+        for path in SHARED.glob(pattern):
+            number = path.name.replace("-", "_").split("_")[part]
+            if number.isdigit() and not Path("/proc", number).exists():
+                with suppress(OSError):  # it is not empty, or somebody else's
+                    remove(path)

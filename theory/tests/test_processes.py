@@ -129,8 +129,8 @@ def test_joblib_s_processes_end_with_this_one(monkeypatch: pytest.MonkeyPatch) -
     assert processes.end_with_parent is end_with_parent
 
 
-def test_folders_of_processes_that_are_gone_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty ones alone; those of processes that run, and what is not joblib's, stay."""
+def test_what_processes_that_are_gone_shared_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Semaphores, and folders that are empty; those of processes that run, and what is not joblib's, stay."""
     monkeypatch.setattr(processes, "SHARED", tmp_path)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -139,5 +139,9 @@ def test_folders_of_processes_that_are_gone_are_cleared(tmp_path: Path, monkeypa
     for name in (*names, full, f"another_{gone.pid}"):
         (tmp_path / name).mkdir()
     (tmp_path / full / "array").write_text("")
+    semaphores = [f"sem.loky-{gone.pid}-a_b", f"sem.loky-{os.getpid()}-c", f"sem.other-{gone.pid}-d"]
+    for name in semaphores:
+        (tmp_path / name).write_text("")
     clear_shared_memory()
-    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], full, f"another_{gone.pid}"}
+    stay = {*names[1:], full, f"another_{gone.pid}", *semaphores[1:]}
+    assert {path.name for path in tmp_path.iterdir()} == stay
