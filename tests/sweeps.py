@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 
 import numpy as np
@@ -57,6 +58,12 @@ def idle_key(quick: bool) -> list[Cell]:
     return [Cell("vae", {"loss": "hinge"}, config, [Arm("gan", rates=RATES)])]
 
 
+def own(quick: bool) -> list[Cell]:
+    """Distribution and loss of the user's file, which $OWN names."""
+    parts = {"manifold": f"{os.environ['OWN']}:ring", "loss": f"{os.environ['OWN']}:loss"}
+    return cells(True, dataclasses.replace(CONFIG, **parts), rates=(1e-3,))
+
+
 def radius(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
     """Mean norm of the samples of each seed."""
     return {"radius": np.linalg.norm(samples, axis=-1).mean(-1)}
@@ -75,6 +82,7 @@ EXPERIMENTS = {
     "idle-key": Experiment("idle-key", "Is it refused?", idle_key),
     "broken": Experiment("broken", "Does the rest go on?", broken),
     "measured": Experiment("measured", "Is it measured?", cells, {"radius": "lower"}, measure="tests.sweeps:radius"),
+    "own": Experiment("own", "Do workers run the user's file?", own),
     "nan": Experiment("nan", "Is it seen?", cells, {"radius": "lower"}, measure="tests.sweeps:nothing"),
 }
 

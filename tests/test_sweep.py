@@ -332,6 +332,32 @@ def test_a_worker_of_the_cluster_is_killed(
     assert json.loads((tmp_path / "out" / "long.json").read_text())["trained_now"] == 16
 
 
+OWN = """
+from theory.manifolds import Sphere
+from torch.nn.functional import softplus
+
+ring = Sphere(2, 0.7)
+loss = (lambda real, fake: softplus(fake - real), lambda real, fake: softplus(real - fake))
+"""
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_run_the_user_s_file(
+    scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process of this machine does: the same numbers."""
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.setenv("OWN", str(tmp_path / "own.py"))
+    found = []
+    for name, where in (("cluster", ["--cluster", scheduler[0]]), ("here", ["--processes", "1"])):
+        places: list[str | Path] = ["--out", tmp_path / name, "--cache", tmp_path / f"{name}-cache"]
+        ended = python("-m", "tests.sweeps", "own", *where, *places)
+        assert ended.status == 0, ended.err
+        found.append((tmp_path / name / "own.csv").read_bytes())
+    assert found[0] == found[1]
+    assert len(found[0].splitlines()) > 10
+
+
 @pytest.mark.slow
 def test_the_scheduler_of_the_cluster_is_stopped(
     whole: Path, scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path
