@@ -22,6 +22,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
+from theory.common.signals import handled, interruption
 from toy.explore.choices import Offer
 from toy.explore.page import page
 from toy.explore.scene import packed
@@ -173,13 +174,25 @@ class Server:
             default_handler_class=Elsewhere,
             log_function=lambda handler: None,
         )
+        self.asked: list[int] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.end = asyncio.Event()
 
     def run(self) -> None:
-        """Answers until an exception of a signal ends it."""
+        """Answers until a request to stop; raises its exception then, and not amid the loop's work."""
         try:
-            asyncio.run(self._run())
+            with handled(self.ask):
+                asyncio.run(self._run())
         finally:
             self.tables.pool.shutdown(wait=False, cancel_futures=True)
+        if self.asked:
+            raise interruption(self.asked[0])
+
+    def ask(self, number: int, _frame: object) -> None:
+        """The handler of a request."""
+        self.asked.append(number)
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.end.set)
 
     async def _run(self) -> None:
         server = Bounded(
@@ -191,4 +204,6 @@ class Server:
         )
         server.limit = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 64)
         server.add_sockets(self.sockets)
-        await asyncio.Event().wait()
+        self.loop = asyncio.get_running_loop()
+        if not self.asked:
+            await self.end.wait()
