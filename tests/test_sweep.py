@@ -358,6 +358,15 @@ def test_workers_of_a_cluster_run_the_user_s_file(
     assert len(found[0].splitlines()) > 10
 
 
+def assert_ends_and_goes_on(process: subprocess.Popen[str], why: str, where: list[str | Path]) -> None:
+    """One line beside the progress, status 1, and the same command without the cluster ends well."""
+    _, said = process.communicate(timeout=300)
+    (line,) = (line for line in said.splitlines() if "% done" not in line)
+    assert line == f"error: {why}; what is done is kept: the same command continues"
+    assert process.returncode == 1
+    assert python("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
+
+
 @pytest.mark.slow
 def test_the_scheduler_of_the_cluster_is_stopped(
     whole: Path, scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path
@@ -369,14 +378,7 @@ def test_the_scheduler_of_the_cluster_is_stopped(
     with begin(*LONG, "--cluster", address, *where) as process:
         wait_for_jobs(tmp_path / "cache", 3, process)
         process_of_it.terminate()
-        _, said = process.communicate(timeout=300)
-    (line,) = (line for line in said.splitlines() if "% done" not in line)
-    assert line == (
-        f"error: the cluster at {address} was lost: its scheduler went away; "
-        "what is done is kept: the same command continues"
-    )
-    assert process.returncode == 1
-    assert python("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
+        assert_ends_and_goes_on(process, f"the cluster at {address} was lost: its scheduler went away", where)
     assert same_tables(whole, tmp_path)
 
 
@@ -391,12 +393,5 @@ def test_the_workers_of_the_cluster_are_gone_for_longer_than_patience(
         wait_for_jobs(tmp_path / "cache", 3, process)
         for worker in workers:
             worker.kill()
-        _, said = process.communicate(timeout=300)
-    (line,) = (line for line in said.splitlines() if "% done" not in line)
-    assert line == (
-        f"error: the cluster at {address} had no workers for 0.1 minutes (--patience); "
-        "what is done is kept: the same command continues"
-    )
-    assert process.returncode == 1
-    assert python("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
+        assert_ends_and_goes_on(process, f"the cluster at {address} had no workers for 0.1 minutes (--patience)", where)
     assert same_tables(whole, tmp_path)
