@@ -8,13 +8,17 @@ import pickle
 import re
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.commands import TINY, Command, contents, python
+from theory.common.errors import OutOfMemory
 from theory.common.files import write_tensors
+from toy.config import Config
+from toy.jobs import job
 from toy.run import options_of
 
 OPTIONS = {
@@ -194,6 +198,18 @@ def test_an_extra_that_is_not_installed() -> None:
 def test_more_memory_than_there_can_be(options: str, status: int, says: str, run: Command, tmp_path: Path) -> None:
     said = run.refuses(status, *TINY, *options.split(), "--out", tmp_path / "run")
     assert said.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize(
+    ("dim", "processes", "fits"), [(800, 1, True), (900, 1, False), (420, 2, True), (430, 2, False)]
+)
+def test_memory_of_the_cells_of_each_process(
+    dim: int, processes: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(dim=dim, seeds=1, arms=("gan", "summed"), width=32, samples=256)
+    monkeypatch.setattr(job, "memory", lambda: 10**9)  # bytes; a process takes 1.18e6 a dimension
+    with nullcontext() if fits else pytest.raises(OutOfMemory, match="lower --dim or --processes"):
+        job.check_memory(config, dim, processes)
 
 
 # --out

@@ -85,7 +85,7 @@ def command(arguments: Sequence[str]) -> int:
         options = options_of(arguments)
         config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
         checkpoint = options.out / "checkpoint.pt" if options.resume and options.out else None
-        in_worker(options.processes, check, config, checkpoint, options.animate, options.out)
+        in_worker(options.processes, check, config, options.processes, checkpoint, options.animate, options.out)
     if options.tune:
         from toy.sweep.tuning import tune
 
@@ -202,7 +202,7 @@ def stored(directory: Path) -> dict[str, Any]:
     return values
 
 
-def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
+def check(config: Config, processes: int, checkpoint: Path | None, film: Path | None, out: Path | None) -> None:
     """In a worker, which has torch: raises what is wrong with the device, the law, its size, classes, own parts, the
     checkpoint or the film."""
     from theory.common.seeds import generator
@@ -219,7 +219,7 @@ def check(config: Config, checkpoint: Path | None, film: Path | None, out: Path 
 
     device_of(config)
     law = law_of(config)
-    check_memory(config, law.dim)
+    check_memory(config, law.dim, processes)
     game_of(config.loss)
     penalty_of(config.regulariser)
     if is_own(config.score):

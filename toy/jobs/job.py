@@ -37,21 +37,31 @@ class Result:
     failure: Diverged | Stopped | FileError | OSError | None = None
 
 
-def check_memory(config: Config, dim: int) -> None:
-    """Compares what a run holds at its end with the machine's memory: the states and samples of all seeds, and the file
-    that is made of them.
+CELLS = 18 * 2**16  # bytes a dimension at the peak of `toy.metrics.Cells.of`: 15.6 (ring) to 17.8 (torus) a point
+
+
+def check_memory(config: Config, dim: int, processes: int) -> None:
+    """Compares what a run needs with the machine's memory: the states and samples of all seeds and the file that is
+    made of them, and the real points that every process makes cells of.
 
     Args:
         dim: of the space.
+        processes: at most as many train at once.
 
     Raises:
         OutOfMemory: it is more.
     """
+    most = memory()
+    if (cells := CELLS * dim * min(processes, len(jobs_of(config)))) > most:
+        raise OutOfMemory(
+            f"not enough memory: the real points that samples are compared with take about {cells / 1e9:.0f} GB in all "
+            f"processes, of {most / 1e9:.0f} GB: lower --dim or --processes"
+        )
     hidden, inner = config.width, config.width**2 * (config.layers - 1)
     g, d = hidden * (config.latent + dim) + inner, hidden * (dim + 1) + inner
     rows = 4 * config.seeds * len(config.arms)  # bytes of a number of each seed and arm
     states, samples = rows * (6 * g + 3 * d), rows * config.samples * dim  # g, its average and moments; d and its
-    if 2 * (states + samples) > (most := memory()):
+    if 2 * (states + samples) > most:
         raise OutOfMemory(
             f"not enough memory: the checkpoint of all seeds takes about {states / 1e9:.0f} GB, their samples "
             f"{samples / 1e9:.0f} GB, of {most / 1e9:.0f} GB: lower --seeds, --width, --dim or --samples"
