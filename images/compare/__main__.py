@@ -52,7 +52,7 @@ class Options:
     out: Path = Path("runs/compare")
     """Directory for the runs."""
     into: Path | None = None
-    """Directory for the tables; that of the runs if not given."""
+    """Directory for the tables; that of the runs if not given. What its tables have is not run again."""
     cache: Path = Path("runs/cache")
     """Where classifier and score model are kept."""
 
@@ -72,15 +72,16 @@ def main(arguments: list[str]) -> int:
     if options.ell:
         return tell_ell(options)
     from images.compare.design import CELLS, base_of
+    from images.compare.runs import scattered
     from images.compare.tables import Tables, told
 
     base, names = base_of(options.name), [cell.name for cell in CELLS]
     with usage():
         wanted = [CELLS[names.index(choose(cell, names, "cell"))] for cell in options.cells] or list(CELLS)
-    directory = options.out / options.name
-    tables = Tables.of(base, wanted, directory)
+        directory = options.out / options.name
+        scattered((options.into or directory) / f"{options.name}.outcomes.json", directory)
     if options.plan:
-        print("\n".join(told(options.name, tables)))
+        print("\n".join(told(options.name, Tables.of(base, wanted, directory))))
         return 0
     return execute(options, wanted, shlex.join([*PROG.split(), *arguments]))
 
@@ -170,7 +171,7 @@ def execute(options: Options, wanted: list, command: str) -> int:
         facts = origin(command) | ({"note": note} if note else {})
         facts |= {"classifier_accuracy": round(judge.accuracy, 4)} if isinstance(judge, Classified) else {}
         facts["real"] = {name: float(f"{x:.4g}") for name, x in judge.real.items()}
-        Tables.of(base, CELLS, directory).write((options.into or directory) / options.name, facts)
+        Tables.of(base, CELLS, directory).write((options.into or directory) / options.name, directory, facts)
 
     directory.mkdir(parents=True, exist_ok=True)
     with usage():

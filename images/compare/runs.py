@@ -6,9 +6,11 @@ metrics there, the steps and processor seconds so far, and the share at which it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +20,11 @@ from typing import Any
 
 from images.compare.design import ARMS, RUNGS, SEEDS, SELECTED, TRIALS, TUNING, Cell, kept, trials
 from images.recipes import Recipe
+from theory.common.checks import few
 from theory.common.errors import CheckpointError, Diverged, FileError, Stopped
 from theory.common.files import read_json, write_json
 
-WHOLE = "1.0"
+PLACE = re.compile(r"(saturated|healthy)-x\d+/[a-z-]+/(trial|seed)-\d+")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,40 @@ def train(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: 
     write_json(run.place / "outcome.json", json.loads(json.dumps(found)))
     if not ended:
         raise Stopped("stopped")
+
+
+def gathered(directory: Path) -> dict[str, Any]:
+    """The outcomes of all runs in a directory, CELL/ARM/LABEL -> outcome, metrics to six digits; damaged ones left
+    out."""
+    found = {}
+    for path in sorted(directory.glob("*/*/*/outcome.json")):
+        with contextlib.suppress(OSError, FileError, KeyError):
+            outcome = read_json(path, "outcome", finite=False)
+            shares = {share: {k: float(f"{x:.6g}") for k, x in row.items()} for share, row in outcome["shares"].items()}
+            rounded = {"shares": shares, "seconds": round(outcome["seconds"], 1)}
+            found[path.parent.relative_to(directory).as_posix()] = outcome | rounded
+    return found
+
+
+def scattered(path: Path, directory: Path) -> None:
+    """Writes the outcomes that `gathered` found, of a file, into a directory that lacks them: a comparison goes on
+    from its committed tables. The checkpoints of runs that had not ended are not there: they begin again.
+
+    Raises:
+        FileError: the file is damaged. OSError: one cannot be written.
+    """
+    if not path.exists():
+        return
+    found = read_json(path, "outcomes of a comparison", finite=False)
+    if not isinstance(found, dict):
+        raise FileError(f"{path} must hold an object")
+    if bad := [name for name, outcome in found.items() if not PLACE.fullmatch(name) or not isinstance(outcome, dict)]:
+        raise FileError(f"{path} must hold an outcome for each CELL/ARM/trial-N or seed-N; it has {few(bad)}")
+    for name, outcome in found.items():
+        there = directory / name / "outcome.json"
+        if not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            write_json(there, outcome)
 
 
 def search(base: Recipe, cell: Cell, arm: str, directory: Path) -> list[Run]:

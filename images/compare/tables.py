@@ -2,11 +2,12 @@
 seeds, verdicts, and what is missing.
 
 NAME.csv (cell, arm, seed, metrics), NAME.trials.csv, NAME.arms.csv, NAME.verdicts.csv, NAME.json (command, commit, what
-is done, seconds a step, notes).
+is done, seconds a step, notes), NAME.outcomes.json (a line a run: what a comparison goes on from on another machine).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from images.compare.design import ARMS, JUDGED, RANGES, RUNGS, SECONDS, SEEDS, Cell, edges, planned_steps
-from images.compare.runs import Run, alive, chosen, fresh, search
+from images.compare.runs import Run, alive, chosen, fresh, gathered, search
 from images.recipes import Recipe
 from theory.common.comparing import verdicts
-from theory.common.files import write_json, write_table
+from theory.common.files import write, write_json, write_table
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ class Tables:
                 parts.append(part.melt(["cell", "arm", "seed"], list(JUDGED), "metric", "value"))
         return verdicts(pd.concat(parts, ignore_index=True), JUDGED) if parts else pd.DataFrame()
 
-    def write(self, stem: Path, facts: Mapping[str, Any]) -> None:
-        """The files beside `stem`; those that would be empty are left out.
+    def write(self, stem: Path, directory: Path, facts: Mapping[str, Any]) -> None:
+        """The files beside `stem`, of the runs in a directory; those that would be empty are left out.
 
         Raises:
             OSError: one cannot be written.
@@ -105,6 +106,8 @@ class Tables:
         for ending, table in tables.items():
             if len(table):
                 write_table(stem.with_suffix(f".{ending}"), table, digits=5)
+        lines = [f"{json.dumps(name)}: {json.dumps(outcome)}" for name, outcome in gathered(directory).items()]
+        write(stem.with_suffix(".outcomes.json"), "{\n" + ",\n".join(lines) + "\n}\n")
         whole, left = self.hours
         rates = {arm: round(rate, 4) for arm, rate in self.seconds_a_step.items()}
         counts = {"core_hours": round(whole, 2), "core_hours_left": round(left, 2), "seconds_a_step": rates}

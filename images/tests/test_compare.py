@@ -17,12 +17,12 @@ from images.compare import __main__ as command
 from images.compare import design, runs, tables
 from images.compare.design import ARMS, CELLS, RANGES, Cell, base_of, edges, kept, planned_steps, trials
 from images.compare.offmanifold import LEVELS, SMALL, against_noise, gradients, perturbed, push, read_off
-from images.compare.runs import Run, alive, chosen, conduct, fresh, search, train
+from images.compare.runs import Run, alive, chosen, conduct, fresh, scattered, search, train
 from images.compare.tables import Tables
 from images.recipes import RECIPES
 from images.tests.test_splits import write_idx
 from theory.common.commandline import run as run_command
-from theory.common.errors import Stopped
+from theory.common.errors import FileError, Stopped
 from theory.levels import Level
 
 BASE = dataclasses.replace(RECIPES["fashion"], width=16, latent=4, batch=4, every=2)
@@ -219,10 +219,33 @@ def test_what_is_there_is_told(small: Path, tmp_path: Path) -> None:
     assert found.seconds_a_step["gan"] == pytest.approx(0.5)  # 4 seconds for 8 steps
     whole, left = found.hours
     assert 0 < left < whole
-    found.write(tmp_path / "tables" / "fashion", {"command": "c"})
+    found.write(tmp_path / "tables" / "fashion", directory, {"command": "c"})
     facts = json.loads((tmp_path / "tables" / "fashion.json").read_text())
     assert [part["seeds"] for part in facts["progress"]] == [3] * 4 + [0] * 4
     assert len(pd.read_csv(tmp_path / "tables" / "fashion.verdicts.csv")) == 6
+    goes_on_elsewhere(tmp_path / "tables" / "fashion.outcomes.json", tmp_path / "elsewhere", found)
+
+
+def goes_on_elsewhere(path: Path, directory: Path, found: Tables) -> None:
+    """A directory that has but one outcome, of its own, gets the others of the file, and has nothing left to train."""
+    own = search(BASE, CELL, "gan", directory)[0]
+    outcome(own, {0.25: 7.0})
+    scattered(path, directory)
+    assert own.number(0.25) == 7.0
+    (own.place / "outcome.json").unlink()
+    scattered(path, directory)
+    again = Tables.of(BASE, [CELL, Cell("healthy", 1)], directory)
+    pd.testing.assert_frame_equal(again.trials, found.trials, rtol=1e-5)
+    pd.testing.assert_frame_equal(again.values, found.values, rtol=1e-5)
+    assert again.progress == found.progress
+
+
+@pytest.mark.parametrize("content", ['{"../x": {}}', '{"healthy-x1/gan/seed-0": 3}', "[]", "{"])
+def test_outcomes_of_a_damaged_file_are_not_used(content: str, tmp_path: Path) -> None:
+    (tmp_path / "fashion.outcomes.json").write_text(content)
+    with pytest.raises(FileError, match=r"fashion\.outcomes\.json"):
+        scattered(tmp_path / "fashion.outcomes.json", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_verdicts_are_of_the_seeds_that_all_arms_have() -> None:
