@@ -35,9 +35,9 @@ style.use()
 # ## The numbers
 #
 # An effect is the ratio of the means over seeds, with its paired 95 % interval. The verdicts are those of the sweeps:
-# *undecided* where the difference's interval holds 0, or where Wilcoxon's p, corrected over the sweep's whole table, is
-# at least 0.05. The mixture of dimensions is from the sweep over $\lambda$, at its smallest weight. The two point
-# masses are in two sweeps, with the same runs; the verdicts drawn are those of the first.
+# *undecided* where the difference's interval holds 0, or where the exact sign-flip test's p, corrected over the sweep's
+# whole table, is at least 0.05. The mixture of dimensions is from the sweep over $\lambda$, at its smallest weight. The
+# two point masses are in two sweeps, with the same runs; the verdicts drawn are those of the first.
 
 # %%
 GROUPS: dict[str, dict[tuple[str, str, float | None], str]] = {  # sweep, cell, weight if the sweep varies it

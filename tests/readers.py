@@ -406,8 +406,7 @@ KINDS: dict[str, Kind] = {
     ),
     "toy.sweep: tables": Kind(
         tables_of_sweep,
-        {f"interval{end}": damage.csv_broken for end in (".csv", ".verdicts.csv")}
-        | {"interval.json": damage.json_broken},
+        {"interval.csv": damage.csv_broken, "interval.json": damage.json_broken},
         collected,
         sealed=False,
     ),

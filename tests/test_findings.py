@@ -141,17 +141,33 @@ def test_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_what_is_collected(tmp_path: Path) -> None:
-    """The metrics KEPT in four digits; verdicts and facts as they are."""
-    where = {"cell": "a", "arm": "gan", "seed": 0}
-    table = pd.DataFrame(
-        [where | {"metric": "coverage", "value": 0.123456}, where | {"metric": "sliced_w2", "value": 0.5}]
+    """The metrics KEPT in four digits, and the verdicts of these digits; facts as they are. Of its own directory: the
+    same again, whatever verdicts are there."""
+    where, seeds = {"cell": "a", "term": "full"}, range(6)
+    rows = [where | {"arm": "gan", "seed": 0, "metric": "sliced_w2", "value": 0.5}]
+    for arm, value in (("gan", 0.123456), ("summed", 0.543211)):
+        rows += [where | {"arm": arm, "seed": s, "metric": "coverage", "value": value + s / 100} for s in seeds]
+    pd.DataFrame(rows).to_csv(tmp_path / "modes.csv", index=False)
+    (tmp_path / "modes.json").write_text('{"core_seconds":  1}')
+    results = tmp_path / "results"
+    collect.collect(tmp_path, results)
+    kept = pd.read_csv(results / "modes.csv")
+    assert list(kept.metric.unique()) == ["coverage"]
+    assert kept.value[0] == 0.1235
+    (found,) = pd.read_csv(results / "modes.verdicts.csv").to_dict("records")
+    assert (found["arm"], found["verdict"]) == ("summed", "helps")
+    assert (found["difference"], found["p"]) == pytest.approx((0.41976, 2 / 2**6), abs=1e-4)
+    assert (results / "modes.json").read_text() == '{"core_seconds":  1}'
+    before = {path: path.read_text() for path in results.iterdir()}
+    (results / "modes.verdicts.csv").unlink()
+    collect.collect(results, results)
+    assert {path: path.read_text() for path in results.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", findings.have())
+def test_committed_verdicts_are_those_of_the_committed_values(name: str) -> None:
+    path = collect.RESULTS / f"{name}.verdicts.csv"
+    assert (
+        collect.judged(name, collect.RESULTS / f"{name}.csv").to_csv(index=False, float_format="%.6g")
+        == path.read_text()
     )
-    table.to_csv(tmp_path / "modes.csv", index=False)
-    texts = {"verdicts.csv": "cell,arm,metric,verdict\na,summed,coverage,helps\n", "json": '{"core_seconds":  1}'}
-    for ending, text in texts.items():
-        (tmp_path / f"modes.{ending}").write_text(text)
-    collect.collect(tmp_path, tmp_path / "results")
-    kept = pd.read_csv(tmp_path / "results" / "modes.csv")
-    assert kept.to_dict("records") == [where | {"metric": "coverage", "value": 0.1235}]
-    for ending, text in texts.items():
-        assert (tmp_path / "results" / f"modes.{ending}").read_text() == text

@@ -21,55 +21,14 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from theory.common.statistics import interval
+from theory.common.statistics import differences_of, interval, sign_flip
 
 Verdict: TypeAlias = Literal["helps", "hurts", "equal", "unknown"]
-EXACT = 36  # seeds up to which all sign patterns are counted; beyond, FLIPS random ones
-FLIPS = 1_000_000
-TIE = 1e-9  # sums of a pattern closer than this, relative to the largest sum, count as equal
 MARGIN = 0.1  # of the baseline's mean: differences inside it do not matter
 COLUMNS = (
     "baseline", "metric", "mean", "baseline_mean", "difference", "low", "high", "p", "p_holm", "margin", "influence",
     "seeds", "diverged", "baseline_diverged", "verdict",
 )  # fmt: skip
-
-
-def sign_flip(differences: Float[np.ndarray, " seed"]) -> float:
-    """Two-sided p of the sign-flip test of mean 0: the share of the 2^n sign patterns s with |sum s d| >= |sum d|.
-
-    Exact up to EXACT seeds: the sums of both halves of the seeds are listed, sorted and matched, 2^(n/2) each. Beyond,
-    (1 + hits) / (1 + FLIPS) over random patterns, which is a valid p too. The null is that each difference is as likely
-    as its negative. Source: Fisher, The Design of Experiments, 1935, section 21; Pitman 1937.
-
-    Raises:
-        ValueError: no differences, or one is NaN or infinite.
-    """
-    d = _checked(differences)
-    observed = abs(float(d.sum()))
-    least = observed - TIE * float(np.abs(d).sum())
-    if len(d) > EXACT:
-        return _random_flips(d, least)
-    if least <= 0:
-        return 1.0
-    first, second = (np.sort(_signed_sums(part)) for part in (d[: len(d) // 2], d[len(d) // 2 :]))
-    above = len(second) - np.searchsorted(second, least - first, side="left")
-    return float(2 * above.sum() / (len(first) * len(second)))  # s and -s: as many sums lie below as above
-
-
-def _signed_sums(d: Float[np.ndarray, " n"]) -> Float[np.ndarray, " pattern"]:
-    """sum s d for each of the 2^n sign patterns s."""
-    sums = np.zeros(1)
-    for value in d:
-        sums = np.concatenate([sums + value, sums - value])
-    return sums
-
-
-def _random_flips(d: Float[np.ndarray, " seed"], least: float) -> float:
-    generator, hits, block = np.random.default_rng(0), 0, 10_000
-    for _ in range(FLIPS // block):
-        signs = generator.integers(0, 2, (block, len(d)), dtype=np.int8) * 2.0 - 1
-        hits += int((np.abs(signs @ d) >= least).sum())
-    return (1 + hits) / (1 + FLIPS)
 
 
 def verdict(
@@ -116,7 +75,7 @@ def influence(differences: Float[np.ndarray, " seed"]) -> float:
     Raises:
         ValueError: fewer than 3 differences, or one is NaN or infinite.
     """
-    d = _checked(differences)
+    d = differences_of(differences)
     n = len(d)
     if n < 3:
         raise ValueError(f"influence needs at least 3 seeds; given {n}")
@@ -193,13 +152,6 @@ def _table(scores: np.ndarray) -> Float[np.ndarray, "cell seed"]:
     if x.ndim != 2 or not x.size or np.isnan(x).any():
         raise ValueError(f"scores must be [cell, seed] without NaN; given shape {x.shape}")
     return x
-
-
-def _checked(differences: np.ndarray) -> Float[np.ndarray, " seed"]:
-    d = np.asarray(differences, dtype=np.float64)
-    if d.ndim != 1 or not len(d) or not np.isfinite(d).all():
-        raise ValueError(f"differences must be one finite number a seed; given {differences!r}")
-    return d
 
 
 def verdicts(table: pd.DataFrame, metrics: Mapping[str, str], alpha: float = 0.05) -> pd.DataFrame:

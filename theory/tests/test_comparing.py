@@ -12,63 +12,19 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from theory.common import comparing
 from theory.common.comparing import (
     best_of_n,
     holm,
     influence,
     interquartile_mean,
     profile,
-    sign_flip,
     verdict,
     verdicts,
 )
-from theory.common.statistics import interval
+from theory.common.statistics import interval, sign_flip
 
 TABLES = 2000
-
-
-def enumerated(d: np.ndarray) -> float:
-    sums = [abs(np.dot(signs, d)) for signs in itertools.product((-1, 1), repeat=len(d))]
-    return float(np.mean(np.array(sums) >= abs(d.sum()) - 1e-12))
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 8, 11])
-def test_sign_flip_counts_every_pattern(n):
-    generator = np.random.default_rng(n)
-    for d in (generator.normal(size=n), generator.normal(1, 1, size=n), generator.integers(-2, 3, size=n) * 0.1):
-        assert sign_flip(d) == pytest.approx(enumerated(d), abs=1e-12)
-
-
-def test_sign_flip_of_seeds_that_agree_is_two_of_all_patterns():
-    """16 of 16 of one sign: 2^-15 = 3e-5, where scipy's signed-rank test with ties says 4e-4."""
-    assert sign_flip(np.full(16, 0.3)) == 2.0**-15
-    assert sign_flip(np.full(32, 0.3)) == 2.0**-31
-    assert sign_flip(np.zeros(5)) == 1.0
-
-
-def test_sign_flip_agrees_with_scipy():
-    d = np.random.default_rng(0).normal(0.4, 1, size=13)
-    found = stats.permutation_test(
-        (d,), lambda x, axis: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=2**13
-    )
-    assert sign_flip(d) == pytest.approx(float(found.pvalue), abs=1e-9)
-
-
-def test_sign_flip_of_many_seeds_is_near_the_exact_one(monkeypatch):
-    d = np.random.default_rng(5).normal(0.3, 1, size=30)
-    exact = sign_flip(d)
-    monkeypatch.setattr(comparing, "EXACT", 29)
-    error = math.sqrt(exact * (1 - exact) / comparing.FLIPS)
-    assert sign_flip(d) == pytest.approx(exact, abs=5 * error + 2 / comparing.FLIPS)
-
-
-@pytest.mark.parametrize("d", [[], [1.0, math.nan], [[1.0, 2.0]]])
-def test_differences_must_be_finite_numbers(d):
-    with pytest.raises(ValueError, match="differences must be"):
-        sign_flip(np.array(d))
 
 
 def test_sign_flip_keeps_its_level_on_symmetric_nulls():

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from theory.common import statistics
-from theory.common.statistics import compare, expanded, interval, ratio, summary
+from theory.common.statistics import compare, expanded, interval, ratio, sign_flip, summary
 
 RNG = np.random.default_rng(0)
 EIGHT = RNG.normal(size=8)
@@ -72,25 +72,57 @@ def test_interval_without_variation_or_seeds():
     assert math.isnan(one.high)
 
 
-def exact_p(difference: np.ndarray) -> float:
-    """The signed-rank test by going through all signs; ties share the mean rank."""
-    ranks = stats.rankdata(abs(difference))
-    centre = ranks.sum() / 2
-    seen = abs(ranks[difference > 0].sum() - centre)
-    sums = [ranks[list(signs)].sum() for signs in itertools.product([True, False], repeat=len(ranks))]
-    return float(np.mean(abs(np.array(sums) - centre) >= seen - 1e-9))
+def enumerated(d: np.ndarray) -> float:
+    sums = [abs(np.dot(signs, d)) for signs in itertools.product((-1, 1), repeat=len(d))]
+    return float(np.mean(np.array(sums) >= abs(d.sum()) - 1e-12))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 11])
+def test_sign_flip_counts_every_pattern(n):
+    generator = np.random.default_rng(n)
+    for d in (generator.normal(size=n), generator.normal(1, 1, size=n), generator.integers(-2, 3, size=n) * 0.1):
+        assert sign_flip(d) == pytest.approx(enumerated(d), abs=1e-12)
+
+
+def test_sign_flip_of_seeds_that_agree_is_two_of_all_patterns():
+    """16 of 16 of one sign: 2^-15 = 3e-5, where scipy's signed-rank test with ties says 4e-4."""
+    assert sign_flip(np.full(16, 0.3)) == 2.0**-15
+    assert sign_flip(np.full(32, 0.3)) == 2.0**-31
+    assert sign_flip(np.zeros(5)) == 1.0
+
+
+def test_sign_flip_agrees_with_scipy():
+    d = np.random.default_rng(0).normal(0.4, 1, size=13)
+    found = stats.permutation_test(
+        (d,), lambda x, axis: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=2**13
+    )
+    assert sign_flip(d) == pytest.approx(float(found.pvalue), abs=1e-9)
+
+
+def test_sign_flip_of_many_seeds_is_near_the_exact_one(monkeypatch):
+    d = np.random.default_rng(5).normal(0.3, 1, size=30)
+    exact = sign_flip(d)
+    monkeypatch.setattr(statistics, "EXACT", 29)
+    error = math.sqrt(exact * (1 - exact) / statistics.FLIPS)
+    assert sign_flip(d) == pytest.approx(exact, abs=5 * error + 2 / statistics.FLIPS)
+
+
+@pytest.mark.parametrize("d", [[], [1.0, math.nan], [[1.0, 2.0]]])
+def test_differences_must_be_finite_numbers(d):
+    with pytest.raises(ValueError, match="differences must be"):
+        sign_flip(np.array(d))
 
 
 @pytest.mark.parametrize("difference", [EIGHT + 0.4, EIGHT[:5], np.array([1.0, 1, -1, 2, 2, 3, 3, 4]), np.ones(6)])
 def test_p_is_exact_with_and_without_ties(difference):
-    assert compare(difference, np.zeros_like(difference))["p"] == pytest.approx(exact_p(difference))
+    assert compare(difference, np.zeros_like(difference))["p"] == pytest.approx(enumerated(difference))
 
 
 def test_p_is_uniform_when_nothing_differs():
     """All 256 signs of eight differences are then as likely: P(p <= 2 k / 256) = 2 k / 256 wherever that is a p."""
     signs = np.array(list(itertools.product([-1, 1], repeat=8)))
 
-    null, moved = ([statistics._signed_rank(row) for row in signs * abs(EIGHT) + shift] for shift in (0, 0.7))
+    null, moved = ([sign_flip(row) for row in signs * abs(EIGHT) + shift] for shift in (0, 0.7))
     for level in (2 / 256, 10 / 256, 64 / 256):
         assert np.mean(np.array(null) <= level + 1e-9) == level
     assert np.mean(np.array(moved) <= 10 / 256 + 1e-9) > 30 / 256  # control

@@ -29,8 +29,9 @@ def verdicts(
     """A row a cell, arm and metric, in the order of the table: cell, arm, options, COLUMNS.
 
     An arm helps where the 95 % interval of the mean paired difference to the baseline lies on the metric's better side
-    of 0 and Wilcoxon's p, corrected over all rows, is below alpha; it hurts where it lies on the other; else it is
-    undecided. The probability that a table without differences has any other verdict is at most alpha.
+    of 0 and p of the exact sign-flip test, corrected over all rows, is below alpha; it hurts where it lies on the
+    other; else it is undecided. The probability that a table without differences has any other verdict is at most
+    alpha.
 
     Args:
         table: tidy: cell, arm, options, seed, metric, value; an arm without its cell's baseline is left out.
