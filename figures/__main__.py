@@ -37,6 +37,7 @@ NAMES = (
     "divergence",
     "training",
     "searches",
+    "profiles",
     "equilibrium",
     "interval",
     "lazy",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from figures.report import __main__ as report
+from figures.report import searches
 from figures.report import sweeps as findings
 from theory.common.commandline import run
 from theory.common.errors import UsageError
@@ -171,3 +174,15 @@ def test_committed_verdicts_are_those_of_the_committed_values(name: str) -> None
         collect.judged(name, collect.RESULTS / f"{name}.csv").to_csv(index=False, float_format="%.6g")
         == path.read_text()
     )
+
+
+def test_runs_over_games() -> None:
+    """The rows are those of the arms; a run's KL is relative to the mean of its own game's GAN, a diverged one inf."""
+    cells = ["saturated, x1", "space, x1", "modes, x1"]
+    ratios = searches.relative("core", cells, "gan")
+    assert ratios.mean(1) == pytest.approx(np.ones(3))
+    lines = findings.render(f"{{{{searched across core: {'; '.join(cells)}}}}}").splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {arm}" for arm in searches.arms("core", cells[0])]
+    assert lines[2].endswith(f"| {(ratios <= 0.5).mean():.0%} | {(ratios <= 1).mean():.0%} |")
+    middle = np.exp(stats.trim_mean(np.log(ratios), 0.25, axis=None))
+    assert lines[2].startswith(f"| gan | {middle:.3g} [")

@@ -7,16 +7,19 @@ Places between double braces, filled from toy/results:
     {{searched table EXPERIMENT: CELL; CELL; ...}}        means and verdicts of these cells, or of all that are there
     {{searched settings EXPERIMENT: CELL; CELL; ...}}     the settings that were chosen
     {{searched turns EXPERIMENT: CELL; ...}}              from how many trials on each arm's order to the baseline stays
+    {{searched across EXPERIMENT: CELL; CELL; ...}}       KL over these cells: interquartile mean, share of good runs
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from theory.common.comparing import best_of_n
+from theory.common.comparing import best_of_n, interquartile_mean
 from theory.common.errors import UsageError
 from toy.search.experiments import EXPERIMENTS
 from toy.search.tables import Tables
@@ -34,10 +37,10 @@ def filled(place: str) -> str:
         UsageError: it names what the results do not have.
     """
     kind, _, rest = place.partition(" ")
-    if kind in ("table", "settings", "turns"):
+    if kind in ("table", "settings", "turns", "across"):
         name, _, cells = rest.partition(": ")
         wanted = [cell for cell in cells.split("; ") if cell] or list(dict.fromkeys(read(name).arms.cell))
-        return {"table": table, "settings": settings, "turns": turns}[kind](name, wanted)
+        return {"table": table, "settings": settings, "turns": turns, "across": across}[kind](name, wanted)
     parts = [part.strip() for part in place.split(": ")]
     if len(parts) not in (4, 5):
         raise UsageError(f"a place is EXPERIMENT: CELL: ARM: METRIC[: COLUMN]; given {place!r}")
@@ -136,6 +139,28 @@ def settings(name: str, cells: list[str]) -> str:
             lines.append(f"| {row['arm']} | {' | '.join(shown)} |")
     listed = "\n".join(lines)
     return f"<details><summary>Settings that were chosen</summary>\n\n{listed}\n\n</details>"
+
+
+def relative(name: str, cells: Sequence[str], arm: str) -> Float[np.ndarray, "cell seed"]:
+    """KL of every run of an arm over the mean KL of the cell's first arm; inf where it diverged."""
+    values, found = read(name).values, []
+    for cell in cells:
+        base = mean(name, cell, arms(name, cell)[0], "kl")
+        rows = values[(values.cell == cell) & (values.arm == arm)].sort_values("seed")
+        found.append(rows.kl.fillna(np.inf).to_numpy(np.float64) / base)
+    return np.stack(found)
+
+
+def across(name: str, cells: list[str]) -> str:
+    """A row an arm: the interquartile mean over all runs of KL / the baseline's mean, geometric, with the interval of a
+    bootstrap stratified by cells; and the shares of runs at most half the baseline's mean, and at most that."""
+    lines = heading(["KL / GAN's", "≤ 1/2", "≤ 1"])
+    for arm in arms(name, cells[0]):
+        ratios = relative(name, cells, arm)
+        middle = [number(float(np.exp(x))) for x in interquartile_mean(np.log(ratios))]
+        shares = [f"{(ratios <= most).mean():.0%}" for most in (0.5, 1.0)]
+        lines.append(f"| {arm} | {middle[0]} [{middle[1]}, {middle[2]}] | {' | '.join(shares)} |")
+    return "\n".join(lines)
 
 
 def curve(name: str, cell: str, arm: str) -> np.ndarray:
