@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +57,15 @@ def executed(name: str, out: Path | None) -> bool:
     path = shown.resolve() / f"{name}.ipynb"
     convert = ["-m", "jupytext", "--quiet", "--to", "ipynb", "--execute", "--run-path", str(ROOT)]
     places = {"PYTHONPATH": str(ROOT), "FIGURES_OUT": str(path.parent)}
-    status, last = ended(*convert, "--output", str(path), str(script), **places)
-    if status:
-        complain(f"{name}: {last}", status)
-    else:
-        if tutorial:
-            files.write(path, lasting(path.read_text()))
-        print(shown / path.name, flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary, path.name)
+        status, last = ended(*convert, "--output", str(made), str(script), **places)
+        if status:
+            complain(f"{name}: {last}", status)
+        else:
+            text = made.read_text()
+            files.write(path, lasting(text) if tutorial else text)
+            print(shown / path.name, flush=True)
     return not status
 
 

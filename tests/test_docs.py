@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
+import os
 import re
 import shutil
 import threading
@@ -259,3 +261,25 @@ def test_the_pages_in_a_browser(names: tuple[str, ...], built: Path, address: st
         page.fill("input[name=query]", "condensation")
         page.locator(".md-search-result__link").first.wait_for()
         browser.close()
+
+
+def test_a_site_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    """Else it stays, and nothing is left beside it."""
+    out = tmp_path / "site"
+    out.mkdir()
+    (out / "old").touch()
+
+    def full() -> None:
+        with command.replaced(out) as partial:
+            partial.mkdir()
+            (partial / "half").touch()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=re.escape(str(out))):
+        full()
+    assert list(tmp_path.rglob("*")) == [out, out / "old"]
+    with command.replaced(out) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+        assert (out / "old").exists()
+    assert list(tmp_path.rglob("*")) == [out, out / "new"]

@@ -8,17 +8,20 @@ Needs a checkout and the extra docs. Exit status: 0 done; 1 the site does not bu
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from theory.common.commandline import complain, parse, run
 from theory.common.errors import UsageError
-from theory.common.files import workplace
+from theory.common.files import naming, workplace
 
 HERE = Path(__file__).parent
 
@@ -28,7 +31,7 @@ class Options:
     """Build the site."""
 
     out: Path = workplace() / "out" / "docs"
-    """Where to; what is there already is replaced."""
+    """Where to; what is there already is replaced, when the site is whole."""
 
 
 def main(arguments: list[str]) -> int:
@@ -63,16 +66,33 @@ def build(out: Path) -> str:
     log = logging.getLogger("mkdocs")
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as temporary:
-        write(pages, Path(temporary))
-        try:
-            config = load_config(
-                str(HERE / "mkdocs.yml"), docs_dir=temporary, site_dir=str(out.resolve()), nav=nav, strict=True
-            )
-            made(config)
-        except MkDocsException as error:
-            return f"the site does not build: {error}"
+    try:
+        with tempfile.TemporaryDirectory() as temporary, replaced(out) as partial:
+            write(pages, Path(temporary))
+            places = {"docs_dir": temporary, "site_dir": str(partial)}
+            made(load_config(str(HERE / "mkdocs.yml"), **places, nav=nav, strict=True))
+    except MkDocsException as error:
+        return f"the site does not build: {error}"
     return ""
+
+
+@contextlib.contextmanager
+def replaced(directory: Path) -> Iterator[Path]:
+    """A directory beside this one, to be made, that takes its place when the block ends well; else this one stays.
+
+    Raises:
+        OSError: it cannot be written; names this directory where it names nothing else.
+    """
+    directory = directory.resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+    try:
+        with naming(directory, partial):
+            yield partial
+            shutil.rmtree(directory, ignore_errors=True)
+            os.replace(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 if __name__ == "__main__":

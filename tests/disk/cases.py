@@ -88,6 +88,8 @@ def cheap() -> dict[str, Case]:
 def dear() -> dict[str, Case]:
     """Those that take longer."""
     from figures import __main__ as figures
+    from figures import notebooks
+    from figures.docs import __main__ as docs
     from figures.report import __main__ as report
     from figures.report import sweeps as findings
     from images import train, tune
@@ -133,6 +135,8 @@ def dear() -> dict[str, Case]:
         ),
         "theory.accuracy": Case(accuracy.main, "--law sphere --json DISK/accuracy.json"),
         "figures": Case(figures.main, "--only published --out DISK --processes 1"),
+        "figures.notebooks": Case(notebooks.main, "--only published --out DISK"),
+        "figures.docs": Case(docs.main, "--out DISK/site"),
         "figures.report": Case(
             report.main,
             "--html DISK/paper.html",
