@@ -63,8 +63,7 @@ def executed(name: str, out: Path | None) -> bool:
         if status:
             complain(f"{name}: {last}", status)
         else:
-            text = made.read_text()
-            files.write(path, lasting(text) if tutorial else text)
+            files.write(path, lasting(made.read_text()))
             print(shown / path.name, flush=True)
     return not status
 

@@ -269,14 +269,17 @@ def test_a_site_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
     out.mkdir()
     (out / "old").touch()
 
-    def full() -> None:
+    def full(copying: bool) -> None:
         with command.replaced(out) as partial:
             partial.mkdir()
             (partial / "half").touch()
+            if copying:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "elsewhere", None, str(partial / "half"))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(OSError, match=re.escape(str(out))):
-        full()
+    for copying in (False, True):
+        with pytest.raises(OSError, match=re.escape(f"'{out}'")):
+            full(copying)
     assert list(tmp_path.rglob("*")) == [out, out / "old"]
     with command.replaced(out) as partial:
         partial.mkdir()

@@ -91,6 +91,10 @@ def replaced(directory: Path) -> Iterator[Path]:
             yield partial
             shutil.rmtree(directory, ignore_errors=True)
             os.replace(partial, directory)
+    except OSError as error:  # of a copy it names the source
+        if error.filename2 is None or not Path(error.filename2).is_relative_to(partial):
+            raise
+        raise OSError(error.errno, error.strerror, str(directory)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
