@@ -82,6 +82,14 @@ class Experiment:
     """Lengths of the runs, in multiples of the cells' steps."""
     metrics: Mapping[str, str] = field(default_factory=lambda: JUDGED)
     """The metrics that are judged -> which direction is better, lower or higher."""
+    fewer: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Length -> the arms that such runs have, where not all."""
+
+    def longer(self, cell: Cell, times: int) -> Cell:
+        """A cell at one of the lengths, with the arms that it has there."""
+        kept = self.fewer.get(times)
+        arms = [arm for arm in cell.arms if kept is None or arm.text in kept]
+        return dataclasses.replace(cell.longer(times), arms=arms)
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ def entries(experiment: Experiment, times: Sequence[int] = (), only: Sequence[st
     if unknown := [n for n in times if n not in experiment.times]:
         raise ValueError(f"times must be of {', '.join(map(str, experiment.times))}; given {unknown[0]}")
     lengths = [n for n in experiment.times if not times or n in times]
-    longer = [cell.longer(n) for n in lengths for cell in cells if cell.name in wanted]
+    longer = [experiment.longer(cell, n) for n in lengths for cell in cells if cell.name in wanted]
     found = [Entry(experiment, cell, arm) for cell in longer for arm in cell.arms]
     for entry in found:
         entry.check()

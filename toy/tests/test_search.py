@@ -382,6 +382,14 @@ def test_longer_runs_begin_at_the_best_settings_of_shorter_ones(conductor: Condu
     assert tables.missing(rows, conductor.plan) == long[2:]  # it would begin elsewhere
 
 
+def test_the_longest_runs_may_have_fewer_arms() -> None:
+    experiment = dataclasses.replace(LONGER, fewer={3: ("gan",)})
+    found = [(row.cell.name, row.arm.text) for row in entries(experiment)]
+    every = [(cell.longer(1).name, arm.text) for cell in small() for arm in cell.arms]
+    assert len(every) > len(small())
+    assert found == [*every, *((cell.longer(3).name, "gan") for cell in small())]
+
+
 def test_longer_runs_of_an_arm_without_a_setting_look_everywhere(conductor: Conductor) -> None:
     tables = Tables(LONGER)
     conductor.starts = tables.starts
