@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from toy.config import Config
 from toy.search.design import Arm, Cell, Experiment
-from toy.sweep.experiments import MODES, SATURATED, SPACE
+from toy.sweep.experiments import INTERVALS, MODES, SATURATED, SPACE
 
 replace = dataclasses.replace
 
@@ -72,6 +72,12 @@ def automatic() -> list[Cell]:
     return [tuned(name, config, arms) for name, config in GAMES.items()]
 
 
+def interval() -> list[Cell]:
+    """The interval of the term's noise, from far below what claims C6 and I2 allow to far above."""
+    arms = [Arm("gan"), *(Arm("summed", {"low": low, "high": high}) for low, high in ((0.005, 0.01), *INTERVALS))]
+    return [tuned(name, config, arms) for name, config in GAMES.items()]
+
+
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
@@ -83,5 +89,6 @@ EXPERIMENTS = {
         ),
         Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
         Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
+        Experiment("interval", "Which noise is best, with everything else tuned?", interval, (1,)),
     )
 }
