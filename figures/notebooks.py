@@ -69,10 +69,12 @@ def executed(name: str, out: Path | None) -> bool:
 
 
 def lasting(notebook: str) -> str:
-    """An executed notebook without times, progress (standard error) and what it says of the interpreter."""
+    """An executed notebook without times, progress (standard error) and what it says of the interpreter; its cells are
+    numbered, where jupytext draws their names."""
     found = json.loads(notebook)
     found["metadata"].pop("language_info", None)
-    for cell in found["cells"]:
+    for number, cell in enumerate(found["cells"]):
+        cell["id"] = f"cell-{number}"
         cell["metadata"].pop("execution", None)
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]

@@ -53,8 +53,10 @@ def game() -> list[Cell]:
 
 
 def lazy() -> list[Cell]:
-    """Every k-th step: the paper's sum, the authors' own step with and without correction and factor, and ours. An Adam of
-    its own is left out: it does not see lambda, whose range then has no best value."""
+    """Every k-th step: the paper's sum, the authors' own step with and without correction and factor, and ours.
+
+    An Adam of its own is left out: it does not see lambda, whose range then has no best value.
+    """
     arms = [Arm("gan")]
     for k in (1, 4, 8, 16, 32):
         arms += [Arm(coupling, {"every": k}) for coupling in ("summed", "own-step", "decoupled")]
