@@ -5,8 +5,10 @@ Places between double braces, filled from toy/results:
     {{searched EXPERIMENT: CELL: ARM: METRIC}}            the mean, the baseline's, difference [interval], verdict
     {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of comparing.verdicts, or `alone`: the mean
     {{searched table EXPERIMENT: CELL; CELL; ...}}        means and verdicts of these cells, or of all that are there
+    {{searched setting EXPERIMENT: CELL: ARM: OPTION}}    lr, d_lr, gamma or weight of the setting that was chosen
     {{searched settings EXPERIMENT: CELL; CELL; ...}}     the settings that were chosen
     {{searched turns EXPERIMENT: CELL; ...}}              from how many trials on each arm's order to the baseline stays
+    {{searched versus EXPERIMENT: CELL: ARM: ARM: METRIC}}   two arms of a cell, paired over seeds, p uncorrected
     {{searched across EXPERIMENT: CELL; CELL; ...}}       KL over these cells: interquartile mean, share of good runs
 """
 
@@ -21,12 +23,14 @@ from jaxtyping import Float
 
 from theory.common.comparing import best_of_n, interquartile_mean
 from theory.common.errors import UsageError
+from theory.common.statistics import compare
 from toy.search.experiments import EXPERIMENTS
 from toy.search.tables import Tables
 from toy.sweep.collect import RESULTS
 
 MARKS = {"helps": " **+**", "hurts": " **−**", "equal": " =", "unknown": " ?"}
 SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M"}
+WORDS = {", corrected True": ", corrected", ", scale_by_every False": ", no factor k"}
 SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
 
 
@@ -41,6 +45,10 @@ def filled(place: str) -> str:
         name, _, cells = rest.partition(": ")
         wanted = [cell for cell in cells.split("; ") if cell] or list(dict.fromkeys(read(name).arms.cell))
         return {"table": table, "settings": settings, "turns": turns, "across": across}[kind](name, wanted)
+    if kind == "setting":
+        return setting(*rest.split(": "))
+    if kind == "versus":
+        return versus(*rest.split(": "))
     parts = [part.strip() for part in place.split(": ")]
     if len(parts) not in (4, 5):
         raise UsageError(f"a place is EXPERIMENT: CELL: ARM: METRIC[: COLUMN]; given {place!r}")
@@ -76,12 +84,24 @@ def judged(name: str, cell: str, arm: str, metric: str) -> pd.Series:
     return rows.iloc[0]
 
 
-def mean(name: str, cell: str, arm: str, metric: str) -> float:
+def runs(name: str, cell: str, arm: str, metric: str) -> Float[np.ndarray, " seed"]:
     values = read(name).values
     rows = values[(values.cell == cell) & (values.arm == arm)]
     if not len(rows) or metric not in rows:
         raise UsageError(f"{name} has no runs of {cell}: {arm}: {metric}")
-    return float(rows[metric].mean())
+    return rows.sort_values("seed")[metric].to_numpy(np.float64)
+
+
+def mean(name: str, cell: str, arm: str, metric: str) -> float:
+    return float(pd.Series(runs(name, cell, arm, metric)).mean())
+
+
+def versus(name: str, cell: str, arm: str, other: str, metric: str) -> str:
+    """0.11 against 0.059 (0.051 [0.033, 0.068], p 3.8e-06): the first arm's mean against the second's."""
+    one, two = runs(name, cell, arm, metric), runs(name, cell, other, metric)
+    found = compare(one, two)
+    difference, low, high, p = (number(float(found[end])) for end in ("difference", "low", "high", "p"))
+    return f"{number(one.mean())} against {number(two.mean())} ({difference} [{low}, {high}], p {p})"
 
 
 def number(value: object) -> str:
@@ -111,8 +131,15 @@ def table(name: str, cells: list[str]) -> str:
             for metric in metrics:
                 mark = MARKS[judged(name, cell, arm, metric).verdict] if at else ""
                 shown.append(number(mean(name, cell, arm, metric)) + mark)
-            lines.append(f"| {arm} | {' | '.join(shown)} |")
+            lines.append(f"| {worded(arm)} | {' | '.join(shown)} |")
     return "\n".join(lines)
+
+
+def worded(arm: str) -> str:
+    """An arm's name for a table."""
+    for option, words in WORDS.items():
+        arm = arm.replace(option, words)
+    return arm
 
 
 def heading(columns: list[str]) -> list[str]:
@@ -126,6 +153,15 @@ def arms(name: str, cell: str) -> list[str]:
     return found[found.cell == cell].arm.tolist()
 
 
+def setting(name: str, cell: str, arm: str, option: str) -> str:
+    """One option of the setting that was chosen."""
+    found = read(name).arms
+    rows = found[(found.cell == cell) & (found.arm == arm)]
+    if len(rows) != 1 or option not in SETTING:
+        raise UsageError(f"{name} has no setting of {cell}: {arm}: {option}")
+    return f"{rows.iloc[0][option]:.2g}"
+
+
 def settings(name: str, cells: list[str]) -> str:
     """A row an arm, below its cell: its best setting; folded."""
     found = read(name).arms
@@ -136,18 +172,18 @@ def settings(name: str, cells: list[str]) -> str:
         lines.append(f"| **{cell}** |{' |' * len(options)}")
         for row in found[found.cell == cell].to_dict("records"):
             shown = ["" if row[option] != row[option] else f"{row[option]:.2g}" for option in options]
-            lines.append(f"| {row['arm']} | {' | '.join(shown)} |")
+            lines.append(f"| {worded(row['arm'])} | {' | '.join(shown)} |")
     listed = "\n".join(lines)
     return f"<details><summary>Settings that were chosen</summary>\n\n{listed}\n\n</details>"
 
 
 def relative(name: str, cells: Sequence[str], arm: str) -> Float[np.ndarray, "cell seed"]:
     """KL of every run of an arm over the mean KL of the cell's first arm; inf where it diverged."""
-    values, found = read(name).values, []
+    found = []
     for cell in cells:
         base = mean(name, cell, arms(name, cell)[0], "kl")
-        rows = values[(values.cell == cell) & (values.arm == arm)].sort_values("seed")
-        found.append(rows.kl.fillna(np.inf).to_numpy(np.float64) / base)
+        kl = runs(name, cell, arm, "kl")
+        found.append(np.where(np.isnan(kl), np.inf, kl) / base)
     return np.stack(found)
 
 

@@ -75,7 +75,7 @@ def automatic() -> list[Cell]:
     return [tuned(name, config, arms) for name, config in GAMES.items()]
 
 
-def interval() -> list[Cell]:
+def band() -> list[Cell]:
     """The interval of the term's noise, from far below what claims C6 and I2 allow to far above."""
     arms = [Arm("gan"), *(Arm("summed", {"low": low, "high": high}) for low, high in ((0.005, 0.01), *INTERVALS))]
     return [tuned(name, config, arms) for name, config in GAMES.items()]
@@ -92,6 +92,6 @@ EXPERIMENTS = {
         ),
         Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
         Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
-        Experiment("interval", "Which noise is best, with everything else tuned?", interval, (1,)),
+        Experiment("band", "Which band of noise is best, with everything else tuned?", band, (1,)),
     )
 }
