@@ -13,7 +13,7 @@ from figures.tools import results, style
 from theory.common.errors import UsageError
 
 ARMS = ("gan", "summed", "decoupled")
-METRICS = ("off_manifold", "mean_distance", "coverage", "total_variation")
+METRICS = ("off_manifold", "mean_distance", "coverage", "total_variation", "kl")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -30,7 +30,9 @@ def test_every_number_in_the_template_is_filled_in():
     """A number that is typed by hand could drift: but for sizes, names, thresholds and dates none may stand there."""
     text = re.sub(r"\{\{.*?\}\}|`[^`]*`|https?://\S+", "", TEMPLATE.read_text(), flags=re.DOTALL)
     typed = set(re.findall(r"(?<![\w.])\d*\.\d+(?![\w.])", text))
-    assert typed <= {"0.003", "0.01", "0.03", "0.05", "0.1", "0.3"}, "thresholds and grid points may be typed; results may not"
+    assert typed <= {"0.003", "0.01", "0.03", "0.05", "0.1", "0.3"}, (
+        "thresholds and grid points may be typed; results may not"
+    )
 
 
 def test_the_prose_is_plain(rendered):

@@ -517,29 +517,36 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     return found
 
 
-# The arms' options are what `--tune` found, each arm at its own best of one grid; bounded has those of
-# decoupled, own-step and two-adams those of summed.
 PRESETS = {
-    # ring in the plane, discriminator trained ahead, generator started off the manifold: the game saturates
+    # ring in the plane, a strong discriminator trained ahead, generator started off the manifold: the game saturates.
+    # Each arm's lr and lambda are what `--tune` found; bounded's are those of decoupled, others' those of summed
     "saturated": Config(),
-    # a regularised discriminator and a high-dimensional space
+    # R^16, a regularised discriminator, every arm at its best of everything: `toy.search core`, the cell space, x1
     "healthy": Config(
-        dim=32,
+        dim=16,
         loss="non-saturating",
         regulariser="r1",
-        steps=2000,
+        steps=1000,
         d_steps=1,
         d_ahead=0,
         d_lr=None,
         start=0.0,
-        gan=Arm(8e-3),
-        summed=Arm(8e-3, 3e-4),
-        own_step=Arm(8e-3, 3e-4),
-        two_adams=Arm(8e-3, 3e-4),
-        decoupled=Arm(2e-3, 3e-3),
-        bounded=Arm(2e-3, 3e-3, BOUND),
+        batch=64,
+        width=32,
+        gan=Arm(lr=0.009817, d_lr=0.0113, gamma=0.008465),
+        summed=Arm(0.01154, 0.02522, None, 0.005317, 0.0042),
+        own_step=Arm(0.009745, 0.001344, None, 0.008971, 0.1011),
+        two_adams=Arm(0.005992, 0.02797, None, 0.01489, 0.0398),
+        decoupled=Arm(0.009776, 0.0007908, None, 0.01492, 0.04933),
+        bounded=Arm(0.006029, 2.174e-9, BOUND, 0.006182, 0.0),
     ),
 }
+# The same with the term at every 8th step: `toy.search lazy`; what it does not search is as in healthy
 PRESETS["lazy"] = dataclasses.replace(
-    PRESETS["healthy"], every=8, decoupled=Arm(4e-3, 1e-3), bounded=Arm(4e-3, 1e-3, BOUND)
+    PRESETS["healthy"],
+    every=8,
+    gan=Arm(lr=0.006484, d_lr=0.008933, gamma=0.009954),
+    summed=Arm(0.01046, 0.0006504, None, 0.01745, 0.003203),
+    own_step=Arm(0.009187, 7.739e-05, None, 0.009349, 0.007619),
+    decoupled=Arm(0.007237, 2.75e-05, None, 0.007819, 0.005764),
 )

@@ -84,7 +84,7 @@ def test_names() -> None:
     assert list(ARM_LABELS) == list(ARM_COLOURS) == list(COUPLINGS)
     assert len(set(ARM_LABELS.values())) == len(set(ARM_COLOURS.values())) == len(COUPLINGS)
     for config in PRESETS.values():
-        assert config.bounded == dataclasses.replace(config.decoupled, bound=3.0)
+        assert config.bounded.bound == 3.0
         assert config.own_step.bound is config.two_adams.bound is None
         assert (config.gan.weight, config.summed.bound, config.decoupled.bound) == (0.0, None, None)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
+from toy.config import ARMS, PRESETS
 from toy.search.design import entries
 from toy.search.experiments import EXPERIMENTS
 from toy.search.space import RANGES, Range, edge
 from toy.search.tables import Tables
 from toy.sweep.collect import RESULTS
+from toy.sweep.experiments import SPACE
 
 MEASURED = [name for name in EXPERIMENTS if (RESULTS / f"{name}.json").exists()]
 
@@ -73,3 +77,26 @@ def test_tables_agree(name: str) -> None:
     for name in ("mean", "difference", "low", "high"):
         undefined = again[name].isna() & stored[name].isna()  # a metric that too few seeds have
         assert (((again[name] - stored[name]).abs() <= rounding) | undefined).all(), name
+
+
+@pytest.mark.parametrize(("preset", "experiment", "ending"), [("healthy", "core", ""), ("lazy", "lazy", ", every 8")])
+def test_presets_are_what_the_searches_chose(preset: str, experiment: str, ending: str) -> None:
+    """Their game is that of the cell, and each arm's setting the chosen one; what lazy does not search is healthy's."""
+    arms = Tables.read(RESULTS, EXPERIMENTS[experiment]).arms
+    arms = arms[arms.cell == "space, x1"]
+    rows = {row["arm"]: row for row in arms.to_dict("records")}
+    config, checked = PRESETS[preset], 0
+    game = dataclasses.replace(SPACE, every=config.every, samples=config.samples, seeds=config.seeds)
+    for name in ARMS:
+        row = rows.get(name if name == "gan" else name + ending)
+        if row is None:
+            assert config.arm(name) == PRESETS["healthy"].arm(name)
+            continue
+        checked += 1
+        found, options = config.arm(name), ("lr", "d_lr", "gamma", *(("weight",) if name != "gan" else ()))
+        assert [getattr(found, option) for option in options] == [row[option] for option in options]
+        game = game.with_arm(name, found)
+    assert checked == (6 if preset == "healthy" else 4)
+    for name in set(ARMS) - {arm.removesuffix(ending) for arm in rows}:
+        game = game.with_arm(name, config.arm(name))
+    assert game == config
