@@ -46,6 +46,7 @@ NAMES = (
     "non_manifold",
     "beyond_gan",
     "digits",
+    "fashion",
     "published",
     "speed",
 )
