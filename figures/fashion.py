@@ -111,8 +111,8 @@ style.save(
     off: ell at nsr 0.1 above that of 99 % of test images; of generated images at least {far:.0%} are. After 720 steps
     all are far from good images. *Left:* ell against nsr of real images, of real ones with white noise, and of
     generated ones of one seed. *Right:* medians of the gradient of D in the image, by ell; solid: saturating loss,
-    dotted: non-saturating. It does not vanish where ell is large: the least median is {least:.2g}. Rank correlations
-    of ell and the saturating gradient: {correlations}.""",
+    dotted: non-saturating. Least median of the saturating gradient: {least:.2g}; its rank correlations with ell:
+    {correlations}.""",
     pd.concat([shown, ell, push], ignore_index=True),
     [f"images/results/fashion.csv and fashion.*.csv ({facts['command']}, commit {facts['commit']})"],
 )
