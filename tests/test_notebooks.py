@@ -105,4 +105,4 @@ def test_a_tutorial_runs(name, monkeypatch, capsys):
 def test_a_notebook_keeps_no_times():
     cell = {"cell_type": "code", "metadata": {"execution": {"iopub.execute_input": "2026"}, "tags": []}}
     kept = json.loads(lasting(json.dumps({"cells": [cell], "metadata": {"language_info": {"version": "3.11"}}})))
-    assert kept == {"cells": [{"cell_type": "code", "metadata": {"tags": []}}], "metadata": {}}
+    assert kept == {"cells": [{"cell_type": "code", "metadata": {"tags": []}, "id": "cell-0"}], "metadata": {}}

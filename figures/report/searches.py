@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from figures.tools import results
 from theory.common.comparing import best_of_n, interquartile_mean
 from theory.common.errors import UsageError
 from theory.common.statistics import compare
@@ -73,7 +74,11 @@ def read(name: str) -> Tables:
 
 @lru_cache
 def verdicts(name: str) -> pd.DataFrame:
-    return read(name).verdicts()
+    """Those that are kept beside the values, which a test makes again."""
+    place, _, experiment = name.rpartition("/")
+    read(name)
+    columns = ["cell", "arm", "metric", "mean", "baseline_mean", "difference", "low", "high", "verdict"]
+    return results.table(RESULTS / place / f"{experiment}.verdicts.csv", columns)
 
 
 def judged(name: str, cell: str, arm: str, metric: str) -> pd.Series:

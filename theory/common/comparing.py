@@ -135,7 +135,7 @@ def interquartile_mean(scores: Float[np.ndarray, "cell seed"], level: float = 0.
         ValueError: as `profile`.
     """
     x = _table(scores)
-    draws = [stats.trim_mean(sample, 0.25, axis=None) for sample in _resamples(x)]
+    draws = stats.trim_mean(np.stack(_resamples(x)).reshape(-1, x.size), 0.25, axis=1)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(stats.trim_mean(x, 0.25, axis=None)), float(low), float(high)
 

@@ -142,7 +142,7 @@ class Tables:
         files.write_table(stem.with_suffix(".csv"), self.values, digits=4)
         files.write_table(stem.with_suffix(".arms.csv"), self.arms, digits=4)
         files.write_table(stem.with_suffix(".trials.csv"), self.trials, digits=4)
-        files.write_table(stem.with_suffix(".verdicts.csv"), self.verdicts(), digits=4)
+        files.write_table(stem.with_suffix(".verdicts.csv"), self.verdicts(), digits=6)
         facts = {"experiment": self.experiment.name, "question": self.experiment.question}
         files.write_json(stem.with_suffix(".json"), facts | {"made": self.made, "lost": self.lost})
 
