@@ -111,8 +111,8 @@ style.save(
     off: ell at nsr 0.1 above that of 99 % of test images; of generated images at least {far:.0%} are. After 720 steps
     all are far from good images. *Left:* ell against nsr of real images, of real ones with white noise, and of
     generated ones of one seed. *Right:* medians of the gradient of D in the image, by ell; solid: saturating loss,
-    dotted: non-saturating. Least median of the saturating gradient: {least:.2g}; its rank correlations with ell:
-    {correlations}.""",
+    dotted: non-saturating. By claim P2's line real images have dimension {read.dimension["real"]:.0f}. Least median
+    of the saturating gradient: {least:.2g}; its rank correlations with ell: {correlations}.""",
     pd.concat([shown, ell, push], ignore_index=True),
     [f"images/results/fashion.csv and fashion.*.csv ({facts['command']}, commit {facts['commit']})"],
 )

@@ -204,7 +204,10 @@ def collected(directory: Path) -> object:
 def read_results(directory: Path) -> object:
     """As figures and the report read them."""
     found = results.table(directory / "interval.csv", ["cell", "arm", "lr", "weight", "seed", "metric", "value"])
-    return found.to_csv(), results.record(directory / "interval.json")
+    kept = results.table(
+        directory / "interval.verdicts.csv", ["cell", "arm", "metric", "mean", "difference", "verdict"]
+    )
+    return found.to_csv(), kept.to_csv(), results.record(directory / "interval.json")
 
 
 # ---- images
@@ -412,7 +415,8 @@ KINDS: dict[str, Kind] = {
     ),
     "figures: results": Kind(
         tables_of_sweep,
-        {"interval.csv": damage.csv_broken, "interval.json": damage.json_broken},
+        {f"interval{end}": damage.csv_broken for end in (".csv", ".verdicts.csv")}
+        | {"interval.json": damage.json_broken},
         read_results,
         sealed=False,
     ),

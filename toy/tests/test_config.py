@@ -83,6 +83,7 @@ def test_names() -> None:
     assert {*DECOUPLED, *OWN_STEP} == set(ARMS) - {"gan", "summed"}
     assert list(ARM_LABELS) == list(ARM_COLOURS) == list(COUPLINGS)
     assert len(set(ARM_LABELS.values())) == len(set(ARM_COLOURS.values())) == len(COUPLINGS)
+    assert PRESETS["saturated"].bounded == dataclasses.replace(PRESETS["saturated"].decoupled, bound=3.0)
     for config in PRESETS.values():
         assert config.bounded.bound == 3.0
         assert config.own_step.bound is config.two_adams.bound is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -69,7 +70,12 @@ def test_tables_agree(name: str) -> None:
     assert {place for place in defined if place[0] in cells} == kept  # cells are whole
     assert set(tables.made) == cells
     assert (tables.values.groupby(["cell", "arm"]).size() == 32).all()
-    stored = pd.read_csv(RESULTS / f"{name}.verdicts.csv")
+    verdicts_follow(tables, RESULTS / f"{name}.verdicts.csv")
+
+
+def verdicts_follow(tables: Tables, path: Path) -> None:
+    """The kept verdicts, which the report reads, are those of the values."""
+    stored = pd.read_csv(path)
     again = tables.verdicts()
     names = ["cell", "arm", "metric", "seeds", "verdict"]
     pd.testing.assert_frame_equal(again[names], stored[names], check_dtype=False)
@@ -77,6 +83,10 @@ def test_tables_agree(name: str) -> None:
     for name in ("mean", "difference", "low", "high"):
         undefined = again[name].isna() & stored[name].isna()  # a metric that too few seeds have
         assert (((again[name] - stored[name]).abs() <= rounding) | undefined).all(), name
+
+
+def test_verdicts_of_the_second_search_follow_from_its_values() -> None:
+    verdicts_follow(Tables.read(RESULTS / "second", EXPERIMENTS["core"]), RESULTS / "second" / "core.verdicts.csv")
 
 
 @pytest.mark.parametrize(("preset", "experiment", "ending"), [("healthy", "core", ""), ("lazy", "lazy", ", every 8")])
