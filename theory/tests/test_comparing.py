@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from theory.common import comparing
 from theory.common.comparing import (
     best_of_n,
     holm,
@@ -131,3 +132,12 @@ def test_verdicts_of_a_table() -> None:
     assert (none.seeds, none.diverged, none.verdict) == (0, 32, "unknown")
     with pytest.raises(ValueError, match="less and gan must have the same seeds; in a, kl not"):
         verdicts(table(cases).query("arm != 'less' or seed > 2"), {"kl": "lower"})
+
+
+def test_the_interval_of_the_interquartile_mean_is_that_of_its_resamples():
+    """Runs with heavy tails, which a mean of all would follow: each resample's own middle half, one by one."""
+    x = np.random.default_rng(3).standard_cauchy((3, 12))
+    draws = [np.sort(sample, axis=None)[9:27].mean() for sample in comparing._resamples(x)]
+    mean, low, high = interquartile_mean(x)
+    assert mean == pytest.approx(np.sort(x, axis=None)[9:27].mean())
+    assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
