@@ -19,10 +19,10 @@ run: $(BASE)
 	$(BIN)/python -m toy.run --manifold ring --score analytic --out runs/ring --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-quick: $(READY)
-	$(BIN)/python -m pytest -n 2 $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(QUICK)
 
 check: $(READY)
 	$(BIN)/ruff check .

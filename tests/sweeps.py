@@ -26,8 +26,8 @@ def cells(quick: bool, config: Config = CONFIG, rates: tuple[float, ...] = RATES
 
 
 def long(quick: bool) -> list[Cell]:
-    """The same with jobs of about half a second, during which a process can be killed."""
-    return cells(quick, dataclasses.replace(CONFIG, steps=300, width=64, samples=64))
+    """The same with jobs of a quarter of a second or more, during which a process can be killed."""
+    return cells(quick, dataclasses.replace(CONFIG, steps=150, width=64, samples=64))
 
 
 def diverging(quick: bool) -> list[Cell]:

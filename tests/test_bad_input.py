@@ -379,7 +379,9 @@ sys.exit(run(main))
 """
 
 
-@pytest.mark.parametrize(("limit", "names"), [(200, "config.json"), (6000, "checkpoint.pt")])
+@pytest.mark.parametrize(
+    ("limit", "names"), [pytest.param(200, "config.json", marks=pytest.mark.slow), (6000, "checkpoint.pt")]
+)
 def test_full_disk(limit: int, names: str, finished: Path, tmp_path: Path) -> None:
     """Emulated: no file may grow beyond some bytes. An earlier run there survives if not even config.json fits."""
     directory = tmp_path / "run"
@@ -441,6 +443,7 @@ def test_divergence_of_the_score_term(run: Command, tmp_path: Path) -> None:
     assert "no longer finite: arm summed, seed 0, step " in said
 
 
+@pytest.mark.slow
 def test_divergence_in_a_process_of_its_own(tmp_path: Path) -> None:
     ended = python("-m", "toy.run", *TINY, "--out", tmp_path, "--gan.lr", "1e20", "--processes", "2")
     assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1), ended

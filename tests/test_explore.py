@@ -593,7 +593,7 @@ async def while_others(port: int, attack: Any) -> tuple[Any, int]:
     return await attacking, visits
 
 
-@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("reads", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_thousand_messages_a_second_from_one_visitor(server, reads):
     """Each is answered, others are too, and memory stays: also where the visitor reads none of the answers."""
     ran(asked(server.port, f"/data/ring/0/{SHARP}"))
@@ -661,7 +661,9 @@ def test_it_listens_on_this_machine_only(server):
 # ---- the command
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 0), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_it_without_a_traceback(number, status):
     with started("--manifold", "points") as process:
         port = port_of(process)

@@ -20,6 +20,7 @@ from tests.commands import Ended, python
 from theory.common import commandline
 from toy.metrics import METRICS
 from toy.sweep import __main__ as sweep
+from toy.sweep import pool
 from toy.sweep.verdicts import COLUMNS
 
 Sweep = Callable[..., Ended]
@@ -122,16 +123,6 @@ def test_plan_counts_and_runs_nothing(run: Sweep, tmp_path: Path) -> None:
     assert run("SMALL", "--plan", "--quick").out.startswith("small: 13 jobs, 13 done; to do: 0 s of CPU")
 
 
-def test_another_process_count_gives_the_same_files(run: Sweep, tmp_path: Path) -> None:
-    run("measured", "--quick")
-    where: list[str | Path] = ["--out", tmp_path / "out2", "--cache", tmp_path / "cache2", "--processes", "2"]
-    ended = python("-m", "tests.sweeps", "measured", "--quick", *where)
-    assert ended.status == 0, ended
-    assert "\x1b" not in ended.out + ended.err
-    for name in ("measured.csv", "measured.verdicts.csv"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "out2" / name).read_bytes()
-
-
 def test_measure(run: Sweep, tmp_path: Path) -> None:
     """A measured value of the finished samples: the mean norm, that the distance to the circle bounds."""
     assert run("measured", "--quick").status == 0
@@ -207,10 +198,10 @@ def test_bad_input(run: Sweep, arguments: list[str], said: str) -> None:
     assert ended.out == ""
 
 
-def test_no_scheduler_at_the_clusters_address(tmp_path: Path) -> None:
-    """One line, after ten seconds."""
-    where: list[str | Path] = ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
-    ended = python("-m", "tests.sweeps", "small", "--cluster", "tcp://127.0.0.1:9", *where, timeout=300)
+def test_no_scheduler_at_the_clusters_address(run: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, after a while, which is short here."""
+    monkeypatch.setattr(pool, "ANSWER", 0.5)
+    ended = run("small", "--cluster", "tcp://127.0.0.1:9")
     assert (ended.status, ended.err.count("\n")) == (2, 1), ended
     assert ended.err.startswith("error: no dask scheduler answers at --cluster tcp://127.0.0.1:9: "), ended.err
 
@@ -243,12 +234,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a sweep that was not disturbed."""
     directory = tmp_path_factory.mktemp("whole")
     where: list[str | Path] = ["--out", directory / "out", "--cache", directory / "cache", "--processes", "2"]
-    assert python("-m", "tests.sweeps", *LONG, *where).status == 0
+    ended = python("-m", "tests.sweeps", *LONG, *where)
+    assert ended.status == 0, ended
+    assert "\x1b" not in ended.out + ended.err
     return directory
 
 
 def same_tables(a: Path, b: Path) -> bool:
     return all((a / "out" / n).read_bytes() == (b / "out" / n).read_bytes() for n in ("long.csv", "long.verdicts.csv"))
+
+
+def test_another_process_count_gives_the_same_files(whole: Path, run: Sweep, tmp_path: Path) -> None:
+    assert run(*LONG).status == 0
+    assert same_tables(whole, tmp_path)
 
 
 def begin(*arguments: str | Path) -> subprocess.Popen[str]:

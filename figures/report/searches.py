@@ -14,6 +14,7 @@ Places between double braces, filled from toy/results:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -31,7 +32,16 @@ from toy.sweep.collect import RESULTS
 
 MARKS = {"helps": " **+**", "hurts": " **−**", "equal": " =", "unknown": " ?"}
 SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M"}
-WORDS = {", corrected True": ", corrected", ", scale_by_every False": ", no factor k"}
+WORDS = {  # of an arm's options -> in a table
+    r", corrected True": ", corrected",
+    r", scale_by_every False": ", no factor k",
+    r"^summed, term (\w+), game False, weight 1": r"no game, \1",
+    r", detached": ", distillation",
+    r", term (\w+)": r", \1",
+    r", weight_rule annealed": ", λ annealed",
+    r", weight_rule (\w+), weight (\S+)$": r", \1 \2",
+    r", low (\S+), high (\S+)$": r", \1 to \2",
+}
 SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
 
 
@@ -142,8 +152,8 @@ def table(name: str, cells: list[str]) -> str:
 
 def worded(arm: str) -> str:
     """An arm's name for a table."""
-    for option, words in WORDS.items():
-        arm = arm.replace(option, words)
+    for options, words in WORDS.items():
+        arm = re.sub(options, words, arm)
     return arm
 
 
@@ -200,7 +210,7 @@ def across(name: str, cells: list[str]) -> str:
         ratios = relative(name, cells, arm)
         middle = [number(float(np.exp(x))) for x in interquartile_mean(np.log(ratios))]
         shares = [f"{(ratios <= most).mean():.0%}" for most in (0.5, 1.0)]
-        lines.append(f"| {arm} | {middle[0]} [{middle[1]}, {middle[2]}] | {' | '.join(shares)} |")
+        lines.append(f"| {worded(arm)} | {middle[0]} [{middle[1]}, {middle[2]}] | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 

@@ -1,5 +1,8 @@
 """Annotated shapes are checked at run time, here only; hypothesis draws the same examples in every run."""
 
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -12,6 +15,23 @@ torch.set_num_threads(1)  # the tensors are small: a second thread costs more th
 
 settings.register_profile("theory", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("theory")
+
+USERS = (
+    "claims",
+    "critical",
+    "equilibrium",
+    "finite_samples",
+    "regularity",
+)  # theory/tests/test_*.py that use the laws
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The checks take a fifth of the time of the laws: they are off where laws are used and not tested."""
+    jaxtyping.config.update("jaxtyping_disable", request.path.stem.removeprefix("test_") in USERS)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
 
 SHARED = ("test_claims.py", "test_accuracy.py")  # a computation is kept for all tests that are given the same name
 

@@ -40,13 +40,17 @@ def core() -> list[Cell]:
 
 
 def game() -> list[Cell]:
-    """With the game and without, at three bands of noise."""
+    """With the game and without, at three bands of noise.
+
+    Without it lambda is not searched: the term's gradient is the only one, and Adam's step does not see its scale.
+    """
     cells = []
     for name, config in GAMES.items():
         arms = [Arm("gan"), Arm("decoupled")]
         for low, high in ((0.05, 0.15), (0.15, 0.5), (0.5, 1.5)):
             band = {"low": low, "high": high}
-            arms += [Arm("summed", {"game": False, "term": term, **band}) for term in ("matching", "detached", "full")]
+            alone = {"game": False, "weight": 1.0, **band}
+            arms += [Arm("summed", {"term": term, **alone}) for term in ("matching", "detached", "full")]
             arms += [Arm("decoupled", {"term": "matching", **band})]
         cells.append(tuned(name, config, arms))
     return cells

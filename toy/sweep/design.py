@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -37,6 +38,7 @@ def said(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+@lru_cache
 def default(option: str) -> Any:
     """The value of an option in a plain configuration."""
     return getattr(Config() if option in OF_CONFIG else Setting(1.0), option)
