@@ -188,6 +188,18 @@ def test_runs_over_games() -> None:
     assert lines[2].startswith(f"| gan | {middle:.3g} [")
 
 
+@pytest.mark.parametrize("name", searches.EXPERIMENTS)
+def test_arms_of_a_search_are_told_apart_in_a_table(name: str) -> None:
+    """By names that fit one, which leave out what all such arms of the cell have."""
+    for cell in searches.EXPERIMENTS[name].cells():
+        names = [searches.worded(arm.text) for arm in cell.arms]
+        assert len(set(names)) == len(names)
+        assert max(map(len, names)) <= 40
+    assert searches.worded("summed, term detached, game False, weight 1, low 0.05, high 0.15") == (
+        "no game, distillation, 0.05 to 0.15"
+    )
+
+
 def test_two_arms_of_a_search_and_a_setting() -> None:
     """Paired over seeds, the first less the second; an option of the setting that was chosen."""
     one, two = (searches.runs("lazy", "space, x1", f"summed, every {k}", "kl") for k in (8, 1))

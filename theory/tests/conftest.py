@@ -16,13 +16,7 @@ torch.set_num_threads(1)  # the tensors are small: a second thread costs more th
 settings.register_profile("theory", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("theory")
 
-USERS = (
-    "claims",
-    "critical",
-    "equilibrium",
-    "finite_samples",
-    "regularity",
-)  # theory/tests/test_*.py that use the laws
+USERS = ("claims", "critical", "equilibrium", "finite_samples", "regularity")  # tests that use the laws
 
 
 @pytest.fixture(scope="module", autouse=True)
