@@ -85,6 +85,11 @@ def band() -> list[Cell]:
     return [tuned(name, config, arms) for name, config in GAMES.items()]
 
 
+def default() -> list[Cell]:
+    """The game of `toy.run` as it is given without options, whose discriminator is too strong, at its own width."""
+    return [Cell("default", {"game": "default"}, Config(samples=1024), [Arm(name) for name in Config().arms], False)]
+
+
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
@@ -97,5 +102,6 @@ EXPERIMENTS = {
         Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
         Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
         Experiment("band", "Which band of noise is best, with everything else tuned?", band, (1,)),
+        Experiment("default", "Which settings has `toy.run`, in its own game?", default, (1,)),
     )
 }
