@@ -38,6 +38,7 @@ NAMES = (
     "training",
     "searches",
     "profiles",
+    "choices",
     "equilibrium",
     "interval",
     "lazy",

@@ -8,6 +8,12 @@ alone,
 so that the score step is linear in lambda at every k, and the step of g is what it would be without A. The average is
 exponential and bias-corrected. The claim, toy/ and images/ all call these two functions; `DecoupledAdam` is an
 optimiser made of them.
+
+Related: AdamW (Loshchilov and Hutter, ICLR 2019) keeps weight decay out of both moments. Adaptive decoupled moment
+routing (Hu et al., arXiv 2604.22407) keeps a modified gradient out of the second moment alone. MTAdam (Malkiel and
+Wolf, EMNLP 2021) has moments for each loss term and balances their norms, as the arm two-adams and the rule `ratio` do
+apart. Bloop (Hsieh et al., arXiv 2402.02998) adds the part of an auxiliary gradient that is orthogonal to the average
+of the main one.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def core() -> list[Cell]:
 
 
 def game() -> list[Cell]:
-    """With the game and without, at three bands of noise.
+    """With the game and without, at three bands of noise; and distribution matching on all three together.
 
     Without it lambda is not searched: the term's gradient is the only one, and Adam's step does not see its scale.
     """
@@ -52,6 +52,7 @@ def game() -> list[Cell]:
             alone = {"game": False, "weight": 1.0, **band}
             arms += [Arm("summed", {"term": term, **alone}) for term in ("matching", "detached", "full")]
             arms += [Arm("decoupled", {"term": "matching", **band})]
+        arms.append(Arm("summed", {"term": "matching", "game": False, "weight": 1.0, "low": 0.05, "high": 1.5}))
         cells.append(tuned(name, config, arms))
     return cells
 
@@ -73,7 +74,7 @@ def lazy() -> list[Cell]:
 def automatic() -> list[Cell]:
     """A rule for lambda with one number for all cells, against the tuned lambda."""
     arms = [Arm("gan"), Arm("summed")]
-    arms += [Arm("summed", {"weight_rule": "ratio", "weight": share}) for share in (0.03, 0.1, 0.3, 1.0)]
+    arms += [Arm("summed", {"weight_rule": "ratio", "weight": share}) for share in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)]
     arms += [Arm("summed", {"weight_rule": "annealed"})]
     arms += [Arm("summed", {"weight_rule": "budget", "weight": tv}) for tv in (0.01, 0.05)]
     return [tuned(name, config, arms) for name, config in GAMES.items()]
