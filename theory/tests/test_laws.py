@@ -11,6 +11,7 @@ import sys
 from functools import cache
 from unittest.mock import Mock
 
+import jaxtyping
 import mpmath
 import numpy as np
 import pytest
@@ -703,3 +704,8 @@ def test_different_laws_differ():
     }
     others = [*(make(name) for name in names()), *wide.values()]
     assert len(set(others)) == len(others)
+
+
+def test_annotated_shapes_are_checked_here():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        Sphere(2).distance([[0.0, 1.0]])  # no tensor
