@@ -196,7 +196,7 @@ def test_arms_of_a_search_are_told_apart_in_a_table(name: str) -> None:
         assert len(set(names)) == len(names)
         assert max(map(len, names)) <= 40
     assert searches.worded("summed, term detached, game False, weight 1, low 0.05, high 0.15") == (
-        "no game, distillation, 0.05 to 0.15"
+        "no game, distillation, 0.05–0.15"
     )
 
 

@@ -40,7 +40,7 @@ WORDS = {  # of an arm's options -> in a table
     r", term (\w+)": r", \1",
     r", weight_rule annealed": ", λ annealed",
     r", weight_rule (\w+), weight (\S+)$": r", \1 \2",
-    r", low (\S+), high (\S+)$": r", \1 to \2",
+    r", low (\S+), high (\S+)$": r", \1–\2",
 }
 SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
 
