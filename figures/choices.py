@@ -82,8 +82,8 @@ for name, game in (*(("band", game) for game in measured("band")), ("second/band
     first = name == "band"
     apart = 1 + 0.08 * (list(GAMES).index(game) - 1) if first else 0.94
     ends = found["mean"] - found.low, found.high - found["mean"]
-    form = {"fmt": MARKS[game], "ms": 3, "mfc": COLOURS[game] if first else "white", "lw": 0.9}
-    below.errorbar(apart * np.sqrt(found["from"] * found["to"]), found["mean"], ends, color=COLOURS[game], **form)
+    middle, inner = apart * np.sqrt(found["from"] * found["to"]), COLOURS[game] if first else "white"
+    below.errorbar(middle, found["mean"], ends, fmt=MARKS[game], ms=3, mfc=inner, lw=0.9, color=COLOURS[game])
     below.hlines(found["mean"], found["from"], found["to"], color=COLOURS[game], lw=0.5)
 below.axhline(1, color=style.REAL, lw=0.7, ls="--")
 for share in (1, 0.5):

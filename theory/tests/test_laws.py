@@ -708,4 +708,4 @@ def test_different_laws_differ():
 
 def test_annotated_shapes_are_checked_here():
     with pytest.raises(jaxtyping.TypeCheckError):
-        Sphere(2).distance([[0.0, 1.0]])  # no tensor
+        Sphere(2).distance([[0.0, 1.0]])  # type: ignore[arg-type]
