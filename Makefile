@@ -19,10 +19,10 @@ run: $(BASE)
 	$(BIN)/python -m toy.run --manifold ring --score analytic --out runs/ring --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-quick: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(QUICK)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -69,7 +69,9 @@ def test_head_is_quiet(command: str) -> None:
     assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["toy", "images", "theory --explain", "toy.run --help", "figures --help"])
+@pytest.mark.parametrize(
+    "command", ["toy", *(pytest.param(c, marks=pytest.mark.slow) for c in ("theory --explain", "figures --help"))]
+)
 def test_a_reader_that_is_gone_already_is_quiet_too(command: str) -> None:
     pipe = f"{{ sleep 0.2; {sys.executable} -m {command}; echo $? >&2; }} | true"
     done = subprocess.run(["bash", "-c", pipe], cwd=ROOT, capture_output=True, text=True)

@@ -18,6 +18,7 @@ import pytest
 from tests import sweeps
 from tests.commands import Ended, python
 from theory.common import commandline
+from theory.common import files as files_of
 from toy.metrics import METRICS
 from toy.sweep import __main__ as sweep
 from toy.sweep import pool
@@ -159,6 +160,19 @@ def test_a_measure_that_is_not_finite_is_a_crash(run: Sweep) -> None:
     ended = run("nan", "--quick")
     assert ended.status == 1
     assert "nan: 1 steps: gan: ValueError: tests.sweeps:nothing must give a finite radius for each seed" in ended.err
+
+
+def test_two_commands_may_begin_in_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one removes the file that both try the directory with."""
+    write = files_of.write
+
+    def and_the_other(path: Path, data: bytes) -> None:
+        write(path, data)
+        path.unlink()
+
+    monkeypatch.setattr(files_of, "write", and_the_other)
+    sweep.check_writable(tmp_path)
+    assert files(tmp_path) == {}
 
 
 def test_a_damaged_file_of_the_cache_is_trained_again(run: Sweep, tmp_path: Path) -> None:

@@ -74,7 +74,9 @@ def real_trainer(recipe: Recipe, coupling: str) -> Trainer:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "coupling"), [(R3GAN, "summed"), (R3GAN, "decoupled"), (STYLEGAN2, "summed")], ids=lambda v: str(v)[:9]
+    ("recipe", "coupling"),
+    [(R3GAN, "decoupled"), (STYLEGAN2, "summed"), pytest.param(R3GAN, "summed", marks=pytest.mark.slow)],
+    ids=lambda v: str(v)[:9],
 )
 def test_flops_and_memory_are_those_of_a_real_run(recipe: Recipe, coupling: str) -> None:
     planned = costs(recipe, coupling, recipe.batch, low=False)
@@ -178,6 +180,7 @@ def test_memory_is_affine_in_the_images() -> None:
     assert eight.d_penalised.flops == pytest.approx(4 * two.d_penalised.flops, rel=0.01)
 
 
+@pytest.mark.slow
 def test_path_lengths_are_not_in_the_score_term() -> None:
     """Of a generator without them the score term costs the same: a network and its gradient in the image, and G
     twice forth and once back."""

@@ -46,6 +46,7 @@ def test_a_leak_is_seen(what: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "soak.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_sweep_is_sampled(tmp_path: Path) -> None:
     """A real one, for seconds: it is asked to stop and leaves nothing behind."""
     where = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "jobs"), "--processes", "1"]

@@ -34,7 +34,7 @@ Values = Float[np.ndarray, "*m"] | np.float64  # an array, or a number where one
 
 
 EXACT = 36  # seeds up to which all sign patterns are counted; beyond, FLIPS random ones
-FLIPS = 1_000_000
+FLIPS = 200_000
 TIE = 1e-9  # sums of a pattern closer than this, relative to the largest sum, count as equal
 
 

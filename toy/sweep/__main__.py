@@ -102,7 +102,7 @@ def check_writable(directory: Path) -> None:
         files.clear_partials(directory)
         clear_shared_memory()
         files.write(directory / ".writable", b"")
-        (directory / ".writable").unlink()
+        (directory / ".writable").unlink(missing_ok=True)  # another command may have begun here
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -422,7 +422,12 @@ def test_a_bad_sample_is_worse_in_the_direction_the_table_names(reference):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [*((name, {}) for name in names()), ("ring", {"dim": 64}), ("ring", {"thickness": 0.05})]
+    ("name", "options"),
+    [
+        *(pytest.param(name, {}, marks=() if i % 3 == 0 else pytest.mark.slow) for i, name in enumerate(names())),
+        ("ring", {"dim": 64}),
+        ("ring", {"thickness": 0.05}),
+    ],
 )
 def test_a_real_sample_of_every_law_scores_its_floor(name, options):
     law = make(name, **options)
