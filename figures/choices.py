@@ -36,9 +36,8 @@ style.use()
 # %%
 def relative(name: str, game: str, arm: str) -> tuple[float, ...]:
     """Mean KL of an arm over that of the game's GAN, with its interval."""
-    values = searches.runs(name, f"{game}, x1", arm, "kl")
-    base = searches.mean(name, f"{game}, x1", "gan", "kl")
-    return tuple(float(end) / base for end in interval(values[np.isfinite(values)]))
+    (ratios,) = searches.relative(name, [f"{game}, x1"], arm)
+    return tuple(float(end) for end in interval(ratios[np.isfinite(ratios)]))
 
 
 def measured(name: str) -> list[str]:

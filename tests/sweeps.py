@@ -76,7 +76,7 @@ def nothing(config: Config, samples: np.ndarray) -> dict[str, np.ndarray]:
 
 EXPERIMENTS = {
     "small": Experiment("small", "Does it run?", cells),
-    "long": Experiment("long", "Does it survive?", long),
+    "long": Experiment("long", "Does it survive?", long, measure="tests.sweeps:radius"),
     "diverging": Experiment("diverging", "Is what diverges left out?", diverging),
     "idle": Experiment("idle", "Is it refused?", idle),
     "idle-key": Experiment("idle-key", "Is it refused?", idle_key),

@@ -259,7 +259,9 @@ def same_tables(a: Path, b: Path) -> bool:
 
 
 def test_another_process_count_gives_the_same_files(whole: Path, run: Sweep, tmp_path: Path) -> None:
+    """Also of what is measured of the samples."""
     assert run(*LONG).status == 0
+    assert "radius" in set(pd.read_csv(whole / "out" / "long.csv").metric)
     assert same_tables(whole, tmp_path)
 
 

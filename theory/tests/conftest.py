@@ -21,7 +21,7 @@ USERS = ("claims", "critical", "equilibrium", "finite_samples", "regularity")  #
 
 @pytest.fixture(scope="module", autouse=True)
 def shapes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The checks take a fifth of the time of the laws: they are off where laws are used and not tested."""
+    """The checks take time: they are off where laws are used and not tested."""
     jaxtyping.config.update("jaxtyping_disable", request.path.stem.removeprefix("test_") in USERS)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

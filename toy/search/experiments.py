@@ -44,15 +44,14 @@ def game() -> list[Cell]:
 
     Without it lambda is not searched: the term's gradient is the only one, and Adam's step does not see its scale.
     """
-    cells = []
+    cells, alone = [], {"game": False, "weight": 1.0}
     for name, config in GAMES.items():
         arms = [Arm("gan"), Arm("decoupled")]
         for low, high in ((0.05, 0.15), (0.15, 0.5), (0.5, 1.5)):
             band = {"low": low, "high": high}
-            alone = {"game": False, "weight": 1.0, **band}
-            arms += [Arm("summed", {"term": term, **alone}) for term in ("matching", "detached", "full")]
+            arms += [Arm("summed", {"term": term, **alone, **band}) for term in ("matching", "detached", "full")]
             arms += [Arm("decoupled", {"term": "matching", **band})]
-        arms.append(Arm("summed", {"term": "matching", "game": False, "weight": 1.0, "low": 0.05, "high": 1.5}))
+        arms.append(Arm("summed", {"term": "matching", **alone, "low": 0.05, "high": 1.5}))
         cells.append(tuned(name, config, arms))
     return cells
 
