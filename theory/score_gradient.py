@@ -24,6 +24,8 @@ from theory.manifolds.gaussians import Gaussians
 from theory.manifolds.law import Law
 from theory.manifolds.sphere import Sphere
 
+TABLE = 2**19  # samples times components at a time: what is made of them stays in the cache
+
 Map: TypeAlias = Callable[[Float[Tensor, "*n d"]], Float[Tensor, "*n d"]]
 
 
@@ -37,10 +39,23 @@ def score_gradient(
         nsr: sigma / alpha, one a sample.
         detach: the gradient of score distillation instead, 2 r / nsr.
     """
+    if nsr.numel() * (count := components(law)) > TABLE:
+        size = max(1, TABLE // count)
+        flat = x.reshape(-1, law.dim).split(size), nsr.reshape(-1).split(size), eps.reshape(-1, law.dim).split(size)
+        return torch.cat([score_gradient(law, *block, detach=detach) for block in zip(*flat, strict=True)]).view(
+            x.shape
+        )
     noise = nsr[..., None]
     mean, jacobian = linearized(law, x + noise * eps, nsr)
     r = (x - mean) / noise
     return 2 * (r if detach else r - jacobian(r)) / noise
+
+
+def components(law: Law) -> int:
+    """The terms of the sum that each sample takes: many for point masses."""
+    if isinstance(law, (Embedded, Thickened, Scaled)):
+        return components(law.law)
+    return len(law.means) if isinstance(law, Gaussians) else 1
 
 
 def shares(log_terms: Float[Tensor, "*n K"]) -> Float[Tensor, "*n K"]:

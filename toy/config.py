@@ -72,6 +72,7 @@ SCORES = {
     "analytic": "exact",
     "learned": "a small denoiser trained on samples for --score-steps steps",
     "perturbed": "exact plus a smooth random field of size --score-error",
+    "empirical": "exact for the --training-samples alone: what a learned one tends to that is trained for too long",
 }
 WEIGHT_RULES = {
     "fixed": "lambda is the arm's weight",
@@ -147,6 +148,9 @@ class Config:
     """tau: the distribution is thickened by N(0, tau^2 I)."""
     conditional: bool = False
     """Class-conditional on a mixture, whose parts are the classes: G, D and the score get the class."""
+    training_samples: int | None = None
+    """Number of samples that there are to train on, D and a learned or empirical score; fresh ones at every step if not
+    given. They are the same for all seeds; metrics are of the distribution, and `copies` is added."""
     generator: Annotated[str, listed(f"Kind of generator (the arm gan has no score term), {OWN}.", GENERATORS)] = "gan"
     score: Annotated[str, listed(f"Score model of the term, {OWN}.", SCORES)] = "analytic"
     score_steps: int = 4000
@@ -271,6 +275,10 @@ class Config:
             raise ValueError(f"conditional is for generator gan; given generator {self.generator}")
         if not self.adversarial and self.weight_rule == "ratio":
             raise ValueError(f"weight_rule ratio needs an adversarial gradient; given generator {self.generator}")
+        if self.score == "empirical" and self.training_samples is None:
+            raise ValueError("score empirical is that of training_samples, whose number must be given; given None")
+        if self.conditional and self.training_samples is not None:
+            raise ValueError(f"conditional needs fresh samples of each class; given {self.training_samples} in all")
         if self.conditional and self.term == "matching":
             raise ValueError("conditional needs the score of each class; term matching learns that of all samples")
         if self.conditional and is_own(self.score):
@@ -303,6 +311,7 @@ class Config:
             "loss": ("saturating", "non-saturating"),
             "term": ("full",),
             "weighting": ("eps",),
+            "training_samples": (None,),
         }
         for name, choices in predicted.items():
             given = "gan" if name == "generator" and self.adversarial else getattr(self, name)
@@ -478,6 +487,7 @@ COUNTS = (
     "score_steps",
     "regulariser_every",
 )
+MOST_POINTS = 4096  # of an empirical score, a sum over all of them
 LARGEST = {"seeds": 10**5, "dim": 10**5, "width": 10**5, "layers": 1000, "d_steps": 10**4}
 """Beyond these a mistake is likelier than a machine that can hold it."""
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -488,21 +498,22 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("conditional", "game", "scale_by_every", "corrected", "equal_length"), flag),
     **{name: count_(LARGEST.get(name, 2**31 - 1)) for name in (*COUNTS, "dim")},
     "samples": lambda name, value: whole(name, value, 2, 2**31 - 1),
+    "training_samples": lambda name, value: whole(name, value, 2, MOST_POINTS),
     **dict.fromkeys(("first_seed", "d_ahead", "warm_up"), at_least_(0, whole)),
     **dict.fromkeys(("thickness", "gamma", "start", "score_error"), at_least_(0, at_least)),
     **dict.fromkeys(("low", "high", "clip", "max_norm", "d_lr"), positive),
     **dict.fromkeys(("beta1", "beta2", "momentum", "ema"), share),
 }
 """Option -> its check, for all but the arms'."""
-OPTIONAL = ("dim", "max_norm", "d_lr")  # may be None
+OPTIONAL = ("dim", "max_norm", "d_lr", "training_samples")  # may be None
+ADDED = {"device": "cpu", "training_samples": None}
+"""Options that a configuration on disk names only where they are not as here."""
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The configuration as config.json and the checkpoint hold it; a device that is not the CPU alone is named."""
+    """The configuration as config.json and the checkpoint hold it; what is in ADDED is named where it differs."""
     found = json.loads(json.dumps(dataclasses.asdict(config)))
-    if found["device"] == "cpu":
-        del found["device"]
-    return found
+    return {name: value for name, value in found.items() if name not in ADDED or value != ADDED[name]}
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from theory.common.errors import FileError
 from theory.common.parts import is_own, label, load, part_of, read, tried
-from theory.common.seeds import usual_state
-from theory.manifolds import Law, Points, make, placed
+from theory.common.seeds import generator, usual_state
+from theory.manifolds import Embedded, Law, Points, make, placed
 from toy.config import Config
 
 LEAST = ("sample", "log_density", "project")  # what nothing else replaces
+TRAINING_SET = 102  # stream of the random numbers that draw it
 NSR, DRAWS, AGREE = 0.1, 64, 1e-3  # of the check of a law: its level, its points, and how far two formulas may differ
 
 
@@ -29,6 +31,37 @@ def law_of(config: Config) -> Law:
     if not is_own(config.manifold):
         return make(config.manifold, dim=config.dim, thickness=config.thickness)
     return placed(own_law(config.manifold), label(config.manifold), config.dim, config.thickness)
+
+
+def training_law(config: Config) -> Law:
+    """What is trained on: the law itself or, if training_samples are given, point masses at so many draws from it, the
+    same for all seeds.
+
+    A distribution that is embedded is drawn from before it is, which leaves a score fewer coordinates to sum over.
+
+    Raises:
+        FileError, ValueError: as `law_of`.
+    """
+    if config.training_samples is None:
+        return law_of(config)
+    flat = config if config.thickness else dataclasses.replace(config, dim=None)
+    return placed(sampled(law_of(flat), config.training_samples), label(config.manifold), config.dim)
+
+
+def training_set(config: Config) -> Float[Tensor, "k d"]:
+    """The points of `training_law`, float64; training_samples must be given."""
+    law = training_law(config)
+    points = law.law if isinstance(law, Embedded) else law
+    assert isinstance(points, Points), config.training_samples
+    means = torch.tensor(points.means, dtype=torch.float64)
+    return means @ torch.tensor(law.isometry, dtype=torch.float64).T if isinstance(law, Embedded) else means
+
+
+@lru_cache(maxsize=16)
+@usual_state()
+def sampled(law: Law, n: int) -> Points:
+    """The point masses at n draws of the law, the same in every process."""
+    return Points(law.sample(n, generator(0, TRAINING_SET), torch.float64).tolist())
 
 
 @lru_cache(maxsize=16)

@@ -32,6 +32,7 @@ MATCHED = 512  # samples a seed in the exact W2, whose cost is cubic
 CONDITIONED = 256  # on-manifold samples a seed in what is given on the manifold; n / 4 of fewer samples
 TOLERANCES = (0.02, 0.1)  # of the share off the manifold, beside the reference's own
 FRESH = 101  # stream of the floor's random numbers
+COPIED = 1 / 3  # of the distance to the second nearest training sample
 APART = 1e-4  # points closer than this are one point
 
 
@@ -199,9 +200,12 @@ def floor(law: Law, n: int = 2048, seeds: int = 8) -> dict[str, Float[Tensor, " 
     Raises:
         ValueError: n < 2 or seeds < 1.
     """
-    samples = [law.sample(n, generator(seed, FRESH)) for seed in range(seeds)]
-    reference = Reference.of(law, range(seeds), n)
-    return evaluate(law, torch.stack(samples), reference, final=True)
+    return evaluate(law, real_samples(law, n, seeds), Reference.of(law, range(seeds), n), final=True)
+
+
+def real_samples(law: Law, n: int, seeds: int) -> Float[Tensor, "seed n d"]:
+    """Real samples that no reference has."""
+    return torch.stack([law.sample(n, generator(seed, FRESH)) for seed in range(seeds)])
 
 
 def off_manifold(distance: Float[Tensor, "seed n"], threshold: float) -> Float[Tensor, " seed"]:
@@ -301,6 +305,18 @@ def w2(samples: Float[Tensor, "seed n d"], real: Float[Tensor, "seed n d"]) -> F
 
     pairs = zip(samples.cpu().numpy(), real.cpu().numpy(), strict=True)
     return torch.tensor([one(x, y) for x, y in pairs], dtype=samples.dtype, device=samples.device)
+
+
+def copies(samples: Float[Tensor, "seed n d"], training: Float[Tensor, "k d"]) -> Float[Tensor, " seed"]:
+    """Share of samples that are copies: less than COPIED as far from the nearest training sample as from the second.
+
+    Of fresh real samples on an m-dimensional manifold it is COPIED^m where training samples are many (exactly, for a
+    Poisson process: no second one within r / COPIED given the nearest at r), so that it is to be read beside its floor.
+    Source: Yoon, Choi, Kwon and Ryu, "Diffusion probabilistic models generalize when they fail to memorize", 2023.
+    """
+    training = training.to(samples)
+    near = torch.stack([torch.cdist(x, training).topk(2, largest=False).values for x in samples])  # [seed, n, 2]
+    return (near[..., 0] < COPIED * near[..., 1]).to(samples.dtype).mean(-1)
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -49,11 +49,15 @@ Outcome = dict[str, Any]
 def floors(config: Config) -> dict[str, dict[str, float]]:
     """{mean, std} of every metric of real samples, as many as the run evaluates; takes a second, and imports torch."""
     from theory.common.seeds import one_thread
-    from toy.laws import law_of
-    from toy.metrics import floor
+    from toy.laws import law_of, training_set
+    from toy.metrics import copies, floor, real_samples
 
     with one_thread():
-        found = floor(law_of(config), config.samples, FLOOR_SEEDS)
+        law = law_of(config)
+        found = floor(law, config.samples, FLOOR_SEEDS)
+        if config.training_samples is not None:
+            fresh = real_samples(law, config.samples, FLOOR_SEEDS)
+            found = found | {"copies": copies(fresh, training_set(config))}
     return {
         name: {"mean": values.double().mean().item(), "std": values.double().std().item()}
         for name, values in found.items()

@@ -25,7 +25,7 @@ from theory.common.files import held, read_json
 from theory.common.logs import LOGS, log_of
 from theory.common.parts import choose_or_own, is_own, label
 from theory.common.processes import children, started
-from toy.config import ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
+from toy.config import ADDED, ARMS, CHOICES, MANIFOLDS, PRESETS, Arm, Config, as_dict, differences, field_of
 
 PROG = "python -m toy.run"
 
@@ -189,8 +189,8 @@ def stored(directory: Path) -> dict[str, Any]:
         values = read_json(path, "configuration")
         if not isinstance(values, dict):
             raise UsageError(f"{path} is damaged: it holds no options")
-        if {*values, "device"} != known:  # which is there if it is not the CPU
-            other = few(sorted({*values, "device"} ^ known))
+        if {*values, *ADDED} != known:
+            other = few(sorted({*values, *ADDED} ^ known))
             raise UsageError(f"{path} is of another version: it lacks or adds {other}")
         from_dict(values)
     except (FileNotFoundError, NotADirectoryError):
@@ -208,7 +208,7 @@ def check(config: Config, processes: int, checkpoint: Path | None, film: Path | 
     from theory.common.seeds import generator
     from toy.device import device_of
     from toy.jobs.job import check_memory
-    from toy.laws import law_of
+    from toy.laws import law_of, training_law
     from toy.training.checkpoint import load
     from toy.training.classes import Classes
     from toy.training.draws import INIT
@@ -219,6 +219,7 @@ def check(config: Config, processes: int, checkpoint: Path | None, film: Path | 
 
     device_of(config)
     law = law_of(config)
+    training_law(config)
     check_memory(config, law.dim, processes)
     game_of(config.loss)
     penalty_of(config.regulariser)

@@ -140,7 +140,9 @@ class Gaussians(JointLaw):
 
         inner = offset @ self._centred.to(y).T  # centred: a common shift of the means would cancel
         inner = inner - inner.gather(-1, r[..., None])
-        gaps = (inner - self._half_squares.to(y)[r]) / v + (constant - constant_r[..., None])
+        few = r.numel() < len(means)  # rows: then only these are converted
+        halves = self._half_squares[r].to(y) if few else self._half_squares.to(y)[r]
+        gaps = (inner - halves) / v + (constant - constant_r[..., None])
         if not self._shared:  # ||y - mu_r||^2 (1 / v_r - 1 / v_k) / 2
             gaps = gaps + square[..., None] / 2 * ((variance - variance[r][..., None]) / v_r[..., None] / v)
         return r, constant_r - self.dim / 2 * math.log(2 * math.pi), square, gaps

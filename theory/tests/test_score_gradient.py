@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from theory.manifolds import (
     Gaussians,
     Law,
     Mixture,
+    Points,
     Product,
     Scaled,
     Sphere,
@@ -20,7 +23,7 @@ from theory.manifolds import (
     random_isometry,
 )
 from theory.regularity import eps_model_of, score_matching_loss
-from theory.score_gradient import has_closed_form, linearized, score_gradient, shares
+from theory.score_gradient import components, has_closed_form, linearized, score_gradient, shares
 
 LAWS: dict[str, Law] = {
     **{name: make(name) for name in names()},
@@ -111,3 +114,16 @@ def test_the_gradient_is_the_loss_s_unless_distillation_s_is_asked_for() -> None
     nsr = torch.tensor([0.4], dtype=torch.float64)
     assert torch.equal(score_gradient(law, x, nsr, eps), score_gradient(law, x, nsr, eps, detach=False))
     assert not torch.allclose(score_gradient(law, x, nsr, eps), score_gradient(law, x, nsr, eps, detach=True))
+
+
+def test_many_points_are_taken_some_at_a_time(monkeypatch):
+    """The blocks give what the whole does, row for row."""
+    law = Embedded(Points(make("ring").sample(40, torch.Generator().manual_seed(1)).tolist()), ((1, 0), (0, 0), (0, 1)))
+    assert (components(law), components(make("8-ring")), components(make("ring"))) == (40, 8, 1)
+    x, nsr, eps = (part.view(4, 15, *part.shape[1:]) for part in drawn(law, torch.float64))
+    whole = score_gradient(law, x, nsr, eps)
+    module, called = sys.modules[score_gradient.__module__], []
+    monkeypatch.setattr(module, "TABLE", 7 * 40 + 1)
+    monkeypatch.setattr(module, "linearized", lambda *given: called.append(given) or linearized(*given))
+    torch.testing.assert_close(score_gradient(law, x, nsr, eps), whole, rtol=1e-12, atol=1e-12)
+    assert [len(nsr) for given, _, nsr in called if given is law] == [7] * 8 + [4]

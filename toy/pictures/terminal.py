@@ -16,7 +16,8 @@ from toy.config import GENERATORS, Arm, Config
 from toy.outcome import sentence
 
 SHOWN = ("off_manifold", "mean_distance", "coverage", "total_variation", "kl", "w2", "sliced_w2", "energy_distance")
-SOMETIMES = ("wrong_class", "negative_log_likelihood")  # of a conditional generator; of a VAE (a bound) or a flow
+# Of a conditional generator; of a VAE (a bound) or a flow; where there are finitely many training samples
+SOMETIMES = ("wrong_class", "negative_log_likelihood", "copies")
 REAL = "real"  # the column of real samples: the floor
 NAME = 15  # characters of the longest name of a metric
 

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 from toy.config import Config
 from toy.search.design import Arm, Cell, Experiment
-from toy.sweep.experiments import INTERVALS, MODES, SATURATED, SPACE
+from toy.sweep.experiments import HEALTHY, INTERVALS, MODES, SATURATED, SPACE
 
 replace = dataclasses.replace
 
 GAMES = {"saturated": SATURATED, "space": SPACE, "modes": MODES}
+OTHERS = {name: replace(HEALTHY, manifold=name) for name in ("torus", "grid")}  # a surface in R^4; 25 modes
 
 COUPLINGS = [Arm("gan"), Arm("summed"), Arm("own-step"), Arm("two-adams"), Arm("decoupled"), Arm("bounded")]
 FEW = ("gan", "summed", "own-step", "decoupled")
@@ -45,7 +46,7 @@ def game() -> list[Cell]:
     Without it lambda is not searched: the term's gradient is the only one, and Adam's step does not see its scale.
     """
     cells, alone = [], {"game": False, "weight": 1.0}
-    for name, config in GAMES.items():
+    for name, config in (GAMES | OTHERS).items():
         arms = [Arm("gan"), Arm("decoupled")]
         for low, high in ((0.05, 0.15), (0.15, 0.5), (0.5, 1.5)):
             band = {"low": low, "high": high}
@@ -85,6 +86,23 @@ def band() -> list[Cell]:
     return [tuned(name, config, arms) for name, config in GAMES.items()]
 
 
+def finite() -> list[Cell]:
+    """So many training samples for D and the score: exact for the samples alone, learned from them, and that of the
+    distribution, which only an ideal diffusion model has."""
+    arms = [Arm("gan"), *(Arm("summed", {"score": score}) for score in ("analytic", "empirical", "learned"))]
+    sizes = {n: replace(SPACE, training_samples=n) for n in (64, 256, 1024)}
+    return [tuned(f"{n} samples", config, arms, training_samples=n) for n, config in sizes.items()]
+
+
+def stabilisers() -> list[Cell]:
+    """What else keeps D's gradient alive, at its own best strength, with the term and without: nothing, R1, noise that
+    fades on D's input, and noise that D is told (Diffusion-GAN)."""
+    regularisers = ("none", "instance-noise", "diffusion")
+    arms = [Arm("gan"), Arm("summed")]
+    arms += [Arm(coupling, {"regulariser": name}) for name in regularisers for coupling in ("gan", "summed")]
+    return [tuned(name, config, arms) for name, config in GAMES.items()]
+
+
 def default() -> list[Cell]:
     """The game of `toy.run` as it is given without options, whose discriminator is too strong, at its own width."""
     return [Cell("default", {"game": "default"}, Config(samples=1024), [Arm(name) for name in Config().arms], False)]
@@ -102,6 +120,8 @@ EXPERIMENTS = {
         Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
         Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
         Experiment("band", "Which band of noise is best, with everything else tuned?", band, (1,)),
+        Experiment("finite", "What does a score of N samples do, and does it copy them?", finite, (1,)),
+        Experiment("stabilisers", "Is the term needed beside R1, noise, and a D that is told it?", stabilisers, (1,)),
         Experiment("default", "Which settings has `toy.run`, in its own game?", default, (1,)),
     )
 }

@@ -224,9 +224,10 @@ FAST = dataclasses.replace(
 NEEDS: dict[str, dict[str, Any]] = {
     "learned": {"score_steps": 3},
     "perturbed": {"manifold": "8-ring"},
+    "empirical": {"training_samples": 20},
     "sgd": {"summed": Setting(1e-4, 0.1)},
 }
-COUNTED = ("off_manifold", "coverage", "total_variation", "wrong_class")
+COUNTED = ("off_manifold", "coverage", "total_variation", "wrong_class", "copies")
 MARGIN = 1e-3
 
 
@@ -244,6 +245,7 @@ def few_steps() -> dict[str, Task]:
         "equal_length": True,
         "dim": 3,
         "thickness": 0.1,
+        "training_samples": 20,
     }
     for name, value in numbers.items():
         changes = {name: value}

@@ -19,7 +19,8 @@ INTERVAL = Interval(0.05, 0.15)
 
 
 def config(score: str, error: float = 0.3, steps: int = 300) -> Config:
-    return Config(low=INTERVAL.low, high=INTERVAL.high, score=score, score_error=error, score_steps=steps)
+    given = {"low": INTERVAL.low, "high": INTERVAL.high, "training_samples": 9 if score == "empirical" else None}
+    return Config(**given, score=score, score_error=error, score_steps=steps)
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -29,8 +29,8 @@ from theory.common.seeds import generator
 from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
 from toy.device import device_of
-from toy.laws import law_of
-from toy.metrics import Reference, evaluate
+from toy.laws import law_of, training_law, training_set
+from toy.metrics import Reference, copies, evaluate
 from toy.models.networks import Network
 from toy.models.own_generator import OwnGenerator
 from toy.training.adam import numbers, take
@@ -118,7 +118,9 @@ class Trainer:
 
     def noise_of(self, stream: int, d_steps: int) -> Noise:
         config = self.config
-        return Noise(self.law, self.seeds, stream, config.batch, config.latent, d_steps, self.classes, self.device)
+        return Noise(
+            training_law(config), self.seeds, stream, config.batch, config.latent, d_steps, self.classes, self.device
+        )
 
     def extras_of(self, stream: int, d_steps: int) -> Extras:
         config = self.config
@@ -298,6 +300,7 @@ class Trainer:
         )
         found = evaluate(self.law, mixed, reference, final=self.at == self.config.steps)
         found |= {} if self.classes is None else {"wrong_class": self.classes.wrong(samples)}
+        found |= {} if self.config.training_samples is None else {"copies": copies(samples, training_set(self.config))}
         return self.finite.record(found)
 
     def state(self) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from theory.common.seeds import generator
 from theory.manifolds import Law
 from toy.config import OWN_STEP, Arm, Config
 from toy.device import device_of
-from toy.laws import law_of
-from toy.metrics import Reference, evaluate
+from toy.laws import law_of, training_law, training_set
+from toy.metrics import Reference, copies, evaluate
 from toy.models.flow import Flow
 from toy.models.vae import VAE
 from toy.training.adam import numbers, take
@@ -72,7 +72,9 @@ class LikelihoodTrainer:
         lr = numbers(s.lr for s in self.settings)
         self.update = Update(self.model.theta, self.model.views, config, lr, arm)
         # a step's first latent is the noise of its likelihood, the second the z of its samples
-        self.noise = Noise(self.law, self.seeds, TRAIN, config.batch, self.model.latent, 1, device=self.device)
+        self.noise = Noise(
+            training_law(config), self.seeds, TRAIN, config.batch, self.model.latent, 1, device=self.device
+        )
         self.at = 0
 
     def train_ahead(self) -> None:
@@ -189,6 +191,7 @@ class LikelihoodTrainer:
         loss = self.average.loss(reference.sample.to(self.device), noise).cpu()
         self.must_be_finite(loss, "loss of fresh samples")
         found = evaluate(self.law, samples, reference, final=self.at == self.config.steps)
+        found |= {} if self.config.training_samples is None else {"copies": copies(samples, training_set(self.config))}
         return self.finite.record(found | {"negative_log_likelihood": loss})
 
     def state(self) -> dict[str, Any]:

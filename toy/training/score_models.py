@@ -1,4 +1,4 @@
-"""Score models eps_theta(x_t, level): exact, learned, with an error of known size, or the user's own.
+"""Score models eps_theta(x_t, level): exact, of finite samples, learned, with an error of known size, the user's own.
 
 `score_error` measures the error of a model near the data and off them.
 """
@@ -35,6 +35,8 @@ def eps_model(config: Config, law: Law, device: torch.device = CPU) -> EpsModel:
 
     - analytic: eps*(x_t), exact.
     - learned: a `Denoiser` trained for score_steps steps on samples of the law, from the cache if it is there.
+    - empirical: eps* of the law that is given, which is then that of the training samples: the minimiser of the
+      denoising loss on them.
     - perturbed: eps*(x_t) + score_error f(x_t / alpha), f the `RandomField` of FIELD_SEED, scaled so that
       E||f||^2 = d over x ~ P and nsr uniform on the interval: the error there is score_error^2 d (claim P6).
     - FILE.py:NAME: `own_model`.
@@ -47,7 +49,7 @@ def eps_model(config: Config, law: Law, device: torch.device = CPU) -> EpsModel:
         return own_model(config.score, law, interval, config.term)
     own = own_file(config.manifold)
     makers: dict[str, Callable[[], EpsModel]] = {
-        "analytic": lambda: eps_model_of(on(law, device)),
+        **dict.fromkeys(("analytic", "empirical"), lambda: eps_model_of(on(law, device))),
         "learned": lambda: cached_denoiser(law, config.score_steps, interval, part=own).to(device),
         "perturbed": lambda: perturbed(law, interval, config.score_error, device),
     }

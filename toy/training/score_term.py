@@ -38,11 +38,13 @@ from theory.regularity import score_matching_loss
 from theory.score_gradient import has_closed_form, score_gradient
 from toy.config import Arm, Config
 from toy.device import on
+from toy.laws import training_law
 from toy.training.classes import Classes
 from toy.training.draws import CPU
 from toy.training.own_score import OwnScore
 from toy.training.score_models import eps_model
 
+SAMPLED = ("learned", "empirical")  # the scores that are of the training samples, where these are given
 LARGEST = 10.0  # of a budget's lambda, for distributions whose bias stays below the budget at every lambda
 
 
@@ -61,10 +63,11 @@ class ScoreTerm:
     ):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
+        law = training_law(config) if config.training_samples and config.score in SAMPLED else law
         laws = [law] if classes is None else classes.laws
         self.models = [eps_model(config, part, device) for part in laws]
         self.own = OwnScore(law.dim, seeds, config, device) if config.term == "matching" else None
-        exact = config.score == "analytic" and config.term in ("full", "detached")
+        exact = config.score in ("analytic", "empirical") and config.term in ("full", "detached")
         self.closed_form = exact and all(map(has_closed_form, laws))  # where it is the faster one
         self.laws = [on(part, device) for part in laws]
         weights = [s.weight for s in settings]
