@@ -31,7 +31,7 @@ from toy.search.tables import Tables
 from toy.sweep.collect import RESULTS
 
 MARKS = {"helps": " **+**", "hurts": " **−**", "equal": " =", "unknown": " ?"}
-SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M"}
+SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M", "copies": "copies"}
 WORDS = {  # of an arm's options -> in a table
     r", corrected True": ", corrected",
     r", scale_by_every False": ", no factor k",
@@ -41,6 +41,12 @@ WORDS = {  # of an arm's options -> in a table
     r", weight_rule annealed": ", λ annealed",
     r", weight_rule (\w+), weight (\S+)$": r", \1 \2",
     r", low (\S+), high (\S+)$": r", \1–\2",
+    r", score analytic": ", ideal score",
+    r", score empirical": ", exact score of the samples",
+    r", score learned": ", learned score",
+    r", regulariser none": ", no regulariser",
+    r", regulariser instance-noise": ", fading noise",
+    r", regulariser diffusion": ", noise that D is told",
 }
 SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
 

@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from toy.config import Config
-from toy.search.design import Arm, Cell, Experiment
+from toy.search.design import JUDGED, Arm, Cell, Experiment
 from toy.sweep.experiments import HEALTHY, INTERVALS, MODES, SATURATED, SPACE
 
 replace = dataclasses.replace
@@ -120,7 +120,13 @@ EXPERIMENTS = {
         Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
         Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
         Experiment("band", "Which band of noise is best, with everything else tuned?", band, (1,)),
-        Experiment("finite", "What does a score of N samples do, and does it copy them?", finite, (1,)),
+        Experiment(
+            "finite",
+            "What does a score of N samples do, and does it copy them?",
+            finite,
+            (1,),
+            JUDGED | {"copies": "lower"},
+        ),
         Experiment("stabilisers", "Is the term needed beside R1, noise, and a D that is told it?", stabilisers, (1,)),
         Experiment("default", "Which settings has `toy.run`, in its own game?", default, (1,)),
     )
