@@ -205,7 +205,7 @@ def test_two_arms_of_a_search_and_a_setting() -> None:
     one, two = (searches.runs("lazy", "space, x1", f"summed, every {k}", "kl") for k in (8, 1))
     text = findings.render("{{searched versus lazy: space, x1: summed, every 8: summed, every 1: kl}}")
     assert text.startswith(f"{one.mean():.3g} against {two.mean():.3g} ({(one - two).mean():.3g} [")
-    chosen = searches.read("lazy").arms.set_index("arm").lr["summed, every 8"]
+    chosen = searches.read("lazy").arms.set_index(["cell", "arm"]).lr["space, x1", "summed, every 8"]
     assert findings.render("{{searched setting lazy: space, x1: summed, every 8: lr}}") == f"{chosen:.2g}"
     with pytest.raises(UsageError, match="has no setting of"):
         findings.render("{{searched setting lazy: space, x1: summed, every 8: dim}}")

@@ -230,17 +230,17 @@ class Config:
     clip: float = 10.0
     """Decoupled arms: largest score step of a parameter, in learning rates."""
 
-    gan: Arm = field(default_factory=lambda: Arm(2.5e-4))
+    gan: Arm = field(default_factory=lambda: Arm(4.997e-4))
     """The arm without a score term."""
-    summed: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    summed: Arm = field(default_factory=lambda: Arm(4.157e-3, 0.07211))
     """The arm of the paper."""
-    own_step: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    own_step: Arm = field(default_factory=lambda: Arm(4.157e-3, 0.07211))
     """The arm that steps twice with one Adam."""
-    two_adams: Arm = field(default_factory=lambda: Arm(8e-3, 0.1))
+    two_adams: Arm = field(default_factory=lambda: Arm(4.157e-3, 0.07211))
     """The arm with an Adam for each gradient."""
-    decoupled: Arm = field(default_factory=lambda: Arm(2e-3, 0.1))
+    decoupled: Arm = field(default_factory=lambda: Arm(1.387e-3, 0.07706))
     """Our arm, without a bound."""
-    bounded: Arm = field(default_factory=lambda: Arm(2e-3, 0.1, BOUND))
+    bounded: Arm = field(default_factory=lambda: Arm(1.387e-3, 0.07706, BOUND))
     """Our arm, with a bound."""
 
     eval_every: int = 100
@@ -530,7 +530,7 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
 
 PRESETS = {
     # ring in the plane, a strong discriminator trained ahead, generator started off the manifold: the game saturates.
-    # Each arm's lr and lambda are what `--tune` found; bounded's are those of decoupled, others' those of summed
+    # Lr and lambda of gan, summed, decoupled: `toy.search default`; bounded's are decoupled's, the others' summed's
     "saturated": Config(),
     # R^16, a regularised discriminator, every arm at its best of everything: `toy.search core`, the cell space, x1
     "healthy": Config(

@@ -263,7 +263,7 @@ def _score_term(config: dict) -> str:
     model = r"\epsilon^*" if config["score"] == "analytic" else r"\epsilon_\theta"
     formula = TERMS[config["term"]] % (weighting, model)
     weights = dict.fromkeys(config[field_of(arm)]["weight"] for arm in config["arms"])
-    used = " or ".join(f"{weight:g}" for weight in weights if weight)
+    used = " or ".join(f"{weight:.2g}" for weight in weights if weight)
     return formula + (f"\n{RULES[config['weight_rule']] % used}" if used else "")
 
 

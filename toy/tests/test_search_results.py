@@ -118,3 +118,16 @@ def test_presets_are_what_the_searches_chose(preset: str, experiment: str, endin
     for name in set(ARMS) - {arm.removesuffix(ending) for arm in rows}:
         game = game.with_arm(name, config.arm(name))
     assert game == config
+
+
+def test_the_default_run_is_what_its_search_chose() -> None:
+    """Its game is that of the cell; bounded has decoupled's setting, the others summed's."""
+    arms = Tables.read(RESULTS, EXPERIMENTS["default"]).arms.set_index("arm")
+    config = PRESETS["saturated"]
+    (cell,) = EXPERIMENTS["default"].cells()
+    assert config == dataclasses.replace(cell.config, samples=config.samples)
+    for name in ARMS:
+        row = arms.loc[name if name in arms.index else "decoupled" if name == "bounded" else "summed"]
+        found = config.arm(name)
+        assert [found.lr, found.weight] == [row.lr, row.weight if name != "gan" else 0]
+    assert set(arms.index) == {"gan", "summed", "decoupled"}
