@@ -149,8 +149,7 @@ class Config:
     conditional: bool = False
     """Class-conditional on a mixture, whose parts are the classes: G, D and the score get the class."""
     training_samples: int | None = None
-    """Number of samples that there are to train on, D and a learned or empirical score; fresh ones at every step if not
-    given. They are the same for all seeds; metrics are of the distribution, and `copies` is added."""
+    """Samples that D and a learned or empirical score train on, the same for all seeds; fresh ones if not given."""
     generator: Annotated[str, listed(f"Kind of generator (the arm gan has no score term), {OWN}.", GENERATORS)] = "gan"
     score: Annotated[str, listed(f"Score model of the term, {OWN}.", SCORES)] = "analytic"
     score_steps: int = 4000
