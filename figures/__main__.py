@@ -39,6 +39,7 @@ NAMES = (
     "searches",
     "profiles",
     "choices",
+    "stabilisers",
     "equilibrium",
     "interval",
     "lazy",
