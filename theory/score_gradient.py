@@ -42,9 +42,8 @@ def score_gradient(
     if nsr.numel() * (count := components(law)) > TABLE:
         size = max(1, TABLE // count)
         flat = x.reshape(-1, law.dim).split(size), nsr.reshape(-1).split(size), eps.reshape(-1, law.dim).split(size)
-        return torch.cat([score_gradient(law, *block, detach=detach) for block in zip(*flat, strict=True)]).view(
-            x.shape
-        )
+        found = [score_gradient(law, *block, detach=detach) for block in zip(*flat, strict=True)]
+        return torch.cat(found).view(x.shape)
     noise = nsr[..., None]
     mean, jacobian = linearized(law, x + noise * eps, nsr)
     r = (x - mean) / noise

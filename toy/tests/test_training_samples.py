@@ -36,7 +36,7 @@ def test_the_set_is_on_the_manifold_and_the_same_for_all() -> None:
     assert torch.equal(training_set(Config(dim=3, training_samples=N, seeds=3, first_seed=7)), points)
     thick = training_set(Config(dim=3, thickness=0.1, training_samples=N))
     assert law_of(SMALL).distance(thick).mean() > 0.05  # thickened in all three directions
-    assert (thick - law_of(SMALL).project(thick)).abs().amax(0).min() > 0.01
+    assert (torch.linalg.matrix_rank(points, atol=1e-9), torch.linalg.matrix_rank(thick, atol=1e-9)) == (2, 3)
 
 
 @pytest.mark.parametrize("given", [N, None])
