@@ -40,6 +40,7 @@ NAMES = (
     "profiles",
     "choices",
     "stabilisers",
+    "finite",
     "equilibrium",
     "interval",
     "lazy",
