@@ -59,8 +59,8 @@ STYLES = {
 }
 figure, panels = style.panels(2, 1, 3.6)
 for panel, (metric, title) in zip(panels, {"kl": "KL", "copies": "share of copies"}.items(), strict=True):
-    for place, (arm, (colour, mark, label)) in enumerate(STYLES.items()):
-        part = shown[(shown.arm == arm) & (shown.metric == metric)]
+    for place, (name, (colour, mark, label)) in enumerate(STYLES.items()):
+        part = shown[(shown.arm == name) & (shown.metric == metric)]
         ends = part["mean"] - part.low, part.high - part["mean"]
         at = part.samples * 1.06 ** (place - 1.5)
         panel.errorbar(at, part["mean"], ends, fmt=mark, ms=3, lw=0.9, color=colour, label=label, clip_on=False)

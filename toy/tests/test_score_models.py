@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ INTERVAL = Interval(0.05, 0.15)
 
 
 def config(score: str, error: float = 0.3, steps: int = 300) -> Config:
-    given = {"low": INTERVAL.low, "high": INTERVAL.high, "training_samples": 9 if score == "empirical" else None}
-    return Config(**given, score=score, score_error=error, score_steps=steps)
+    shown = 9 if score == "empirical" else None
+    found = Config(score=score, score_error=error, score_steps=steps, training_samples=shown)
+    return dataclasses.replace(found, low=INTERVAL.low, high=INTERVAL.high)
 
 
 def seeded(seed: int) -> torch.Generator:
