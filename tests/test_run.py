@@ -16,7 +16,7 @@ from PIL import Image
 from tests.commands import TINY, Command, python, same_results
 from theory.common.files import read_tensors
 from theory.manifolds import names
-from toy.config import CHOICES, MANIFOLDS, PRESETS, Config
+from toy.config import ADDED, CHOICES, MANIFOLDS, PRESETS, Config
 from toy.jobs.run_directory import FILES
 from toy.metrics import FINAL, METRICS
 from toy.pictures.terminal import name as name_of
@@ -33,11 +33,11 @@ def test_exactly_the_files_of_the_contract(finished: Path) -> None:
 
 
 def test_config(finished: Path) -> None:
-    """Every option; a device where it is not the CPU."""
+    """Every option; those of ADDED, a device for example, where they are not as usual."""
     stored = json.loads((finished / "config.json").read_text())
     assert (stored["seeds"], stored["steps"], stored["arms"]) == (2, 40, ARMS)
-    assert {*stored, "device"} == set(Config.__dataclass_fields__)
-    assert "device" not in stored
+    assert {*stored, *ADDED} == set(Config.__dataclass_fields__)
+    assert not set(ADDED) & set(stored)
     assert stored["decoupled"] == vars(PRESETS["saturated"].decoupled)
 
 
@@ -171,6 +171,7 @@ EVERYTHING = {
     "--weight-rule budget --max-norm 1 --decoupled.bound 3": "",
     "--regulariser none --equal-length --score learned --score-steps 3 --every 2 --no-scale-by-every "
     "--thickness 0.1": "",
+    "--training-samples 30 --score empirical --dim 3": "copies",
 }
 FEW = shlex.split("--steps 4 --eval-every 2 --samples 32")
 

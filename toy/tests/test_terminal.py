@@ -50,7 +50,7 @@ def test_real_samples_stand_beside_the_arms() -> None:
 
 def test_options() -> None:
     """All that sets an arm apart."""
-    config = Config(weight_rule="annealed")
+    config = Config(weight_rule="annealed", gan=Arm(2.5e-4), summed=Arm(8e-3, 0.1), bounded=Arm(2e-3, 0.1, 3.0))
     shown = [options(config, config.arm(arm)) for arm in ("gan", "summed", "bounded")]
     assert shown == [
         "lr 0.00025, weight 0",
