@@ -22,7 +22,6 @@ import pandas as pd
 
 from figures.report import searches
 from figures.tools import style
-from theory.common.statistics import interval
 from theory.critical_noise import critical_nsr
 from theory.manifolds import make
 from toy.search.experiments import EXPERIMENTS, GAMES
@@ -34,12 +33,6 @@ style.use()
 
 
 # %%
-def relative(name: str, game: str, arm: str) -> tuple[float, ...]:
-    """Mean KL of an arm over that of the game's GAN, with its interval."""
-    (ratios,) = searches.relative(name, [f"{game}, x1"], arm)
-    return tuple(float(end) for end in interval(ratios[np.isfinite(ratios)]))
-
-
 def measured(name: str) -> list[str]:
     return [game for game in GAMES if (searches.read(name).arms.cell == f"{game}, x1").any()]
 
@@ -50,7 +43,8 @@ for name in ("automatic", "band", "second/band"):
         if cell.name in measured(name):
             for arm in cell.arms:
                 ends = arm.overrides.get("low", np.nan), arm.overrides.get("high", np.nan)
-                rows.append((name, cell.name, arm.text, *ends, *relative(name, cell.name, arm.text)))
+                found = searches.relative_mean(name, f"{cell.name}, x1", arm.text)
+                rows.append((name, cell.name, arm.text, *ends, *found))
 columns = ["experiment", "game", "arm", "from", "to", "mean", "low", "high"]
 shown = pd.DataFrame(rows, columns=columns)
 CRITICAL = critical_nsr(make("ring"))

@@ -23,7 +23,6 @@ import pandas as pd
 
 from figures.report import searches
 from figures.tools import style
-from theory.common.statistics import compare, interval
 from toy.search.experiments import EXPERIMENTS
 
 style.use()
@@ -47,9 +46,8 @@ rows = []
 for game in games:
     for regulariser in NAMES:
         for coupling in ARMS:
-            (ratios,) = searches.relative("stabilisers", [f"{game}, x1"], arm(coupling, regulariser))
-            found = interval(ratios[np.isfinite(ratios)])
-            rows.append((game, regulariser, coupling, *(float(end) for end in found)))
+            found = searches.relative_mean("stabilisers", f"{game}, x1", arm(coupling, regulariser))
+            rows.append((game, regulariser, coupling, *found))
 shown = pd.DataFrame(rows, columns=["game", "regulariser", "arm", "mean", "low", "high"])
 
 # %% [markdown]
@@ -74,16 +72,13 @@ panels[0].legend(fontsize=6)
 # %% [markdown]
 # ## What is seen
 
-
 # %%
-def beside(game: str, regulariser: str) -> str:
-    """Whether the term lowers KL beside a stabiliser: the paired 95 % interval of the difference, uncorrected."""
-    one, two = (searches.runs("stabilisers", f"{game}, x1", arm(name, regulariser), "kl") for name in ("summed", "gan"))
-    found = compare(one, two)
-    return "less" if found["high"] < 0 else "more" if found["low"] > 0 else "level"
-
-
-helped = {name: sum(beside(game, name) == "less" for game in games) for name in NAMES}
+helped = {
+    name: sum(
+        searches.side("stabilisers", f"{game}, x1", arm("summed", name), arm("gan", name), "kl") < 0 for game in games
+    )
+    for name in NAMES
+}
 lines = ", ".join(f"{helped[name]} beside {NAMES[name]}" for name in ("r1", "none", "diffusion", "instance-noise"))
 best = {game: shown[shown.game == game].set_index(["regulariser", "arm"])["mean"].idxmin() for game in games}
 pairs = sum(pair == ("r1", "summed") for pair in best.values())

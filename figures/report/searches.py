@@ -25,13 +25,13 @@ from jaxtyping import Float
 from figures.tools import results
 from theory.common.comparing import best_of_n, interquartile_mean
 from theory.common.errors import UsageError
-from theory.common.statistics import compare
+from theory.common.statistics import compare, interval
 from toy.search.experiments import EXPERIMENTS
 from toy.search.tables import Tables
 from toy.sweep.collect import RESULTS
 
 MARKS = {"helps": " **+**", "hurts": " **−**", "equal": " =", "unknown": " ?"}
-SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M", "copies": "copies"}
+SHORT = {"kl": "KL", "w2": "W2", "off_manifold": "off", "total_variation_on": "TV on M"}
 WORDS = {  # of an arm's options -> in a table
     r", corrected True": ", corrected",
     r", scale_by_every False": ", no factor k",
@@ -125,6 +125,13 @@ def versus(name: str, cell: str, arm: str, other: str, metric: str) -> str:
     return f"{number(one.mean())} against {number(two.mean())} ({difference} [{low}, {high}], p {p})"
 
 
+def side(name: str, cell: str, arm: str, other: str, metric: str) -> int:
+    """-1, 0 or 1: the paired 95 % interval of the first arm's difference to the second lies below 0, holds it, lies
+    above; uncorrected."""
+    found = compare(runs(name, cell, arm, metric), runs(name, cell, other, metric))
+    return int(found["low"] > 0) - int(found["high"] < 0)
+
+
 def number(value: object) -> str:
     """Three significant digits; words as they are; – where there is no number."""
     if value != value:
@@ -206,6 +213,13 @@ def relative(name: str, cells: Sequence[str], arm: str) -> Float[np.ndarray, "ce
         kl = runs(name, cell, arm, "kl")
         found.append(np.where(np.isnan(kl), np.inf, kl) / base)
     return np.stack(found)
+
+
+def relative_mean(name: str, cell: str, arm: str) -> tuple[float, float, float]:
+    """Of `relative` the mean over the runs that did not diverge, with its interval."""
+    (ratios,) = relative(name, [cell], arm)
+    mean, low, high = (float(end) for end in interval(ratios[np.isfinite(ratios)]))
+    return mean, low, high
 
 
 def across(name: str, cells: list[str]) -> str:

@@ -7,8 +7,9 @@ import torch
 
 from theory.levels import Level
 from theory.manifolds import Embedded, Points, make
+from theory.manifolds.points import MOST
 from theory.score_gradient import score_gradient
-from toy.config import Arm, Config, as_dict
+from toy.config import MOST_POINTS, Arm, Config, as_dict
 from toy.laws import law_of, sampled, training_law, training_set
 from toy.metrics import COPIED, Reference, copies
 from toy.outcome import floors
@@ -100,6 +101,7 @@ def test_what_does_not_go_together_is_refused() -> None:
         Config(score="empirical")
     with pytest.raises(ValueError, match="conditional needs fresh samples of each class; given 50 in all"):
         Config(manifold="8-ring", conditional=True, training_samples=50)
+    assert MOST_POINTS == MOST
     with pytest.raises(ValueError, match="training_samples must be at most 4096; given 5000"):
         Config(training_samples=5000)
     with pytest.raises(ValueError, match="weight_rule budget needs training_samples None; given 50"):

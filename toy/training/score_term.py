@@ -63,7 +63,7 @@ class ScoreTerm:
     ):
         self.config, self.classes = config, classes
         self.interval = Interval(config.low, config.high)
-        law = training_law(config) if config.training_samples and config.score in SAMPLED else law
+        law = law if config.training_samples is None or config.score not in SAMPLED else training_law(config)
         laws = [law] if classes is None else classes.laws
         self.models = [eps_model(config, part, device) for part in laws]
         self.own = OwnScore(law.dim, seeds, config, device) if config.term == "matching" else None
