@@ -209,3 +209,13 @@ def test_two_arms_of_a_search_and_a_setting() -> None:
     assert findings.render("{{searched setting lazy: space, x1: summed, every 8: lr}}") == f"{chosen:.2g}"
     with pytest.raises(UsageError, match="has no setting of"):
         findings.render("{{searched setting lazy: space, x1: summed, every 8: dim}}")
+
+
+def test_on_which_side_a_difference_lies_and_kl_relative_to_the_gan() -> None:
+    names = "stabilisers", "space, x1"
+    assert searches.side(*names, "summed", "gan", "kl") == -1
+    assert searches.side(*names, "gan", "summed", "kl") == 1
+    assert searches.side(*names, "gan, regulariser none", "gan", "kl") == 0
+    assert searches.relative_mean(*names, "gan")[0] == pytest.approx(1)
+    middle, low, high = searches.relative_mean(*names, "summed")
+    assert low < middle < high < 1
