@@ -170,7 +170,7 @@ EVERYTHING = {
     "--loss saturating --regulariser r1 --regulariser-every 2 --regulariser-step own-step --manifold weighted "
     "--weight-rule budget --max-norm 1 --decoupled.bound 3": "",
     "--regulariser none --equal-length --score learned --score-steps 3 --every 2 --no-scale-by-every "
-    "--thickness 0.1": "",
+    "--thickness 0.1 --anneal 10": "",
     "--training-samples 30 --score empirical --dim 3": "copies",
 }
 FEW = shlex.split("--steps 4 --eval-every 2 --samples 32")

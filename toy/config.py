@@ -208,6 +208,8 @@ class Config:
     """Lower end of the interval of the score term's noise-to-signal ratio sigma/alpha."""
     high: float = 0.15
     """Upper end of that interval; the ratio is uniform on it."""
+    anneal: float = 1.0
+    """The interval begins this many times as high, and comes down geometrically over the run; 1: it stays."""
     every: int = 1
     """k: the score term acts at every k-th step."""
     scale_by_every: bool = True
@@ -310,6 +312,7 @@ class Config:
             "loss": ("saturating", "non-saturating"),
             "term": ("full",),
             "weighting": ("eps",),
+            "anneal": (1.0,),
             "training_samples": (None,),
         }
         for name, choices in predicted.items():
@@ -501,11 +504,12 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("first_seed", "d_ahead", "warm_up"), at_least_(0, whole)),
     **dict.fromkeys(("thickness", "gamma", "start", "score_error"), at_least_(0, at_least)),
     **dict.fromkeys(("low", "high", "clip", "max_norm", "d_lr"), positive),
+    "anneal": lambda name, value: at_least(name, value, 1),
     **dict.fromkeys(("beta1", "beta2", "momentum", "ema"), share),
 }
 """Option -> its check, for all but the arms'."""
 OPTIONAL = ("dim", "max_norm", "d_lr", "training_samples")  # may be None
-ADDED = {"device": "cpu", "training_samples": None}
+ADDED = {"device": "cpu", "training_samples": None, "anneal": 1.0}
 """Options that a configuration on disk names only where they are not as here."""
 
 

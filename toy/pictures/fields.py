@@ -46,7 +46,7 @@ def fields(trainer: Trains, near: bool = False) -> dict[str, np.ndarray]:
     u = torch.linspace(0, 1, REPEATS).repeat(GRID**2).expand(len(trainer.seeds), -1)
     eps = torch.randn((*u.shape, trainer.law.dim), generator=torch.Generator().manual_seed(1))
     label = None if trainer.term.classes is None else 0
-    score = trainer.term.gradient(x.repeat_interleave(REPEATS, 1), u.to(x), eps.to(x), label)
+    score = trainer.term.gradient(x.repeat_interleave(REPEATS, 1), u.to(x), eps.to(x), label, trainer.at)
     score = score.cpu().view(len(trainer.seeds), GRID**2, REPEATS, -1).mean(2)
     arrays = {
         "real": real,

@@ -41,15 +41,17 @@ def core() -> list[Cell]:
 
 
 def game() -> list[Cell]:
-    """With the game and without, at three bands of noise; and distribution matching on all three together.
+    """With the game and without, at three bands of noise and on one that comes down from the highest to the lowest; and
+    distribution matching on all three together.
 
     Without it lambda is not searched: the term's gradient is the only one, and Adam's step does not see its scale.
     """
     cells, alone = [], {"game": False, "weight": 1.0}
     for name, config in (GAMES | OTHERS).items():
         arms = [Arm("gan"), Arm("decoupled")]
-        for low, high in ((0.05, 0.15), (0.15, 0.5), (0.5, 1.5)):
-            band = {"low": low, "high": high}
+        bands: list[dict[str, float]] = [{"low": a, "high": b} for a, b in ((0.05, 0.15), (0.15, 0.5), (0.5, 1.5))]
+        bands.append({"low": 0.05, "high": 0.15, "anneal": 10.0})
+        for band in bands:
             arms += [Arm("summed", {"term": term, **alone, **band}) for term in ("matching", "detached", "full")]
             arms += [Arm("decoupled", {"term": "matching", **band})]
         arms.append(Arm("summed", {"term": "matching", **alone, "low": 0.05, "high": 1.5}))
@@ -86,6 +88,13 @@ def band() -> list[Cell]:
     return [tuned(name, config, arms) for name, config in GAMES.items()]
 
 
+def width() -> list[Cell]:
+    """Networks two and four times as wide."""
+    arms = [Arm("gan"), Arm("summed"), Arm("decoupled")]
+    wider = [(name, width) for width in (64, 128) for name in GAMES]
+    return [tuned(f"{name}, width {w}", replace(GAMES[name], width=w), arms, width=w) for name, w in wider]
+
+
 def finite() -> list[Cell]:
     """So many training samples for D and the score: exact for the samples alone, learned from them, and that of the
     distribution, which only an ideal diffusion model has."""
@@ -120,6 +129,7 @@ EXPERIMENTS = {
         Experiment("lazy", "What does every k-th step cost, by coupling?", lazy, (1, 3)),
         Experiment("automatic", "Which rule for lambda loses least against the tuned one?", automatic, (1, 3)),
         Experiment("band", "Which band of noise is best, with everything else tuned?", band, (1,)),
+        Experiment("width", "Does the term help wider networks?", width, (1,)),
         Experiment(
             "finite",
             "What does a score of N samples do, and does it copy them?",

@@ -246,6 +246,7 @@ def few_steps() -> dict[str, Task]:
         "dim": 3,
         "thickness": 0.1,
         "training_samples": 20,
+        "anneal": 10.0,
     }
     for name, value in numbers.items():
         changes = {name: value}

@@ -104,6 +104,23 @@ def test_matching_subtracts_the_own_score() -> None:
     assert found.gradient(x, u, eps).abs().max() < 1e-2
 
 
+def test_an_annealed_interval_comes_down_geometrically() -> None:
+    """From anneal times its height to [low, high] at the end, for the term and for the generator's own score; the same
+    numbers choose levels at the same place of it."""
+    found, (x, u, eps) = term(anneal=9.0, term="matching"), draws()
+    plain = CONFIG.low + (CONFIG.high - CONFIG.low) * u
+    for at, factor in ((0, 9.0), (50, 3.0), (100, 1.0), (None, 1.0)):
+        torch.testing.assert_close(found.nsr(u, at), factor * plain)
+    assert torch.equal(term().nsr(u, 0), term().nsr(u))
+    middle = term(low=3 * CONFIG.low, high=3 * CONFIG.high, term="matching")
+    torch.testing.assert_close(found.gradient(x, u, eps, at=50), middle.gradient(x, u, eps))
+    found.train_along(x, u, eps, 50)
+    middle.train_along(x, u, eps)
+    assert found.own is not None
+    assert middle.own is not None
+    torch.testing.assert_close(found.own.network.theta, middle.own.network.theta)
+
+
 def test_acts_every_kth_step_and_never_without_weight() -> None:
     assert [at for at in range(9) if term(every=4).acts(at)] == [0, 4, 8]
     assert not any(term(weight=0.0, every=4).acts(at) for at in range(9))

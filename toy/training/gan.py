@@ -189,7 +189,7 @@ class Trainer:
             gradient = self.discriminator.gradient(self.labelled(x), real, extras[-1], decay) / self.config.batch
         else:
             gradient = torch.zeros_like(x)
-        self.term.train_along(x, draws.u, draws.eps)
+        self.term.train_along(x, draws.u, draws.eps, self.at)
         score: Tensor | None = None
         acts, own = self.term.acts(self.at), self.arm in OWN_STEP
         if acts and not own:
@@ -233,7 +233,7 @@ class Trainer:
         Raises:
             Diverged: it is not finite.
         """
-        gradient = self.term.gradient(x, u, eps, label)
+        gradient = self.term.gradient(x, u, eps, label, self.at)
         self.must_be_finite(gradient.sum((1, 2)), "gradient of the score term")
         return gradient
 

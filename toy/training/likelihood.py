@@ -108,7 +108,7 @@ class LikelihoodTrainer:
     def in_theta(self, draws: Draws) -> Float[Tensor, " p"]:
         """g_score of the samples now, lambda k and the bound in it."""
         x = self.model.sample(draws.latent[1])
-        self.term.train_along(x.detach(), draws.u, draws.eps)
+        self.term.train_along(x.detach(), draws.u, draws.eps, self.at)
         score = self.term.bounded(self.score_term_gradient(x.detach(), draws.u, draws.eps)) / self.config.batch
         score = self.term.strength(self.at, None, score) * score
         return torch.autograd.grad(x, self.model.theta, score)[0]
@@ -126,7 +126,7 @@ class LikelihoodTrainer:
         Raises:
             Diverged: it is not finite.
         """
-        gradient = self.term.gradient(x, u, eps)
+        gradient = self.term.gradient(x, u, eps, at=self.at)
         self.must_be_finite(gradient.sum((1, 2)), "gradient of the score term")
         return gradient
 

@@ -44,7 +44,7 @@ def eps_model(config: Config, law: Law, device: torch.device = CPU) -> EpsModel:
     Raises:
         OSError: the cache of learned ones cannot be read or written. FileError: as `own_model`.
     """
-    interval = Interval(config.low, config.high)
+    interval = Interval(config.low, config.anneal * config.high)
     if is_own(config.score):
         return own_model(config.score, law, interval, config.term)
     own = own_file(config.manifold)

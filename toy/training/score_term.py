@@ -2,8 +2,8 @@
 
     L_score = lambda_t k mean_b w_b ||eps_theta(x_t) - eps||^2,   x_t = x + nsr eps,  x = g(z),
 
-with nsr, the noise-to-signal ratio, uniform on an interval. The weighting w is 1 (eps) or nsr^2 (x0: the squared
-distance of a sample to its denoised form). `term` says what the gradient runs through:
+with nsr, the noise-to-signal ratio, uniform on an interval, that may come down during the run. The weighting w is 1
+(eps) or nsr^2 (x0: the squared distance of a sample to its denoised form). `term` says what the gradient runs through:
 
     full      the score model, as in the paper
     detached  the samples only: score distillation (claim P5)
@@ -99,16 +99,30 @@ class ScoreTerm:
             return strength * long / short.clamp(min=1e-30)
         return strength
 
+    def nsr(self, u: Float[Tensor, "s b"], at: int | None = None) -> Float[Tensor, "s b"]:
+        """The noise levels that uniform numbers choose: on the interval times anneal^(1 - at / steps).
+
+        Args:
+            at: the generator step; None for the end of the run, where the interval is [low, high].
+        """
+        left = 0.0 if at is None else 1 - at / self.config.steps
+        return self.interval.nsr(u) * self.config.anneal**left
+
     def gradient(
-        self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"], label: int | None = None
+        self,
+        x: Float[Tensor, "s b d"],
+        u: Float[Tensor, "s b"],
+        eps: Float[Tensor, "s b d"],
+        label: int | None = None,
+        at: int | None = None,
     ) -> Float[Tensor, "s b d"]:
         """d/dx of each sample's w ||eps_theta(x_t) - eps||^2, without lambda.
 
         Args:
-            u: uniform numbers that choose the noise levels.
+            u, at: as `nsr` takes them.
             label: the class of all samples; None for the layout of `Classes`.
         """
-        nsr = self.interval.nsr(u)
+        nsr = self.nsr(u, at)
         x = x.contiguous()  # a generator's last layer stores its output transposed, which made this take twice as long
         if self.own is not None:
             gradient = self._matching(x, nsr, eps, label)
@@ -158,13 +172,15 @@ class ScoreTerm:
             return [(each[label or 0], slice(None))]
         return list(zip(each, self.classes.parts(count), strict=True))
 
-    def train_along(self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"]) -> None:
+    def train_along(
+        self, x: Float[Tensor, "s b d"], u: Float[Tensor, "s b"], eps: Float[Tensor, "s b d"], at: int | None = None
+    ) -> None:
         """One step of the generator's own score, where there is one.
 
         It uses the noise of other samples of the batch, so that training and evaluation noise are independent.
         """
         if self.own is not None and self.active:
-            self.own.train_step(x, self.interval.nsr(u.roll(1, 1)), eps.roll(1, 1))
+            self.own.train_step(x, self.nsr(u.roll(1, 1), at), eps.roll(1, 1))
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the steps to come."""
