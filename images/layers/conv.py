@@ -7,6 +7,8 @@ of three maps, each the derivative of another: image * weight, and its adjoints 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,12 +25,30 @@ def grouped_conv2d(
     """conv2d with padding k // 2, k odd, i = j groups: same values, and every derivative at the cost of a convolution.
 
     Under autocast it computes in autocast's precision, like conv2d. A gradient in the images alone computes that in the
-    weight, too, if the weight requires one: a torch.autograd.Function cannot tell which of its gradients are needed.
+    weight, too, if the weight requires one, except within `of_images`: a torch.autograd.Function cannot tell which of
+    its gradients are needed.
     """
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
     return _Conv.apply(x, weight, groups)
+
+
+_weights_wanted = True  # of the process: autograd runs the backward pass of a GPU in threads of its own
+
+
+@contextmanager
+def of_images() -> Iterator[None]:
+    """Gradients that are taken within are of images alone, and those of grouped convolutions in their weights are left
+    out: a gradient penalty's first backward pass would throw them away. What is then differentiated again, outside,
+    has all of its gradients.
+    """
+    global _weights_wanted
+    before, _weights_wanted = _weights_wanted, False
+    try:
+        yield
+    finally:
+        _weights_wanted = before
 
 
 class _Conv(Function):
@@ -44,7 +64,8 @@ class _Conv(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         dx = _ToImage.apply(grad, weight, ctx.groups) if ctx.needs_input_grad[0] else None
-        dweight = _ToWeight.apply(x, grad, weight.shape, ctx.groups) if ctx.needs_input_grad[1] else None
+        wanted = ctx.needs_input_grad[1] and _weights_wanted
+        dweight = _ToWeight.apply(x, grad, weight.shape, ctx.groups) if wanted else None
         return dx, dweight, None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,9 +19,11 @@ from images.generators.augment import AUGMENTS, GATES, adapted, make_augment
 from images.generators.families import make_discriminator, make_generator
 from images.generators.r3gan import Residual
 from images.generators.stylegan2 import Conv, Linear, modulate, modulated_conv, with_deviation
+from images.layers import conv
 from images.layers.conv import grouped_conv2d
 from images.layers.filters import filtered, spread
 from images.layers.resample import Resampling, resample
+from images.training.losses import squared_gradient
 
 SMALL = {"r3gan": {"width": 8, "cardinality": 4, "latent": 6}, "stylegan2": {"width": 8, "latent": 6}}
 FAMILIES = pytest.mark.parametrize("name", SMALL)
@@ -96,6 +98,30 @@ def test_grouped_convolution_and_all_its_derivatives() -> None:
     assert torch.allclose(grouped_conv2d(x, weight, 2), F.conv2d(x, weight, padding=1, groups=2))
     assert gradcheck(lambda x, w: grouped_conv2d(x, w, 2), (x, weight))
     assert gradgradcheck(lambda x, w: grouped_conv2d(x, w, 2), (x, weight))
+
+
+def test_a_gradient_of_images_leaves_out_that_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient penalty computes the gradients in the weights that it needs, two for each convolution, and no more;
+    they are those of conv2d."""
+    taken: list[bool] = []
+    apply = conv._ToWeight.apply
+    monkeypatch.setattr(conv._ToWeight, "apply", lambda *args: (taken.append(True), apply(*args))[1])
+    x = torch.randn(2, 4, 3, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+
+    def penalty(convolution: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        logits = convolution(convolution(x, weight).relu(), weight).square().sum((1, 2, 3))
+        return squared_gradient(logits, x).sum()
+
+    found = penalty(lambda x, w: grouped_conv2d(x, w, 2))
+    assert not taken
+    (own,) = grad(found, weight)
+    assert len(taken) == 4
+    (wanted,) = grad(penalty(lambda x, w: F.conv2d(x, w, padding=1, groups=2)), weight)
+    torch.testing.assert_close(own, wanted)
+    taken.clear()
+    grad(grouped_conv2d(x, weight, 2).sum(), x)  # outside of it
+    assert len(taken) == 1
 
 
 @pytest.mark.parametrize("taps", [(1, 2, 1), (1, 3, 3, 1), (1, 1)])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from images.interfaces import Images, Logits
+from images.layers.conv import of_images
 from theory.levels import Level
 from theory.regularity import EpsModel, score_matching_loss
 
@@ -48,7 +49,8 @@ def squared_gradient(logits: Logits, images: Images) -> Logits:
 
     Source: Mescheder, Geiger, Nowozin 2018.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    with of_images():
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().sum((1, 2, 3))
 
 
