@@ -105,9 +105,12 @@ def _signed_sums(d: Float[np.ndarray, " n"]) -> Float[np.ndarray, " pattern"]:
 
 def _random_flips(d: Float[np.ndarray, " seed"], least: float) -> float:
     generator, hits, block = np.random.default_rng(0), 0, 10_000
+    eights = np.pad(d, (0, -len(d) % 8)).reshape(-1, 8)
+    patterns = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    sums = eights @ patterns.T  # [eight, pattern]: of those whose sign stays
     for _ in range(FLIPS // block):
-        octets = generator.integers(0, 256, (block, -(-len(d) // 8)), dtype=np.uint8)
-        positive = np.unpackbits(octets, axis=1, count=len(d)) @ d  # the sum of those whose sign stays
+        octets = generator.integers(0, 256, (block, len(eights)), dtype=np.uint8)
+        positive = np.sum([of[octet] for of, octet in zip(sums, octets.T, strict=True)], axis=0)
         hits += int((np.abs(2 * positive - d.sum()) >= least).sum())
     return (1 + hits) / (1 + FLIPS)
 
