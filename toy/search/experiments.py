@@ -90,7 +90,7 @@ def band() -> list[Cell]:
 
 def width() -> list[Cell]:
     """Networks two and four times as wide."""
-    arms = [Arm("gan"), Arm("summed"), Arm("decoupled")]
+    arms = [Arm(name) for name in FEW]
     wider = [(name, width) for width in (64, 128) for name in GAMES]
     return [tuned(f"{name}, width {w}", replace(GAMES[name], width=w), arms, width=w) for name, w in wider]
 
