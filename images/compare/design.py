@@ -2,7 +2,8 @@
 
 Every arm of a cell tries TRIALS settings on one tuning seed, the first points of one Sobol sequence: those of different
 arms share the learning rates. At each of RUNGS the worse half is stopped (successive halving: Jamieson and Talwalkar
-2016). The best is trained on SEEDS fresh seeds. No torch here.
+2016). The best is trained on SEEDS fresh seeds; in the shortest runs so is the plain GAN, at the rates and gamma that
+an arm with the term chose: what the term does at that setting. No torch here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from images.recipes import RECIPES, Recipe
 NAMES = ("fashion", "fashion-biggan", "cifar10-small", "stacked-mnist")
 ARMS = ("gan", "summed", "own-step", "decoupled")
 """The first is the one that the others are compared with."""
+WITHOUT = "without"
+"""The runs of the plain GAN at the settings of the others."""
 STEPS, LENGTHS = 720, (1, 3)
 """Generator steps of the shortest runs, and lengths in multiples of them."""
 TRIALS, RUNGS = 12, (0.25, 0.5)

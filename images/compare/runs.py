@@ -1,7 +1,8 @@
 """Runs of a comparison: each is trained to a share of its length, and its metrics there are kept as they come.
 
 DIR/CELL/ARM/trial-3/ and .../seed-3/ hold ARM-SEED/checkpoint.pt while they can go on, and outcome.json: share -> the
-metrics there, the steps and processor seconds so far, and the share at which it diverged, if it did.
+metrics there, the steps and processor seconds so far, and the share at which it diverged, if it did. DIR/CELL/gan-at-7/
+has the plain GAN's runs at the setting of trial 7.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from images.compare.design import ARMS, RUNGS, SEEDS, SELECTED, TRIALS, TUNING, Cell, kept, trials
+from images.compare.design import ARMS, LENGTHS, RUNGS, SEEDS, SELECTED, TRIALS, TUNING, Cell, kept, trials
 from images.recipes import Recipe
 from theory.common.checks import few
 from theory.common.errors import CheckpointError, Diverged, FileError, Stopped
 from theory.common.files import read_json, write_json
 
-PLACE = re.compile(r"(saturated|healthy)-x\d+/[a-z-]+/(trial|seed)-\d+")
+PLACE = re.compile(r"(saturated|healthy)-x\d+/[a-z-]+(-at-\d+)?/(trial|seed)-\d+")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Run:
     """trial-N or seed-N."""
     values: dict[str, float] = field(hash=False)
     directory: Path
+    group: str = ""
+    """Of runs beside those of the arm: their folder's name in the place of the arm's."""
 
     @property
     def seed(self) -> int:
@@ -52,7 +55,7 @@ class Run:
 
     @property
     def place(self) -> Path:
-        return self.directory / self.cell.name.replace(", ", "-") / self.arm / self.label
+        return self.directory / self.cell.name.replace(", ", "-") / (self.group or self.arm) / self.label
 
     def outcome(self) -> dict[str, Any]:
         """What is known of it; nothing of another setting, or where the file is damaged."""
@@ -196,6 +199,24 @@ def fresh(best: Run) -> list[Run]:
     return [Run(best.base, best.cell, best.arm, f"seed-{i}", best.values, best.directory) for i in range(SEEDS)]
 
 
+def without_term(searches: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
+    """Arm -> the plain GAN on the fresh seeds at the setting that the arm chose, but for lambda, in the shortest runs.
+
+    Arms that chose one trial share these runs, and where the GAN chose it too they are its own; empty until all have
+    chosen.
+    """
+    best = {arm: chosen(runs) for arm, runs in searches.items()}
+    plain, found = searches[ARMS[0]], dict[str, list[Run]]()
+    if plain[0].cell.times > min(LENGTHS) or not all(best.values()):
+        return {}
+    for arm in ARMS[1:]:
+        label = best[arm].label  # type: ignore[union-attr]
+        same = next(run for run in plain if run.label == label)  # of one number: the same point of the sequence
+        group = "" if best[ARMS[0]] == same else f"{ARMS[0]}-at-{label.removeprefix('trial-')}"
+        found[arm] = [dataclasses.replace(run, group=group) for run in fresh(same)]
+    return found
+
+
 def conduct(
     base: Recipe,
     cells: Sequence[Cell],
@@ -206,7 +227,7 @@ def conduct(
     after: Callable[[], None],
 ) -> None:
     """Trains all that is missing, cell after cell: the rungs of all arms' searches, then seed after seed of all arms,
-    so that what is there when it is stopped is of all arms alike.
+    so that what is there when it is stopped is of all arms alike; then the runs without the term.
 
     Args:
         after: called after each run.
@@ -227,8 +248,9 @@ def conduct(
             for run in runs:
                 shutil.rmtree(run.place / f"{run.arm}-{run.seed}", ignore_errors=True)
         compared = [fresh(best) for runs in searches.values() if (best := chosen(runs)) is not None]
-        for number in range(SEEDS):
-            for runs in compared:
-                if not runs[number].done(1.0):
-                    train(runs[number], 1.0, asked, cache, data)
-                    after()
+        for group in (compared, [*without_term(searches).values()]):
+            for number in range(SEEDS):
+                for runs in group:
+                    if not runs[number].done(1.0):
+                        train(runs[number], 1.0, asked, cache, data)
+                        after()

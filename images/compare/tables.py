@@ -1,23 +1,24 @@
 """The tables of a comparison, made of the outcomes that are there: settings tried, settings chosen, values on fresh
 seeds, verdicts, and what is missing.
 
-NAME.csv (cell, arm, seed, metrics), NAME.trials.csv, NAME.arms.csv, NAME.verdicts.csv, NAME.json (command, commit, what
-is done, seconds a step, notes), NAME.outcomes.json (a line a run: what a comparison goes on from on another machine).
+NAME.csv (cell, arm, seed, metrics), NAME.trials.csv, NAME.arms.csv, NAME.verdicts.csv (against the GAN at its own best
+setting), NAME.without.csv (each arm against the GAN at the arm's setting), NAME.json (command, commit, what is done,
+seconds a step, notes), NAME.outcomes.json (a line a run: what a comparison goes on from on another machine).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from images.compare.design import ARMS, JUDGED, RANGES, RUNGS, SECONDS, SEEDS, Cell, edges, planned_steps
-from images.compare.runs import Run, alive, chosen, fresh, gathered, search
+from images.compare.design import ARMS, JUDGED, RANGES, RUNGS, SECONDS, SEEDS, WITHOUT, Cell, edges, planned_steps
+from images.compare.runs import Run, alive, chosen, fresh, gathered, search, without_term
 from images.recipes import Recipe
 from theory.common.comparing import verdicts
 from theory.common.files import write, write_json, write_table
@@ -25,7 +26,8 @@ from theory.common.files import write, write_json, write_table
 
 @dataclass(frozen=True)
 class Progress:
-    """Of a cell and an arm: steps that are planned and done, and processor seconds that were spent."""
+    """Of a cell and an arm, or of the runs WITHOUT the term: steps that are planned and done, and the processor seconds
+    that were spent."""
 
     cell: str
     arm: str
@@ -44,15 +46,18 @@ class Tables:
     arms: pd.DataFrame
     values: pd.DataFrame
     progress: list[Progress]
+    plain: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """As values, of the plain GAN at the setting of `arm`."""
 
     @classmethod
     def of(cls, base: Recipe, cells: Sequence[Cell], directory: Path) -> Tables:
         """Of the outcomes in a directory."""
-        tried, arms, values, progress = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]](), []
+        tried, arms, values, plain = (list[dict[str, Any]]() for _ in range(4))
+        progress = list[Progress]()
         for cell in cells:
-            for arm in ARMS:
+            searches = {arm: search(base, cell, arm, directory) for arm in ARMS}
+            for arm, runs in searches.items():
                 names = {"cell": cell.name, "arm": arm}
-                runs = search(base, cell, arm, directory)
                 tried += [names | row for row in trials_of(runs)]
                 best, compared = chosen(runs), list[Run]()
                 if best is not None:
@@ -60,12 +65,15 @@ class Tables:
                     metrics = best.metrics(1.0) or {}
                     arms.append(names | best.values | {"edges": " ".join(edges(best.values)), **metrics})
                     values += [names | {"seed": run.seed} | row for run in compared if (row := values_of(run))]
-                outcomes = [run.outcome() for run in [*runs, *compared]]
-                done = sum(found["steps"] for found in outcomes)
-                seconds = sum(found["seconds"] for found in outcomes)
-                ended = sum(run.done(1.0) for run in compared)
-                progress.append(Progress(cell.name, arm, sum(planned_steps(cell).values()), done, seconds, ended))
-        return cls(pd.DataFrame(tried), pd.DataFrame(arms), pd.DataFrame(values), progress)
+                progress.append(progress_of(cell, arm, sum(planned_steps(cell).values()), runs, compared))
+            beside = without_term(searches)
+            for arm, runs in beside.items():
+                names = {"cell": cell.name, "arm": arm}
+                plain += [names | {"seed": run.seed} | row for run in runs if (row := values_of(run))]
+            own = {run.place: run for runs in beside.values() for run in runs if run.group}
+            if own:
+                progress.append(progress_of(cell, WITHOUT, len(own) * cell.steps, [], [*own.values()]))
+        return cls(pd.DataFrame(tried), pd.DataFrame(arms), pd.DataFrame(values), progress, pd.DataFrame(plain))
 
     @property
     def seconds_a_step(self) -> dict[str, float]:
@@ -80,7 +88,7 @@ class Tables:
     @property
     def hours(self) -> tuple[float, float]:
         """Core-hours of all, and of what is left."""
-        rates = self.seconds_a_step
+        rates = self.seconds_a_step | {WITHOUT: self.seconds_a_step[ARMS[0]]}
         whole = sum(part.planned * rates[part.arm] for part in self.progress)
         left = sum(max(0, part.planned - part.done) * rates[part.arm] for part in self.progress)
         return whole / 3600, left / 3600
@@ -95,6 +103,22 @@ class Tables:
                 parts.append(part.melt(["cell", "arm", "seed"], list(JUDGED), "metric", "value"))
         return verdicts(pd.concat(parts, ignore_index=True), JUDGED) if parts else pd.DataFrame()
 
+    def without(self) -> pd.DataFrame:
+        """Verdicts of each arm against the plain GAN at the arm's own setting, on the seeds that both have; Holm over
+        all rows that are there."""
+        parts = []
+        for (cell, arm), rows in self.plain.groupby(["cell", "arm"], sort=False) if len(self.plain) else ():
+            mine = self.values[(self.values.cell == cell) & (self.values.arm == arm)]
+            both = sorted(set(mine.seed) & set(rows.seed))
+            if len(both) >= 3:
+                pair = pd.concat([rows.assign(arm=ARMS[0]), mine]).assign(cell=f"{cell}: {arm}")
+                pair = pair[pair.seed.isin(both)]
+                parts.append(pair.melt(["cell", "arm", "seed"], list(JUDGED), "metric", "value"))
+        if not parts:
+            return pd.DataFrame()
+        found = verdicts(pd.concat(parts, ignore_index=True), JUDGED)
+        return found.assign(cell=found.cell.str.rpartition(": ")[0])
+
     def write(self, stem: Path, directory: Path, facts: Mapping[str, Any]) -> None:
         """The files beside `stem`, of the runs in a directory; those that would be empty are left out.
 
@@ -103,6 +127,7 @@ class Tables:
         """
         stem.parent.mkdir(parents=True, exist_ok=True)
         tables = {"csv": self.values, "arms.csv": self.arms, "trials.csv": self.trials, "verdicts.csv": self.verdicts()}
+        tables["without.csv"] = self.without()
         for ending, table in tables.items():
             if len(table):
                 write_table(stem.with_suffix(f".{ending}"), table, digits=5)
@@ -113,6 +138,13 @@ class Tables:
         counts = {"core_hours": round(whole, 2), "core_hours_left": round(left, 2), "seconds_a_step": rates}
         said = [part.__dict__ | {"seconds": round(part.seconds, 1)} for part in self.progress]
         write_json(stem.with_suffix(".json"), {**facts, **counts, "progress": said})
+
+
+def progress_of(cell: Cell, arm: str, planned: int, trials: Sequence[Run], compared: Sequence[Run]) -> Progress:
+    outcomes = [run.outcome() for run in [*trials, *compared]]
+    done, seconds = (sum(found[name] for found in outcomes) for name in ("steps", "seconds"))
+    ended = {run.seed for run in compared} - {run.seed for run in compared if not run.done(1.0)}
+    return Progress(cell.name, arm, planned, done, seconds, len(ended))
 
 
 def trials_of(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from images.compare import __main__ as command
 from images.compare import design, runs, tables
 from images.compare.design import ARMS, CELLS, RANGES, Cell, base_of, edges, kept, planned_steps, trials
 from images.compare.offmanifold import LEVELS, SMALL, against_noise, gradients, perturbed, push, read_off
-from images.compare.runs import Run, alive, chosen, conduct, fresh, scattered, search, train
+from images.compare.runs import Run, alive, chosen, conduct, fresh, scattered, search, train, without_term
 from images.compare.tables import Tables
 from images.recipes import RECIPES
 from images.tests.test_splits import write_idx
@@ -224,6 +224,47 @@ def test_what_is_there_is_told(small: Path, tmp_path: Path) -> None:
     assert [part["seeds"] for part in facts["progress"]] == [3] * 4 + [0] * 4
     assert len(pd.read_csv(tmp_path / "tables" / "fashion.verdicts.csv")) == 6
     goes_on_elsewhere(tmp_path / "tables" / "fashion.outcomes.json", tmp_path / "elsewhere", found)
+
+
+def test_each_arm_is_compared_with_the_gan_at_its_own_setting(small: Path, tmp_path: Path) -> None:
+    """The GAN's best is trial 0, the others' trial 2, and decoupled's trial 0 too: the GAN is trained at trial 2 on the
+    fresh seeds, once for the two arms, and only in the short runs."""
+    trained = list[str]()
+
+    def instead(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: Path | None = None) -> None:
+        best = "trial-0" if run.arm in ("gan", "decoupled") else "trial-2"
+        trained.append(run.place.relative_to(tmp_path).as_posix())
+        number = 1.0 if run.label == best else 5.0
+        if run.label.startswith("seed"):
+            number = 4.0 + 0.1 * run.seed if run.group else 2.0
+        outcome(run, {part: number for part in (0.25, 0.5, 1.0) if part <= share})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "train", instead)
+        for times in (1, 3):
+            conduct(BASE, [Cell("healthy", times)], tmp_path, tmp_path, small, never, lambda: None)
+    assert [name for name in trained if "-at-" in name] == [f"healthy-x1/gan-at-2/seed-{i}" for i in range(3)]
+    searches = {arm: search(BASE, Cell("healthy", 1), arm, tmp_path) for arm in ARMS}
+    beside = without_term(searches)
+    assert beside["decoupled"] == fresh(searches["gan"][0])
+    setting = chosen(searches["summed"])
+    assert setting is not None
+    assert beside["summed"][0].values == {k: v for k, v in setting.values.items() if k != "weight"}
+    assert beside["summed"][0].arm == "gan"
+
+    found = Tables.of(BASE, [Cell("healthy", 1), Cell("healthy", 3)], tmp_path)
+    assert [part.seeds for part in found.progress if part.arm == design.WITHOUT] == [3]
+    table = found.without().set_index(["arm", "metric"])
+    assert table.baseline_mean["summed", "frechet_test"] == pytest.approx(4.1)
+    assert table.difference["summed", "frechet_test"] == pytest.approx(-2.1)
+    assert table.difference["decoupled", "frechet_test"] == 0
+    assert set(table.cell) == {"healthy, x1"}
+    assert (len(table), len(found.verdicts())) == (6, 12)
+    found.write(tmp_path / "tables" / "fashion", tmp_path, {"command": "c"})
+    assert len(pd.read_csv(tmp_path / "tables" / "fashion.without.csv")) == 6
+    scattered(tmp_path / "tables" / "fashion.outcomes.json", tmp_path / "elsewhere")
+    again = Tables.of(BASE, [Cell("healthy", 1), Cell("healthy", 3)], tmp_path / "elsewhere")
+    pd.testing.assert_frame_equal(again.plain, found.plain)
 
 
 def goes_on_elsewhere(path: Path, directory: Path, found: Tables) -> None:

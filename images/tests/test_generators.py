@@ -105,7 +105,12 @@ def test_a_gradient_of_images_leaves_out_that_of_weights(monkeypatch: pytest.Mon
     they are those of conv2d."""
     taken: list[bool] = []
     apply = conv._ToWeight.apply
-    monkeypatch.setattr(conv._ToWeight, "apply", lambda *args: (taken.append(True), apply(*args))[1])
+
+    def counted(*args: Any) -> Tensor:
+        taken.append(True)
+        return apply(*args)
+
+    monkeypatch.setattr(conv._ToWeight, "apply", counted)
     x = torch.randn(2, 4, 3, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
 
