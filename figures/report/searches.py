@@ -40,6 +40,7 @@ WORDS = {  # of an arm's options -> in a table
     r", term (\w+)": r", \1",
     r", weight_rule annealed": ", λ annealed",
     r", weight_rule (\w+), weight (\S+)$": r", \1 \2",
+    r", low \S+, high \S+, anneal \S+$": ", annealed",
     r", low (\S+), high (\S+)$": r", \1–\2",
     r", score analytic": ", ideal score",
     r", score empirical": ", exact score of the samples",
