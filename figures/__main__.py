@@ -37,6 +37,7 @@ NAMES = (
     "divergence",
     "training",
     "searches",
+    "limits",
     "profiles",
     "choices",
     "stabilisers",
