@@ -143,10 +143,10 @@ def logarithmic(panel: Axes, ticks: tuple[float, ...]) -> None:
 
 parts = dict(tuple(data.groupby("panel", sort=False)))
 panels = (
-    {"denoise": len(laws), "unets": 4, "lazy": 2},
+    {"denoise": len(laws), "unets": 4, "lazy": len(parts["lazy"])},
     {"share": len(toy["share_width_64"]), "cost": len(parts["cost"])},
 )
-figure = plt.figure(figsize=(style.COLUMN, 4.9))
+figure = plt.figure(figsize=(style.COLUMN, 5.3))
 grid = figure.add_gridspec(1, 2)
 axes: dict[str, Axes] = {}
 for column, sizes in enumerate(panels):
