@@ -24,9 +24,6 @@ import pandas as pd
 from figures.report import searches
 from figures.tools import style
 from theory.common.statistics import interval
-from theory.manifolds import make
-from toy.metrics import floor
-from toy.search.experiments import GAMES
 
 style.use()
 
@@ -36,8 +33,7 @@ style.use()
 # %%
 ARMS = ("gan", "summed", "own-step", "two-adams", "decoupled", "bounded")
 tables = searches.read("core")
-NAMES = {"saturated": "saturated game", "space": "healthy game, R$^{16}$", "modes": "eight modes"}
-TITLES = {game: title for game, title in NAMES.items() if (tables.arms.cell == f"{game}, x1").any()}
+TITLES = {game: title for game, title in searches.TITLES.items() if (tables.arms.cell == f"{game}, x1").any()}
 rows, curves = [], []
 for game in TITLES:
     cell = f"{game}, x1"
@@ -50,11 +46,6 @@ for game in TITLES:
         curves += [(game, arm, n, value) for n, value in enumerate(searches.curve("core", cell, arm), 1)]
 shown = pd.DataFrame(rows, columns=["game", "times", "arm", "mean", "low", "high"])
 best = pd.DataFrame(curves, columns=["game", "arm", "trials", "kl"])
-FLOORS = {
-    game: float(floor(make(config.manifold, dim=config.dim), config.samples)["kl"].mean())
-    for game, config in GAMES.items()
-    if game in TITLES
-}
 
 # %% [markdown]
 # ## The picture
@@ -75,7 +66,7 @@ for row, (game, title) in enumerate(TITLES.items()):
             longer = found["times"] == 3
             at, marker, inner = (place + 0.3, "s", "white") if longer else (place, "o", colour)
             right.errorbar(found["mean"], at, xerr=errors, fmt=marker, ms=3, mfc=inner, lw=0.9, color=colour)
-    right.axvline(FLOORS[game], color=style.REAL, lw=0.7, ls="--")
+    right.axvline(searches.floor_of(game), color=style.REAL, lw=0.7, ls="--")
     left.set(yscale="log", xlabel="trials", ylabel="KL, expected best")
     right.set(xlabel="KL on fresh seeds", xscale="log")
     right.set_yticks(range(len(ARMS)), [style.LABELS[arm] for arm in ARMS])

@@ -207,6 +207,9 @@ def test_two_arms_of_a_search_and_a_setting() -> None:
     assert text.startswith(f"{one.mean():.3g} against {two.mean():.3g} ({(one - two).mean():.3g} [")
     chosen = searches.read("lazy").arms.set_index(["cell", "arm"]).lr["space, x1", "summed, every 8"]
     assert findings.render("{{searched setting lazy: space, x1: summed, every 8: lr}}") == f"{chosen:.2g}"
+    trials = searches.read("lazy").trials
+    tried = trials[(trials.cell == "space, x1") & (trials.arm == "summed, every 8")]
+    assert findings.render("{{searched setting lazy: space, x1: summed, every 8: trials}}") == str(len(tried))
     with pytest.raises(UsageError, match="has no setting of"):
         findings.render("{{searched setting lazy: space, x1: summed, every 8: dim}}")
 

@@ -5,7 +5,8 @@ Places between double braces, filled from toy/results:
     {{searched EXPERIMENT: CELL: ARM: METRIC}}            the mean, the baseline's, difference [interval], verdict
     {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of comparing.verdicts, or `alone`: the mean
     {{searched table EXPERIMENT: CELL; CELL; ...}}        means and verdicts of these cells, or of all that are there
-    {{searched setting EXPERIMENT: CELL: ARM: OPTION}}    lr, d_lr, gamma or weight of the setting that was chosen
+    {{searched setting EXPERIMENT: CELL: ARM: OPTION}}    lr, d_lr, gamma or weight of the setting that was chosen, or
+                                                          trials: how many it is the best of
     {{searched settings EXPERIMENT: CELL; CELL; ...}}     the settings that were chosen
     {{searched turns EXPERIMENT: CELL; ...}}              from how many trials on each arm's order to the baseline stays
     {{searched versus EXPERIMENT: CELL: ARM: ARM: METRIC}}   two arms of a cell, paired over seeds, p uncorrected
@@ -26,7 +27,9 @@ from figures.tools import results
 from theory.common.comparing import best_of_n, interquartile_mean
 from theory.common.errors import UsageError
 from theory.common.statistics import compare, interval
-from toy.search.experiments import EXPERIMENTS
+from theory.manifolds import make
+from toy.metrics import floor
+from toy.search.experiments import EXPERIMENTS, GAMES
 from toy.search.tables import Tables
 from toy.sweep.collect import RESULTS
 
@@ -50,6 +53,7 @@ WORDS = {  # of an arm's options -> in a table
     r", regulariser diffusion": ", noise that D is told",
 }
 SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
+TITLES = {"saturated": "saturated game", "space": "healthy game, R$^{16}$", "modes": "eight modes"}  # of the games
 
 
 def filled(place: str) -> str:
@@ -183,12 +187,13 @@ def arms(name: str, cell: str) -> list[str]:
 
 
 def setting(name: str, cell: str, arm: str, option: str) -> str:
-    """One option of the setting that was chosen."""
+    """One option of the setting that was chosen, or the number of trials."""
     found = read(name).arms
     rows = found[(found.cell == cell) & (found.arm == arm)]
-    if len(rows) != 1 or option not in SETTING:
+    if len(rows) != 1 or option not in (*SETTING, "trials"):
         raise UsageError(f"{name} has no setting of {cell}: {arm}: {option}")
-    return f"{rows.iloc[0][option]:.2g}"
+    value = rows.iloc[0][option]
+    return str(value) if option == "trials" else f"{value:.2g}"
 
 
 def settings(name: str, cells: list[str]) -> str:
@@ -233,6 +238,13 @@ def across(name: str, cells: list[str]) -> str:
         shares = [f"{(ratios <= most).mean():.0%}" for most in (0.5, 1.0)]
         lines.append(f"| {worded(arm)} | {middle[0]} [{middle[1]}, {middle[2]}] | {' | '.join(shares)} |")
     return "\n".join(lines)
+
+
+@lru_cache
+def floor_of(game: str) -> float:
+    """KL of as many real samples as a run of the game has."""
+    config = GAMES[game]
+    return float(floor(make(config.manifold, dim=config.dim), config.samples)["kl"].mean())
 
 
 def curve(name: str, cell: str, arm: str) -> np.ndarray:

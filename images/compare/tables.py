@@ -126,8 +126,8 @@ class Tables:
             OSError: one cannot be written.
         """
         stem.parent.mkdir(parents=True, exist_ok=True)
-        tables = {"csv": self.values, "arms.csv": self.arms, "trials.csv": self.trials, "verdicts.csv": self.verdicts()}
-        tables["without.csv"] = self.without()
+        tables = {"csv": self.values, "arms.csv": self.arms, "trials.csv": self.trials}
+        tables |= {"verdicts.csv": self.verdicts(), "without.csv": self.without()}
         for ending, table in tables.items():
             if len(table):
                 write_table(stem.with_suffix(f".{ending}"), table, digits=5)

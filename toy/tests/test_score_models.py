@@ -47,6 +47,17 @@ def test_perturbed_error_is_what_was_asked_for(name: str, dim: int) -> None:
     assert standard_error < 0.05 * 0.3**2 * dim
 
 
+def test_an_annealed_interval_is_that_of_the_score_model_too() -> None:
+    """A perturbed score is scaled on all noise that the run sees, up to anneal times `high`."""
+    law = make("ring")
+    x_t, level = noised(law, INTERVAL, seeded(5))
+    annealed = eps_model(dataclasses.replace(config("perturbed"), anneal=4.0), law)(x_t, level)
+    assert torch.equal(
+        annealed, eps_model(dataclasses.replace(config("perturbed"), high=4 * INTERVAL.high), law)(x_t, level)
+    )
+    assert not torch.equal(annealed, eps_model(config("perturbed"), law)(x_t, level))
+
+
 def test_perturbed_error_raises_the_loss_by_what_was_asked_for() -> None:
     """E ell_theta - E ell = E||delta||^2 = score_error^2 d over x ~ P, where the residual eps* - eps has mean 0 given
     x_t, so that claim P6 holds without its first term; within 4 standard errors of 2^14 draws (once in 16000 runs)."""

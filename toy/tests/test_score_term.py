@@ -13,6 +13,7 @@ from torch import Tensor
 from theory.levels import Interval
 from theory.manifolds import Law, make
 from toy.config import Arm, Config
+from toy.jobs.worker import trainer_of
 from toy.training.classes import Classes
 from toy.training.score_term import LARGEST, ScoreTerm, budget
 
@@ -119,6 +120,23 @@ def test_an_annealed_interval_comes_down_geometrically() -> None:
     assert found.own is not None
     assert middle.own is not None
     torch.testing.assert_close(found.own.network.theta, middle.own.network.theta)
+
+
+@pytest.mark.parametrize("generator", ["gan", "vae"])
+def test_trainers_follow_the_annealed_interval(generator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The term and the generator's own score are asked at the noise of each step: twice a step."""
+    asked, nsr = list[int | None](), ScoreTerm.nsr
+
+    def told(self: ScoreTerm, u: Tensor, at: int | None = None) -> Tensor:
+        asked.append(at)
+        return nsr(self, u, at)
+
+    monkeypatch.setattr(ScoreTerm, "nsr", told)
+    config = Config(generator=generator, term="matching", anneal=3.0, width=8, batch=16, steps=3, d_ahead=0, samples=32)
+    trainer = trainer_of(config, "summed", (0,))
+    for _ in range(3):
+        trainer.step()
+    assert asked == [0, 0, 1, 1, 2, 2]
 
 
 def test_acts_every_kth_step_and_never_without_weight() -> None:
