@@ -1,11 +1,13 @@
 """python -m images.compare fashion: every arm searches its settings equally, then the best are compared on fresh seeds.
 
-One process, one thread. Every run keeps what came of it, so that the same command continues what was stopped; the
-tables are written after each run. Exit status: 0 done, 2 bad usage, 1 anything else (Ctrl-C, ...).
+Several runs at a time, each in a process of its own with one thread. Every run keeps what came of it, so that the same
+command continues what was stopped; the tables are written after each run. Exit status: 0 done, 2 bad usage, 1 anything
+else (Ctrl-C, ...).
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from theory.common.checks import choose, existing
+from theory.common.checks import choose, existing, whole
 from theory.common.commandline import noted, parse, run, usage
 from theory.common.provenance import origin
 
@@ -56,9 +58,12 @@ class Options:
     """Directory for the tables; that of the runs if not given. What its tables have is not run again."""
     cache: Path = Path("runs/cache")
     """Where classifier and score model are kept."""
+    processes: int = max(1, os.cpu_count() or 1)
+    """Runs at the same time; the results do not depend on it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", choose(self.name, NAMES, "comparison"))
+        whole("processes", self.processes, 1)
 
 
 def main(arguments: list[str]) -> int:
@@ -148,14 +153,16 @@ def tell_ell(options: Options) -> int:
 def execute(options: Options, wanted: list, command: str) -> int:
     """Trains what is missing and writes the tables after each run."""
     from images.compare.design import CELLS, base_of
-    from images.compare.runs import conduct
+    from images.compare.runs import Conductor, Run
     from images.compare.tables import Tables, told
     from images.metrics.classified import Classified
     from images.metrics.during_training import measures
     from images.training.inputs import real_images, score_model
+    from images.training.progress import places
     from theory.common import signals
     from theory.common.errors import Stopped
     from theory.common.files import held
+    from theory.common.processes import clear_shared_memory
     from theory.common.seeds import one_thread
 
     base, directory = base_of(options.name), options.out / options.name
@@ -165,6 +172,7 @@ def execute(options: Options, wanted: list, command: str) -> int:
         if asked:
             raise signals.interruption(number)
         asked.append(number)
+        place.stop()
         print("\nstopping after the step (Ctrl-C again: at once)", file=sys.stderr, flush=True)
 
     def write() -> None:
@@ -174,20 +182,28 @@ def execute(options: Options, wanted: list, command: str) -> int:
         facts["real"] = {name: float(f"{x:.4g}") for name, x in judge.real.items()}
         Tables.of(base, CELLS, directory).write((options.into or directory) / options.name, directory, facts)
 
+    def after(run: Run, share: float) -> None:
+        write()
+        left = Tables.of(base, wanted, directory).hours[1]
+        print(f"{run.said(share)}; {left:.1f} core-hours left", file=sys.stderr, flush=True)
+
     directory.mkdir(parents=True, exist_ok=True)
     with usage():
         data = real_images(base, options.data, options.cache)
     with held(directory), one_thread(), noted("what is done is kept: the same command continues"):
+        clear_shared_memory()
         score_model(base, data, options.cache, "cpu", options.data)
         judge = measures(base, options.cache, None if options.data is None else data)
-        try:
-            with signals.handled(handle):
-                conduct(base, wanted, directory, options.cache, options.data, lambda: bool(asked), write)
-        except Stopped as stopped:
-            stopped.status = signals.status(asked[0] if asked else signal.SIGINT)
-            raise
-        finally:
-            write()
+        with places(directory / ".places", [options.name], 1, shown=False) as (place,):
+            conductor = Conductor(directory, options.cache, options.data, place.asked, after, options.processes)
+            try:
+                with signals.handled(handle):
+                    conductor.conduct(base, wanted)
+            except Stopped as stopped:
+                stopped.status = signals.status(asked[0] if asked else signal.SIGINT)
+                raise
+            finally:
+                write()
     print_results(Tables.of(base, wanted, directory))
     print("\n".join(told(options.name, Tables.of(base, wanted, directory))))
     return 0

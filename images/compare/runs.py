@@ -16,14 +16,18 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from images.compare.design import ARMS, LENGTHS, RUNGS, SEEDS, SELECTED, TRIALS, TUNING, Cell, kept, trials
+import joblib
+
+from images.compare.design import ARMS, LENGTHS, RUNGS, SEEDS, SELECTED, TUNING, Cell, kept, trials
 from images.recipes import Recipe
 from theory.common.checks import few
 from theory.common.errors import CheckpointError, Diverged, FileError, Stopped
 from theory.common.files import read_json, write_json
+from theory.common.processes import children, started
 
 PLACE = re.compile(r"(saturated|healthy)-x\d+/[a-z-]+(-at-\d+)?/(trial|seed)-\d+")
 
@@ -81,6 +85,13 @@ class Run:
 
     def done(self, share: float) -> bool:
         return self.number(share) is not None
+
+    def said(self, share: float) -> str:
+        """A line of what came of it at a share of its steps."""
+        found = self.metrics(share)
+        result = "diverged" if found is None else f"{SELECTED} {found[SELECTED]:.4g}"
+        arm = f"{self.arm} (at {self.group.rpartition('-at-')[2]})" if self.group else self.arm
+        return f"{self.cell.name}: {arm}, {self.label.replace('-', ' ')}, {share:.0%} of its steps: {result}"
 
 
 def train(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: Path | None = None) -> None:
@@ -217,40 +228,79 @@ def without_term(searches: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
     return found
 
 
-def conduct(
-    base: Recipe,
-    cells: Sequence[Cell],
-    directory: Path,
-    cache: Path,
-    data: Path | None,
-    asked: Callable[[], bool],
-    after: Callable[[], None],
-) -> None:
-    """Trains all that is missing, cell after cell: the rungs of all arms' searches, then seed after seed of all arms,
-    so that what is there when it is stopped is of all arms alike; then the runs without the term.
+@dataclass(frozen=True)
+class Conductor:
+    """Trains what is missing, several runs at a time; no number depends on how many.
 
     Args:
-        after: called after each run.
-
-    Raises:
-        As `train`.
+        cache: where classifier and score model are kept.
+        data: as that of `Job`.
+        processes: 1 trains in this process.
+        asked: whether to stop, asked after each step by the processes too.
+        after: told each run that was trained, and the share of its steps that it has.
     """
-    for cell in cells:
-        searches = {arm: search(base, cell, arm, directory) for arm in ARMS}
-        for share in (*RUNGS, 1.0):
-            for number in range(TRIALS):
-                for runs in searches.values():
-                    going = alive(runs, share)
-                    if number < len(going) and not going[number].done(share):
-                        train(going[number], share, asked, cache, data)
-                        after()
-        for runs in searches.values():
-            for run in runs:
-                shutil.rmtree(run.place / f"{run.arm}-{run.seed}", ignore_errors=True)
-        compared = [fresh(best) for runs in searches.values() if (best := chosen(runs)) is not None]
-        for group in (compared, [*without_term(searches).values()]):
-            for number in range(SEEDS):
-                for runs in group:
-                    if not runs[number].done(1.0):
-                        train(runs[number], 1.0, asked, cache, data)
-                        after()
+
+    directory: Path
+    cache: Path
+    data: Path | None
+    asked: Callable[[], bool]
+    after: Callable[[Run, float], None]
+    processes: int = 1
+
+    def conduct(self, base: Recipe, cells: Sequence[Cell]) -> None:
+        """Cell after cell: the rungs of all arms' searches, then seed after seed of all arms, so that what is there
+        when it is stopped is of all arms alike; then the runs without the term.
+
+        Raises:
+            As `train`; BrokenProcessPool: a process was killed.
+        """
+        for cell in cells:
+            searches = {arm: search(base, cell, arm, self.directory) for arm in ARMS}
+            for share in (*RUNGS, 1.0):
+                self.train_all(in_turn([alive(runs, share) for runs in searches.values()]), share)
+            for runs in searches.values():
+                for run in runs:
+                    shutil.rmtree(run.place / f"{run.arm}-{run.seed}", ignore_errors=True)
+            compared = in_turn([fresh(best) for runs in searches.values() if (best := chosen(runs)) is not None])
+            without = in_turn([*without_term(searches).values()])
+            self.train_all([*{run.place: run for run in (*compared, *without)}.values()], 1.0)
+
+    def train_all(self, wanted: Sequence[Run], share: float) -> None:
+        """Those of them that were not trained to this share."""
+        missing = [run for run in wanted if not run.done(share)]
+        known = self.asked, self.cache, self.data
+        if self.processes == 1:
+            results = ((run, trained(run, share, *known)) for run in missing)
+        else:
+            with started(), children():
+                results = joblib.Parallel(n_jobs=self.processes, return_as="generator_unordered")(
+                    joblib.delayed(in_child)(run, share, *known) for run in missing
+                )
+        ended = True
+        for run, done in results:
+            if done:
+                self.after(run, share)
+            ended &= done
+        if not ended:
+            raise Stopped("stopped")
+
+
+def trained(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: Path | None) -> bool:
+    """Trains it, unless it was asked to stop before; whether it came to its share."""
+    if asked():
+        return False
+    try:
+        train(run, share, asked, cache, data)
+    except Stopped:
+        return False
+    return True
+
+
+def in_child(run: Run, share: float, *known: Any) -> tuple[Run, bool]:
+    """`trained`, with the run: those of several processes do not end in their order."""
+    return run, trained(run, share, *known)
+
+
+def in_turn(groups: Sequence[Sequence[Run]]) -> list[Run]:
+    """The first of each group, then the second of each, ..."""
+    return [run for row in zip_longest(*groups) for run in row if run is not None]

@@ -172,6 +172,7 @@ def told(name: str, tables: Tables) -> list[str]:
     lines = [f"{name}: {whole:.1f} core-hours in all, {left:.1f} left, on one core at the pace below"]
     for part in tables.progress:
         steps = f"{part.done:>7,} of {part.planned:,} steps"
-        lines.append(f"  {part.cell:14} {part.arm:10} {steps}, {part.seeds} of {SEEDS} fresh seeds")
+        arm = "gan, others' settings" if part.arm == WITHOUT else part.arm
+        lines.append(f"  {part.cell:14} {arm:21} {steps}, {part.seeds} of {SEEDS} seeds")
     lines += [f"  {arm:10} {rate:.3f} s a step" for arm, rate in tables.seconds_a_step.items()]
     return lines

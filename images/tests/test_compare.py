@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ from images.compare import __main__ as command
 from images.compare import design, runs, tables
 from images.compare.design import ARMS, CELLS, RANGES, Cell, base_of, edges, kept, planned_steps, trials
 from images.compare.offmanifold import LEVELS, SMALL, against_noise, gradients, perturbed, push, read_off
-from images.compare.runs import Run, alive, chosen, conduct, fresh, scattered, search, train, without_term
+from images.compare.runs import Conductor, Run, alive, chosen, fresh, scattered, search, train, without_term
 from images.compare.tables import Tables
 from images.recipes import RECIPES
 from images.tests.test_splits import write_idx
@@ -49,8 +51,7 @@ class Judge:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Runs of 8 steps, 4 trials, 3 seeds; a folder of images, a score and a judge that cost nothing."""
     monkeypatch.setattr(design, "STEPS", 8)
-    for module in (design, runs):
-        monkeypatch.setattr(module, "TRIALS", 4)
+    monkeypatch.setattr(design, "TRIALS", 4)
     for module in (design, runs, tables):
         monkeypatch.setattr(module, "SEEDS", 3)
     for name in ("images.training.run.score_model", "images.training.inputs.score_model"):
@@ -206,7 +207,7 @@ def test_what_is_there_is_told(small: Path, tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "train", instead)
-        conduct(BASE, [CELL], directory, tmp_path, small, never, lambda: written.append(1))
+        Conductor(directory, tmp_path, small, never, lambda *_: written.append(1)).conduct(BASE, [CELL])
     assert len(written) == len(ARMS) * (4 + 2 + 1 + 3)
     found = Tables.of(BASE, [CELL, Cell("healthy", 1)], directory)
     assert list(found.arms.arm) == list(ARMS)
@@ -239,10 +240,11 @@ def test_each_arm_is_compared_with_the_gan_at_its_own_setting(small: Path, tmp_p
             number = 4.0 + 0.1 * run.seed if run.group else 2.0
         outcome(run, {part: number for part in (0.25, 0.5, 1.0) if part <= share})
 
+    conductor = Conductor(tmp_path, tmp_path, small, never, lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "train", instead)
         for times in (1, 3):
-            conduct(BASE, [Cell("healthy", times)], tmp_path, tmp_path, small, never, lambda: None)
+            conductor.conduct(BASE, [Cell("healthy", times)])
     assert [name for name in trained if "-at-" in name] == [f"healthy-x1/gan-at-2/seed-{i}" for i in range(3)]
     searches = {arm: search(BASE, Cell("healthy", 1), arm, tmp_path) for arm in ARMS}
     beside = without_term(searches)
@@ -281,6 +283,68 @@ def goes_on_elsewhere(path: Path, directory: Path, found: Tables) -> None:
     assert again.progress == found.progress
 
 
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of this process in the place of joblib's processes, which know nothing of what a test has changed."""
+    monkeypatch.setattr(runs, "children", lambda: joblib.parallel_config(backend="threading"))
+
+
+def test_several_runs_at_a_time_give_the_tables_of_one(small: Path, tmp_path: Path, threads: None) -> None:
+    """Two trials really are trained at the same time, and a rung waits for all of the one before it."""
+    together, rungs = threading.Barrier(2, timeout=20), list[float]()
+
+    def instead(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: Path | None = None) -> None:
+        if run.directory.name == "2" and share == 0.25:
+            together.wait()
+        number = 1 + run.seed % 7 + run.values["lr"] + run.values.get("weight", 0.0)
+        outcome(run, {part: number for part in (0.25, 0.5, 1.0) if part <= share})
+
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "train", instead)
+        for processes in (1, 2):
+            directory = tmp_path / str(processes)
+            after = lambda run, share: rungs.append(share)  # noqa: E731
+            Conductor(directory, tmp_path, small, never, after, processes).conduct(BASE, [CELL])
+            found[processes] = Tables.of(BASE, [CELL], directory)
+            assert rungs == sorted(rungs)
+            assert len(rungs) >= len(ARMS) * (4 + 2 + 1 + 3)
+            rungs.clear()
+    for name in ("trials", "arms", "values", "plain"):
+        pd.testing.assert_frame_equal(getattr(found[1], name), getattr(found[2], name))
+    assert found[1].progress == found[2].progress
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_all_runs_stop_when_asked(processes: int, small: Path, tmp_path: Path, threads: None) -> None:
+    """What was trained before is told; what is asked in the middle of a run ends after its step, and nothing begins."""
+    begun, told = list[str](), list[str]()
+
+    def instead(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: Path | None = None) -> None:
+        begun.append(run.arm)
+        if len(begun) > 2:
+            raise Stopped("stopped")
+        outcome(run, {0.25: 1.0})
+
+    conductor = Conductor(
+        tmp_path, tmp_path, small, lambda: len(begun) > 3, lambda run, _: told.append(run.arm), processes
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "train", instead)
+        with pytest.raises(Stopped):
+            conductor.conduct(BASE, [CELL])
+    assert len(told) == 2
+    assert len(begun) in (4, 5)  # 5: the last two asked at the same time
+
+
+def test_what_came_of_a_run_is_said(small: Path, tmp_path: Path) -> None:
+    one = search(BASE, CELL, "own-step", tmp_path)[3]
+    outcome(one, {0.25: 123.456})
+    assert one.said(0.25) == "saturated, x1: own-step, trial 3, 25% of its steps: frechet_train 123.5"
+    beside = dataclasses.replace(one, arm="gan", label="seed-2", group="gan-at-7")
+    assert beside.said(1.0) == "saturated, x1: gan (at 7), seed 2, 100% of its steps: diverged"
+
+
 @pytest.mark.parametrize("content", ['{"../x": {}}', '{"healthy-x1/gan/seed-0": 3}', "[]", "{"])
 def test_outcomes_of_a_damaged_file_are_not_used(content: str, tmp_path: Path) -> None:
     (tmp_path / "fashion.outcomes.json").write_text(content)
@@ -312,10 +376,12 @@ def test_the_plan_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run_command(command.main, ["fashion", "--plan", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "core-hours in all" in out.splitlines()[0]
-    assert sum("fresh seeds" in line for line in out.splitlines()) == len(CELLS) * len(ARMS)
+    assert sum("of 10 seeds" in line for line in out.splitlines()) == len(CELLS) * len(ARMS)
     assert run_command(command.main, ["digits", "--plan"]) == 2
     assert "choose from fashion" in capsys.readouterr().err
     assert run_command(command.main, ["fashion", "--cells", "saturated"]) == 2
+    assert "choose from 'saturated, x1', 'healthy, x1', " in capsys.readouterr().err
+    assert run_command(command.main, ["fashion", "--processes", "0"]) == 2
 
 
 def test_names_are_those_of_the_design() -> None:
@@ -327,6 +393,7 @@ def test_names_are_those_of_the_design() -> None:
 def test_the_command_trains_a_cell(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Networks of full width on 8 steps; the same command again has nothing left to do."""
     arguments = ["fashion", "--cells", "saturated, x1", "--data", str(small), "--out", str(tmp_path / "out")]
+    arguments += ["--processes", "1"]  # others would know nothing of the 8 steps
     for _ in range(2):
         assert run_command(command.main, arguments) == 0
         out = capsys.readouterr().out

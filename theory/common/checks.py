@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
@@ -36,11 +36,16 @@ def choose(value: str, choices: Iterable[str], what: str) -> str:
     """
     known = tuple(choices)
     if not isinstance(value, str):
-        raise ValueError(f"{what} must be one of {', '.join(known)}; given {told(value)}")
+        raise ValueError(f"{what} must be one of {listed(known)}; given {told(value)}")
     for choice in known:
         if choice.casefold() == value.casefold():
             return choice
-    raise ValueError(f"unknown {what} {told(value)}: choose from {', '.join(known)}{suggestion(value, known)}")
+    raise ValueError(f"unknown {what} {told(value)}: choose from {listed(known)}{suggestion(value, known)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names between commas, in quotes where one of them has a comma itself."""
+    return ", ".join(map(repr, names) if any("," in name for name in names) else names)
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:

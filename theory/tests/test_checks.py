@@ -40,6 +40,11 @@ def test_a_choice_that_is_none_names_the_choices(given: Any, message: str) -> No
     assert str(found.value) == message
 
 
+def test_names_with_commas_are_told_apart() -> None:
+    with pytest.raises(ValueError, match="choose from 'a, x1', 'b, x1'; did you mean 'a, x1'"):
+        choose("a, x", ("a, x1", "b, x1"), "cell")
+
+
 def test_a_suggestion_is_the_nearest_or_nothing() -> None:
     assert suggestion("Rinf", ["Ring", "box"]) == "; did you mean 'Ring'?"
     assert suggestion("sphere", ["Ring", "box"]) == ""
