@@ -1,8 +1,8 @@
 """Runs of a comparison: each is trained to a share of its length, and its metrics there are kept as they come.
 
 DIR/CELL/ARM/trial-3/ and .../seed-3/ hold ARM-SEED/checkpoint.pt while they can go on, and outcome.json: share -> the
-metrics there, the steps and processor seconds so far, and the share at which it diverged, if it did. DIR/CELL/gan-at-7/
-has the plain GAN's runs at the setting of trial 7.
+metrics there to six digits, the steps and processor seconds so far, and the share at which it diverged, if it did.
+DIR/CELL/gan-at-7/ has the plain GAN's runs at the setting of trial 7.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Run:
         """What is known of it; nothing of another setting, or where the file is damaged."""
         try:
             found = read_json(self.place / "outcome.json", "outcome", finite=False)
-            if found["values"] == self.values and found["steps_of_run"] == self.cell.steps:
+            known = found["values"] == self.values and found["steps_of_run"] == self.cell.steps
+            if known and isinstance(found["shares"], dict):
                 return found
         except (OSError, FileError, KeyError, TypeError):
             pass
@@ -132,8 +133,9 @@ def train(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: 
         raise CheckpointError(f"{error}; delete {run.place}, and it is trained again") from None
     for part in (*RUNGS, 1.0):
         if (step := round(part * run.cell.steps)) in seen and step <= at:
-            found["shares"][str(float(part))] = {name: float(x) for name, x in seen[step].items()}
-    found |= {"steps": max(before, at), "seconds": found["seconds"] + time.process_time() - begun}
+            found["shares"][str(float(part))] = {name: float(f"{x:.6g}") for name, x in seen[step].items()}
+    seconds = round(found["seconds"] + time.process_time() - begun, 1)
+    found |= {"steps": max(before, at), "seconds": seconds}
     run.place.mkdir(parents=True, exist_ok=True)
     write_json(run.place / "outcome.json", json.loads(json.dumps(found)))
     if not ended:
@@ -141,15 +143,11 @@ def train(run: Run, share: float, asked: Callable[[], bool], cache: Path, data: 
 
 
 def gathered(directory: Path) -> dict[str, Any]:
-    """The outcomes of all runs in a directory, CELL/ARM/LABEL -> outcome, metrics to six digits; damaged ones left
-    out."""
+    """The outcomes of all runs in a directory, CELL/ARM/LABEL -> outcome; damaged ones left out."""
     found = {}
     for path in sorted(directory.glob("*/*/*/outcome.json")):
-        with contextlib.suppress(OSError, FileError, KeyError):
-            outcome = read_json(path, "outcome", finite=False)
-            shares = {share: {k: float(f"{x:.6g}") for k, x in row.items()} for share, row in outcome["shares"].items()}
-            rounded = {"shares": shares, "seconds": round(outcome["seconds"], 1)}
-            found[path.parent.relative_to(directory).as_posix()] = outcome | rounded
+        with contextlib.suppress(OSError, FileError):
+            found[path.parent.relative_to(directory).as_posix()] = read_json(path, "outcome", finite=False)
     return found
 
 

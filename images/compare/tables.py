@@ -2,7 +2,8 @@
 seeds, verdicts, and what is missing.
 
 NAME.csv (cell, arm, seed, metrics), NAME.trials.csv, NAME.arms.csv, NAME.verdicts.csv (against the GAN at its own best
-setting), NAME.without.csv (each arm against the GAN at the arm's setting), NAME.json (command, commit, what is done,
+setting), NAME.without.csv (each arm against the GAN at the arm's setting), NAME.controls.csv (as NAME.csv, of that GAN:
+arm is whose setting it is), NAME.json (command, commit, what is done,
 seconds a step, notes), NAME.outcomes.json (a line a run: what a comparison goes on from on another machine).
 """
 
@@ -127,7 +128,7 @@ class Tables:
         """
         stem.parent.mkdir(parents=True, exist_ok=True)
         tables = {"csv": self.values, "arms.csv": self.arms, "trials.csv": self.trials}
-        tables |= {"verdicts.csv": self.verdicts(), "without.csv": self.without()}
+        tables |= {"controls.csv": self.plain, "verdicts.csv": self.verdicts(), "without.csv": self.without()}
         for ending, table in tables.items():
             if len(table):
                 write_table(stem.with_suffix(f".{ending}"), table, digits=5)
