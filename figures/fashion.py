@@ -131,13 +131,14 @@ style.save(
     figure,
     "fashion",
     f"On Fashion-MNIST the term lowers the Fréchet distance in {tally.get('helps', 0)} of {tally.sum()} comparisons.",
-    f"""*Above:* means over {seeds} fresh seeds with 95 % intervals, each arm at its best of 12 settings; open: the GAN without the term at the arm's
-    setting. The Fréchet distance to test images is in features of our classifier (real training images:
-    {REAL["frechet_test"]:.3g}). Far off: ell at nsr 0.1, by the denoiser that the term uses, above that of 99 % of
-    test images. *Left:* ell against nsr of real images, of real ones with white noise, and of generated ones of one
-    seed. *Right:* medians of the gradient of D in the image, by ell, without penalties; solid: saturating loss,
-    dotted: non-saturating. By claim P2's line real images have dimension {read.dimension["real"]:.0f}. Least median
-    of the saturating gradient: {least:.2g}; its rank correlations with ell: {correlations}.""",
+    f"""*Above:* means over {seeds} fresh seeds with 95 % intervals, each arm at its best of 12 settings; open: the GAN
+    without the term at the arm's setting. The Fréchet distance to test images is in features of our classifier (real
+    training images: {REAL["frechet_test"]:.3g}). Far off: ell at nsr 0.1, by the denoiser that the term uses, above
+    that of 99 % of test images. *Left:* ell against nsr of real images, of real ones with white noise, and of
+    generated ones of one seed. *Right:* medians of the gradient of D in the image, by ell, without penalties; solid:
+    saturating loss, dotted: non-saturating. By claim P2's line real images have dimension
+    {read.dimension["real"]:.0f}. Least median of the saturating gradient: {least:.2g}; its rank correlations with
+    ell: {correlations}.""",
     pd.concat([shown, ell, push], ignore_index=True),
     [f"images/results/fashion.csv and fashion.*.csv ({facts['command']}, commit {facts['commit']})"],
 )

@@ -130,7 +130,8 @@ def assert_nothing_runs(group: int) -> None:
         wait_until(lambda: os.killpg(group, 0))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
 def test_killed_parent(number: int, unbroken: Path, tmp_path: Path) -> None:
     """kill -9 of the parent, or Ctrl-\\: its workers end at once, and move no checkpoint on beside a resumed run."""
     directory = tmp_path / "run"

@@ -327,6 +327,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
                 process.wait()
 
 
+@pytest.mark.slow
 def test_a_worker_of_the_cluster_is_killed(
     whole: Path, scheduler: tuple[str, list[subprocess.Popen]], tmp_path: Path
 ) -> None:

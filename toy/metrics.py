@@ -314,8 +314,9 @@ def copies(samples: Float[Tensor, "seed n d"], training: Float[Tensor, "k d"]) -
     Poisson process: no second one within r / COPIED given the nearest at r), so that it is to be read beside its floor.
     Source: Yoon, Choi, Kwon and Ryu, "Diffusion probabilistic models generalize when they fail to memorize", 2023.
     """
-    training = training.to(samples)
-    near = torch.stack([torch.cdist(x, training).topk(2, largest=False).values for x in samples])  # [seed, n, 2]
+    training, exact = training.to(samples), "donot_use_mm_for_euclid_dist"  # products cancel where two points are near
+    apart = (torch.cdist(x, training, compute_mode=exact) for x in samples)
+    near = torch.stack([distances.topk(2, largest=False).values for distances in apart])  # [seed, n, 2]
     return (near[..., 0] < COPIED * near[..., 1]).to(samples.dtype).mean(-1)
 
 

@@ -170,6 +170,7 @@ def test_live_bytes() -> None:
         assert live.held == 0
 
 
+@pytest.mark.slow
 def test_memory_is_affine_in_the_images() -> None:
     two, four, eight = (costs(R3GAN, "summed", batch, low=False) for batch in (2, 4, 8))
     footprint = Footprint(R3GAN, "summed", two, four)

@@ -141,7 +141,12 @@ METHODS: dict[str, Callable[[Law, Tensor], Tensor]] = {
 WIDER = {"grid in R^512": make("grid", dim=512), "box in R^512": make("box", lower=[0] * 512, upper=[1] * 512)}
 
 
-@pytest.mark.parametrize("name", [*LAWS, *WIDER])
+QUICKLY = ("ring", "grid", "spiral", "torus", "mixed", *WIDER)  # a law of each kind; the others are slow
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICKLY else pytest.mark.slow) for name in (*LAWS, *WIDER)]
+)
 def test_no_table_grows_beyond_the_points_and_the_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside tensors of the points' own size there are those of a block, for whatever number of points."""
     monkeypatch.setitem(module.BLOCK, "cpu", 32)

@@ -65,7 +65,14 @@ def panels(figure: Figure, kind: type) -> list:
     return [artist for axes in figure.axes for artist in axes.collections if isinstance(artist, kind)]
 
 
-@pytest.mark.parametrize(("arms", "seeds", "dim"), [(ARMS, 3, 2), (("summed",), 1, 2), (("gan", "summed"), 2, 32)])
+@pytest.mark.parametrize(
+    ("arms", "seeds", "dim"),
+    [
+        (ARMS, 3, 2),
+        pytest.param(("summed",), 1, 2, marks=pytest.mark.slow),
+        pytest.param(("gan", "summed"), 2, 32, marks=pytest.mark.slow),
+    ],
+)
 def test_title_has_the_summary_s_numbers_and_fits(arms, seeds, dim):
     run = a_run(arms, seeds, dim)
     figure = draw(*run)

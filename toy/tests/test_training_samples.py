@@ -87,6 +87,15 @@ def test_fresh_samples_are_copies_as_often_as_is_known(name: str, m: int) -> Non
     assert copies(moved, line).tolist() == [0, 1]
 
 
+def test_copies_do_not_depend_on_where_the_data_lie() -> None:
+    """||x||^2 + ||y||^2 - 2 xy loses the distance of near points, far from the origin and on each processor others."""
+    generator = torch.Generator().manual_seed(0)
+    training, fresh = (torch.randint(0, 2**10, (n, 4), generator=generator) / 2**10 for n in (200, 300))
+    share = copies(fresh[None], training)
+    assert 0 < share < 0.1
+    assert torch.equal(copies(fresh[None] + 2**12, training + 2**12), share)  # sums are exact in float32
+
+
 def test_a_run_measures_copies_only_where_samples_are_finite() -> None:
     for config in (SMALL, Config(**{**vars(SMALL), "training_samples": None})):
         trainer = Trainer(config, "gan", (0, 1))

@@ -63,6 +63,7 @@ def test_corrected_over_the_whole_table() -> None:
     assert among.verdict["strong"] == "helps"
 
 
+@pytest.mark.slow  # `theory.common.comparing` has its error rates in every run
 def test_error_rate_over_a_table() -> None:
     """Without differences a table has a verdict with probability at most .05.
 
