@@ -108,8 +108,8 @@ for name, part in ell.groupby("set", sort=False):
     else:
         line, colour, label = ":" if "+" in name else "-", GREYS[name], name
     left.plot(part.nsr, part["mean"], line, color=colour, label=label)
-left.set(xscale="log", yscale="log", xlabel="nsr", ylabel="ell", ylim=(8, None), title="far off: ell is large")
-left.legend(fontsize=6, handlelength=1.2, labelspacing=0.2)
+left.set(xscale="log", yscale="log", xlabel="nsr", ylabel="ell", title="far off: ell is large")
+below.legend(loc="outside lower center", ncol=3, fontsize=6.5, handlelength=1.8)
 saturated = [name for name in made if game_of[name] == "saturated-x1"]
 for name, part in push[push.set.isin(saturated)].groupby("set", sort=False):
     for loss, line in (("saturating", "-"), ("non-saturating", ":")):
