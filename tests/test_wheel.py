@@ -82,12 +82,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def wanted() -> set[str]:
-    """Every file of the rooms that is no test, picture, unfinished result or text for readers of the repository."""
+    """Every file of the rooms that is no test, picture or text for readers of the repository."""
     found = {
         str(path.relative_to(ROOT))
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.is_file() and not {"__pycache__", "tests", "unfinished"} & set(path.parts[len(ROOT.parts) :])
+        if path.is_file() and not {"__pycache__", "tests"} & set(path.parts[len(ROOT.parts) :])
     }
     return {name for name in found if not name.startswith(LEFT_OUT) and not Path(name).name.startswith(".")}
 

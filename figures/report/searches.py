@@ -3,7 +3,8 @@
 Places between double braces, filled from toy/results:
 
     {{searched EXPERIMENT: CELL: ARM: METRIC}}            the mean, the baseline's, difference [interval], verdict
-    {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of comparing.verdicts, or `alone`: the mean
+    {{searched EXPERIMENT: CELL: ARM: METRIC: COLUMN}}    one column of comparing.verdicts, or of the arm's
+                                                          own runs: alone (their mean), median, greatest
     {{searched table EXPERIMENT: CELL; CELL; ...}}        means and verdicts of these cells, or of all that are there
     {{searched setting EXPERIMENT: CELL: ARM: OPTION}}    lr, d_lr, gamma or weight of the setting that was chosen, or
                                                           trials: how many it is the best of
@@ -52,6 +53,7 @@ WORDS = {  # of an arm's options -> in a table
     r", regulariser instance-noise": ", fading noise",
     r", regulariser diffusion": ", noise that D is told",
 }
+OWN = {"alone": pd.Series.mean, "median": pd.Series.median, "greatest": pd.Series.max}  # of an arm's runs
 SETTING = {"lr": "lr", "d_lr": "lr of D", "gamma": "γ", "weight": "λ"}
 TITLES = {"saturated": "saturated game", "space": "healthy game, R$^{16}$", "modes": "eight modes"}  # of the games
 
@@ -75,8 +77,8 @@ def filled(place: str) -> str:
     if len(parts) not in (4, 5):
         raise UsageError(f"a place is EXPERIMENT: CELL: ARM: METRIC[: COLUMN]; given {place!r}")
     name, cell, arm, metric = parts[:4]
-    if parts[4:] == ["alone"]:
-        return number(mean(name, cell, arm, metric))
+    if parts[4:] and parts[4] in OWN:
+        return number(float(OWN[parts[4]](pd.Series(runs(name, cell, arm, metric)))))
     row = judged(name, cell, arm, metric)
     return number(row[parts[4]]) if parts[4:] else sentence(row)
 
