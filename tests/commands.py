@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from tests.processes import Ended, without_progress
 from theory.common.commandline import run
 from toy.run import main
 
@@ -18,14 +16,6 @@ TINY = shlex.split(
     "--seeds 2 --width 16 --layers 1 --steps 40 --d-ahead 5 --batch 16 --samples 64 --eval-every 10 "
     "--arms gan decoupled"
 )
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 class Command:
@@ -48,17 +38,6 @@ class Command:
         assert ended.err.count("\n") == 1, ended.err
         assert ended.err.endswith("\n"), ended.err
         return ended.err
-
-
-def python(*arguments: str | Path, **options) -> Ended:
-    """Python in its own process."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, **options)
-    return Ended(done.returncode, done.stdout, without_progress(done.stderr))
-
-
-def without_progress(err: str) -> str:
-    """Standard error without the lines of progress, which come where a machine is slow."""
-    return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("training: "))
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.processes import forked
 from theory.common.errors import FileError
 from theory.common.parts import OBJECTS
 from theory.manifolds import Mixture, Sphere
@@ -88,8 +87,8 @@ def test_objects_go_to_other_processes(tmp_path: Path) -> None:
     """A law, a generator, a loss and a regulariser that are in no file: over two processes as in one."""
     options = ", ".join(f"{name}={value}" for name, value in TINY.items() if name != "processes")
     script = OBJECTS_SCRIPT.replace("OPTIONS", f"{options}, processes=processes")
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = forked("-c", script, cwd=tmp_path)
+    assert done.status == 0, done.err
     here: dict = {"__name__": "here"}
     exec(script, here)
     here["table"](1, tmp_path / "cache-here").to_csv(tmp_path / "one.csv")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.commands import TINY, Command, contents, python
+from tests.commands import TINY, Command, contents
+from tests.processes import forked, python
 from theory.common.errors import OutOfMemory
 from theory.common.files import write_tensors
 from toy.config import Config
@@ -139,7 +140,7 @@ def test_options(options: str, run: Command, tmp_path: Path) -> None:
 
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Also through a worker, which is where the law is made: no traceback of any process."""
-    ended = python("-m", "toy.run", "--dim", "1", "--out", tmp_path / "run", "--processes", "2")
+    ended = forked("-m", "toy.run", "--dim", "1", "--out", tmp_path / "run", "--processes", "2")
     assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert ended.err.startswith("error: dim must be at least 2")
 
@@ -171,7 +172,7 @@ def test_the_room_lists_its_commands() -> None:
     assert ended.err.startswith(
         "error: unknown command 'rnu': choose from run, sweep, search, explore, bench; did you mean 'run'?"
     )
-    assert python("-m", "toy", "Run", "--steps", "0").err.startswith(
+    assert forked("-m", "toy", "Run", "--steps", "0").err.startswith(
         "error: steps must be a whole number of at least 1"
     )
 
@@ -389,7 +390,7 @@ def test_full_disk(limit: int, names: str, finished: Path, tmp_path: Path) -> No
     directory = tmp_path / "run"
     shutil.copytree(finished, directory)
     before = contents(directory)
-    ended = python("-c", LIMITED, limit, *TINY, "--steps", "20", "--out", directory, "--overwrite", "--processes", "1")
+    ended = forked("-c", LIMITED, limit, *TINY, "--steps", "20", "--out", directory, "--overwrite", "--processes", "1")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith(f"error: {directory / names}: File too large"), ended.err
     assert ended.err.count("\n") == 1
@@ -403,7 +404,7 @@ def test_full_disk_on_resume_keeps_the_checkpoint(finished: Path, tmp_path: Path
     directory = tmp_path / "run"
     shutil.copytree(finished, directory)
     before = contents(directory)
-    ended = python("-c", LIMITED, "1000", "--out", directory, "--resume", "--processes", "1")
+    ended = forked("-c", LIMITED, "1000", "--out", directory, "--resume", "--processes", "1")
     assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert "File too large" in ended.err
     assert contents(directory) == before
@@ -447,7 +448,7 @@ def test_divergence_of_the_score_term(run: Command, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_divergence_in_a_process_of_its_own(tmp_path: Path) -> None:
-    ended = python("-m", "toy.run", *TINY, "--out", tmp_path, "--gan.lr", "1e20", "--processes", "2")
+    ended = forked("-m", "toy.run", *TINY, "--out", tmp_path, "--gan.lr", "1e20", "--processes", "2")
     assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1), ended
     assert "arm gan, seed 0, step" in ended.err
     assert sys.platform == "win32" or not list(tmp_path.glob(".*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import python
+from tests.processes import python
 
 ROOT = Path(__file__).parents[1]
 MEASURING = {  # nothing of them is of use without torch: they time it, or write the committed results

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.commands import python
+from tests.processes import python
 from theory.common.commandline import run
 from theory.equilibrium import equilibrium, total_variation
 from theory.manifolds import make

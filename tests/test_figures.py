@@ -17,7 +17,8 @@ import pytest
 
 from figures import __main__ as command
 from figures.tools import results, style
-from tests.commands import Ended, contents, python
+from tests.commands import contents
+from tests.processes import Ended, forked
 from theory.common.colours import ARM_COLOURS
 from theory.common.commandline import run
 
@@ -26,7 +27,7 @@ DRAWN, COMPUTED = ROOT / "figures" / "drawn", ROOT / "figures" / "computed"
 
 
 def draw(repository: Path, *names: str, out: str = "figures/drawn", options: tuple[str, ...] = ()) -> Ended:
-    return python("-m", "figures", "--only", *names, "--out", repository / out, *options, cwd=repository)
+    return forked("-m", "figures", "--only", *names, "--out", repository / out, *options, cwd=repository)
 
 
 def copied(directory: Path) -> Path:

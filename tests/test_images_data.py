@@ -18,7 +18,7 @@ from images.datasets import archive
 from images.datasets.dataset import Images
 from images.metrics import features
 from images.metrics.features import digits
-from tests.commands import Ended, python
+from tests.processes import Ended, python
 from theory.common.commandline import run
 from theory.common.files import write_tensors
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.processes import forked, python
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
 
@@ -89,11 +89,11 @@ def trained(path: Path, processes: int) -> list[dict]:
     """What each process ended with."""
     program = path / "program.py"
     program.write_text(PROGRAM)
-    run = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    command = [sys.executable, *run, str(program), str(path / f"of-{processes}")]
+    run = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     env = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr
+    end = path / f"of-{processes}"
+    done = forked("-c", PROGRAM, end, env=env) if processes == 1 else python(*run, program, end, env=env)
+    assert done.status == 0, done.err
     return [torch.load(path / f"of-{processes}-{rank}.pt", weights_only=True) for rank in range(processes)]
 
 

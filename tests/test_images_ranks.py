@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from tests.commands import python
+from tests.processes import forked, python
 from tests.test_images_resume import alive, same
 from theory.common.files import read_tensors
 
@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small classifier, trained once."""
     path = tmp_path_factory.mktemp("cache")
     words = [*shlex.split(TINY), "--images", "80", "--processes", "1", "--cache", path, "--out", path / "run"]
-    assert python("-m", "images.train", *words).status == 0
+    assert forked("-m", "images.train", *words).status == 0
     return path
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from images.train import main
+from tests.processes import forked
 from theory.common.commandline import run
 from theory.common.files import held, read_tensors
 
@@ -79,12 +80,8 @@ def unbroken(cache: Path) -> Path:
 def test_killed_while_training_and_while_saving(unbroken: Path, cache: Path, tmp_path: Path) -> None:
     directory = tmp_path / "run"
     for point, count, more in (("training", 8, TINY), ("renaming", 3, ["--resume", "--processes", "1"])):
-        ended = subprocess.run(
-            [sys.executable, "-c", KILLED, point, str(count), *more, "--out", directory, "--cache", cache],
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        ended = forked("-c", KILLED, point, str(count), *more, "--out", directory, "--cache", cache)
+        assert ended.status == -signal.SIGKILL, ended.err
     assert {path.name.split(".")[1] for path in directory.rglob(".*")} == {"places", "checkpoint"}  # what is left
     assert contents(directory)["trainer"]["at"] < 30
     assert run(main, ["--out", str(directory), "--resume", "--processes", "1", "--cache", str(cache)]) == 0
@@ -126,12 +123,10 @@ sys.exit(commandline.run(main))
 def test_asked_to_stop(number: int, status: int, unbroken: Path, cache: Path, tmp_path: Path) -> None:
     """The step is ended and saved, though no checkpoint is due; metrics.csv has what was evaluated until then."""
     directory = tmp_path / "run"
-    command = [sys.executable, "-c", ASKED, str(int(number)), *TINY, "--evaluate-every", "4"]
-    ended = subprocess.run(
-        [*command, "--out", directory, "--cache", cache], capture_output=True, text=True, start_new_session=True
-    )
-    assert ended.returncode == status, ended.stderr
-    last = ended.stderr.strip().splitlines()[-1]
+    command = ["-c", ASKED, str(int(number)), *TINY, "--evaluate-every", "4"]
+    ended = forked(*command, "--out", directory, "--cache", cache)
+    assert ended.status == status, ended.err
+    last = ended.err.strip().splitlines()[-1]
     assert last == f"error: stopped; --resume --out {directory} continues from the last checkpoints"
     assert contents(directory)["trainer"]["at"] == 9
     steps = {line.split(",")[2] for line in (directory / "metrics.csv").read_text().splitlines()[1:]}

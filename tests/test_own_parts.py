@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.commands import Command, python, same_results
+from tests.commands import Command, same_results
+from tests.processes import forked
 from toy.jobs.board import Board
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ def test_all_parts_over_two_processes_and_resumed(here: Path, run: Command, monk
     """The numbers of one process, which is stopped on the way, resumed, and not resumed once a file has changed."""
     options = [*PARTS, *LAW, *GENERATOR, *FEW]
     assert options.count("--processes") == 1
-    ended = python("-m", "toy.run", *options, "--out", "two")
+    ended = forked("-m", "toy.run", *options, "--out", "two")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.startswith("laws.py:eye, net.py:Net, own.py:loss loss, own.py:r1, 20 steps; ")
     stored = json.loads(Path("two/config.json").read_text())

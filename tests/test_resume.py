@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.commands import TINY, Command, contents, python, same_results, without_progress
+from tests.commands import TINY, Command, contents, same_results
+from tests.processes import Forked, forked, without_progress
 from theory.common.commandline import run
 from theory.common.files import read_tensors
 from toy.jobs.board import Board
@@ -62,27 +63,14 @@ def steps(directory: Path) -> np.ndarray:
 
 
 @contextmanager
-def begun(directory: Path, processes: int) -> Iterator[subprocess.Popen]:
+def begun(directory: Path, processes: int) -> Iterator[Forked]:
     """A run in a group of its own, when every process has trained some steps and none is done: the board tells."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "toy.run", *LONG, "--out", str(directory), "--processes", str(processes)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-    try:
+    process = Forked("-m", "toy.run", *LONG, "--out", directory, "--processes", str(processes))
+    with process:
         wait_until(lambda: np.count_nonzero(steps(directory)) >= processes or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         assert (steps(directory) < STEPS).any()
         yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for stream in (process.stdout, process.stderr):
-            stream.close()
 
 
 def progress(directory: Path) -> dict[str, int]:
@@ -223,12 +211,12 @@ sys.exit(run(main))
 def test_killed_while_and_between_saving(unbroken: Path, tmp_path: Path) -> None:
     """kill -9, twice: between two checkpoints of the first job, and in the middle of writing one of the second."""
     directory = tmp_path / "run"
-    ended = python("-c", KILLED, "between", 4, *LONG, "--out", directory, "--processes", "1")
+    ended = forked("-c", KILLED, "between", "4", *LONG, "--out", directory, "--processes", "1")
     assert ended.status == -signal.SIGKILL, ended
     assert progress(directory) == {"gan 0-1": 75}
 
     left = STEPS // 25 - 2  # saves of the first job, which begins with one
-    ended = python("-c", KILLED, "renaming", left + 3, "--out", directory, "--resume", "--processes", "1")
+    ended = forked("-c", KILLED, "renaming", str(left + 3), "--out", directory, "--resume", "--processes", "1")
     assert ended.status == -signal.SIGKILL, ended
     assert progress(directory) == {"gan 0-1": STEPS, "decoupled 0-1": 50}
     assert any(name.endswith(".partial") for name in contents(directory))

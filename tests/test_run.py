@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.commands import TINY, Command, python, same_results
+from tests.commands import TINY, Command, same_results
+from tests.processes import forked, python
 from theory.common.files import read_tensors
 from theory.manifolds import names
 from toy.config import ADDED, CHOICES, MANIFOLDS, PRESETS, Config
@@ -106,7 +107,7 @@ def test_figure_and_checkpoint(finished: Path) -> None:
 
 def test_through_a_pipe_over_two_processes(finished: Path, tmp_path: Path) -> None:
     """The same bits, and nothing but plain lines."""
-    ended = python("-m", "toy.run", *TINY, "--out", tmp_path / "run", "--processes", "2")
+    ended = forked("-m", "toy.run", *TINY, "--out", tmp_path / "run", "--processes", "2")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.isprintable() or set(ended.out) - {"\n"} <= set(map(chr, range(32, 127)))
     assert "\x1b" not in ended.out

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from tests import sweeps
-from tests.commands import Ended, python
+from tests.processes import Ended, Forked, forked, python
 from theory.common import commandline
 from theory.common import files as files_of
 from toy.metrics import METRICS
@@ -248,7 +248,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a sweep that was not disturbed."""
     directory = tmp_path_factory.mktemp("whole")
     where: list[str | Path] = ["--out", directory / "out", "--cache", directory / "cache", "--processes", "2"]
-    ended = python("-m", "tests.sweeps", *LONG, *where)
+    ended = forked("-m", "tests.sweeps", *LONG, *where)
     assert ended.status == 0, ended
     assert "\x1b" not in ended.out + ended.err
     return directory
@@ -265,14 +265,12 @@ def test_another_process_count_gives_the_same_files(whole: Path, run: Sweep, tmp
     assert same_tables(whole, tmp_path)
 
 
-def begin(*arguments: str | Path) -> subprocess.Popen[str]:
+def begin(*arguments: str | Path) -> Forked:
     """A sweep in a session of its own, as a terminal has it."""
-    command = [sys.executable, "-m", "tests.sweeps", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return Forked("-m", "tests.sweeps", *arguments)
 
 
-def wait_for_jobs(directory: Path, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_jobs(directory: Path, count: int, process: Forked) -> None:
     """Until that many jobs are done, which must be before the end."""
     deadline = time.monotonic() + 600
     while len(list(directory.glob("*.json"))) < count:
@@ -297,7 +295,7 @@ def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
     assert 3 <= len(kept) < 16
     assert all(json.loads(text)["outcome"]["values"] for text, _ in kept.values())
     assert list((tmp_path / "out").iterdir()) == []
-    assert python("-m", "tests.sweeps", *LONG, *where).status == 0
+    assert forked("-m", "tests.sweeps", *LONG, *where).status == 0
     assert kept.items() <= files(tmp_path / "cache").items()
     assert same_tables(whole, tmp_path)
 
@@ -366,20 +364,20 @@ def test_workers_of_a_cluster_run_the_user_s_file(
     found = []
     for name, where in (("cluster", ["--cluster", scheduler[0]]), ("here", ["--processes", "1"])):
         places: list[str | Path] = ["--out", tmp_path / name, "--cache", tmp_path / f"{name}-cache"]
-        ended = python("-m", "tests.sweeps", "own", *where, *places)
+        ended = forked("-m", "tests.sweeps", "own", *where, *places)
         assert ended.status == 0, ended.err
         found.append((tmp_path / name / "own.csv").read_bytes())
     assert found[0] == found[1]
     assert len(found[0].splitlines()) > 10
 
 
-def assert_ends_and_goes_on(process: subprocess.Popen[str], why: str, where: list[str | Path]) -> None:
+def assert_ends_and_goes_on(process: Forked, why: str, where: list[str | Path]) -> None:
     """One line beside the progress, status 1, and the same command without the cluster ends well."""
     _, said = process.communicate(timeout=300)
     (line,) = (line for line in said.splitlines() if "% done" not in line)
     assert line == f"error: {why}; what is done is kept: the same command continues"
     assert process.returncode == 1
-    assert python("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
+    assert forked("-m", "tests.sweeps", *LONG, *where, "--processes", "2").status == 0
 
 
 @pytest.mark.slow

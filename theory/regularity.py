@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from theory.common import checks, seeds
 from theory.cubature import nodes_of, resolve
 from theory.levels import Level, Scalars
-from theory.manifolds.law import Law, as_level, check_points
+from theory.manifolds.law import Law, as_level, check_points, shape_with
 from theory.quadrature import REACH, gaussian_rule
 
 EpsModel: TypeAlias = Callable[[Tensor, Level], Tensor]  # (x_t, level) -> an estimate of eps, of x_t's shape
@@ -137,7 +137,7 @@ def pointwise_estimate(
     check_points(x, law.dim, "x")
     points = x.double()
     alpha, sigma = as_level(alpha, "alpha", points), as_level(sigma, "sigma", points)
-    shape = torch.broadcast_shapes(x.shape[:-1], alpha.shape, sigma.shape)
+    shape = shape_with(x, "x", alpha, sigma)
     points = points.expand(*shape, law.dim).reshape(-1, law.dim)
     alpha, sigma = alpha.expand(shape).reshape(-1), sigma.expand(shape).reshape(-1)
     if law.dim > max(RULES):

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -203,15 +204,20 @@ def at_unit_alpha(
     """
     check_points(y, dim, "y")
     alpha, sigma = as_level(alpha, "alpha", y), as_level(sigma, "sigma", y)
-    try:
-        shape = torch.broadcast_shapes(y.shape[:-1], alpha.shape, sigma.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"alpha {tuple(alpha.shape)} and sigma {tuple(sigma.shape)} must broadcast against "
-            f"the leading axes of y, {tuple(y.shape[:-1])}"
-        ) from None
+    shape = shape_with(y, "y", alpha, sigma)
     alpha, sigma = alpha.expand(shape), sigma.expand(shape)
     return (y / alpha[..., None]).expand(*shape, dim), alpha, sigma / alpha
+
+
+def shape_with(x: Tensor, name: str, alpha: Tensor, sigma: Tensor) -> tuple[int, ...]:
+    """The shape that the leading axes of x and the levels broadcast to; ValueError if they do not."""
+    try:
+        return np.broadcast_shapes(x.shape[:-1], alpha.shape, sigma.shape)  # torch's own imports sympy: a second
+    except ValueError:
+        raise ValueError(
+            f"alpha {tuple(alpha.shape)} and sigma {tuple(sigma.shape)} must broadcast against "
+            f"the leading axes of {name}, {tuple(x.shape[:-1])}"
+        ) from None
 
 
 def as_level(value: Scalars, name: str, like: Tensor) -> Tensor:

@@ -6,8 +6,6 @@ tests; Gaussian mixtures have theirs at the end of this file.
 
 import math
 import pickle
-import subprocess
-import sys
 from functools import cache
 from unittest.mock import Mock
 
@@ -21,6 +19,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 import theory.manifolds
+from tests.processes import forked
 from theory.manifolds import (
     AffineGaussian,
     Arc,
@@ -449,9 +448,9 @@ assert make("Ring", dim=np.int32(4)) == make("ring", dim=4) and make("8-RING") =
 assert Gaussians([(float(i),) for i in range(10)], weights=torch.full((10,), 0.1)).weights == (0.1,) * 10
 assert Gaussians([(float(i),) for i in range(10)], weights=list(np.full(10, 0.1, np.float32))).weights == (0.1,) * 10
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = forked("-c", script)
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
     assert len(lines) == 18
     assert [line for line in lines if not line.startswith("named ")] == []
 

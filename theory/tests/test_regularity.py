@@ -131,6 +131,10 @@ def test_shapes_that_do_not_fit_are_refused():
         score_matching_loss(x[:0], eps_model_of(CIRCLE), level, x[:0])
     with pytest.raises(ValueError, match=r"x must hold at least one point; given shape \(0, 2\)"):
         pointwise_loss(CIRCLE, x[:0], 1.0, 0.1)
+    with pytest.raises(
+        ValueError, match=r"alpha \(2,\) and sigma \(\) must broadcast against the leading axes of x, \(3,\)"
+    ):
+        pointwise_loss(CIRCLE, x, torch.ones(2), 0.1)
 
 
 # Its mean over the noise

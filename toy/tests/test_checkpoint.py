@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickle
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.processes import forked
 from theory.common import files
 from theory.common.errors import CheckpointError
 from toy.config import Arm, Config
@@ -163,7 +162,7 @@ try:
 except OSError as error:
     print(error.filename, error.strerror)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(str(path))
+    done = forked("-c", script)
+    assert done.out.startswith(str(path))
     assert path.read_bytes() == b"x" * 100
     assert [file.name for file in path.parent.iterdir()] == [path.name]
