@@ -23,7 +23,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-PRELOADED = ["numpy", "torch", "torch.func", "scipy.stats", "scipy.spatial", "pandas", "joblib", "matplotlib.figure"]
+PRELOADED = [
+    "numpy",
+    "torch",
+    "torch._dynamo",
+    "torch.func",
+    "scipy.stats",
+    "scipy.spatial",
+    "pandas",
+    "joblib",
+    "matplotlib.figure",
+]
 
 
 class Ended(NamedTuple):

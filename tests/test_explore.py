@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.processes import python
+from tests.processes import forked
 from theory.common.commandline import run
 from theory.equilibrium import equilibrium, total_variation
 from theory.manifolds import make
@@ -705,7 +705,7 @@ def test_a_port_in_use_is_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ended = python("-m", "toy.explore", "--port", str(taken.getsockname()[1]))
+        ended = forked("-m", "toy.explore", "--port", str(taken.getsockname()[1]))
     assert ended.status == 1
     assert ended.err.startswith("error: port ")
     assert ended.err.count("\n") == 1

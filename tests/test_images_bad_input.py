@@ -11,6 +11,7 @@ from images import data, evaluate, publish, sample, scores, table, train, tune
 from images.denoisers import published
 from images.denoisers.precondition import EDMScore
 from images.denoisers.song import SongConfig, SongUNet
+from tests.trained import with_classifier
 from theory.common.commandline import run
 from theory.common.errors import CheckpointError
 
@@ -72,7 +73,7 @@ def test_train(arguments: str, made: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_out_of_memory_in_the_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--couplings", "gan", "--width", "1000000000", "--processes", "1", "--out"]
-    assert run(train.main, [*given, str(tmp_path / "run"), "--cache", str(tmp_path)]) == 1
+    assert run(train.main, [*given, str(tmp_path / "run"), "--cache", str(with_classifier(tmp_path))]) == 1
     one_line(capsys.readouterr().err, "cpu ran out of memory in the networks: lower --width")
     assert not (tmp_path / "run").exists()
 
@@ -87,7 +88,8 @@ def test_out_of_memory_in_a_step(
 
     monkeypatch.setattr("images.training.losses.torch.autograd.grad", fails)
     small = "--couplings gan --seeds 1 --width 4 --latent 4 --batch 8 --images 80 --processes 1 --micro 4"
-    assert run(train.main, [*small.split(), "--out", str(tmp_path / "run"), "--cache", str(tmp_path)]) == 1
+    where = ["--out", str(tmp_path / "run"), "--cache", str(with_classifier(tmp_path))]
+    assert run(train.main, [*small.split(), *where]) == 1
     said = "ran out of memory in the penalties of the discriminator, 4 images at once: lower --micro"
     one_line(capsys.readouterr().err, said)
 

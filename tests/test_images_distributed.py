@@ -1,14 +1,15 @@
-"""Two processes under torchrun are one process on the union of their batches."""
+"""Two processes, told of each other as by torchrun, are one process on the union of their batches."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.processes import forked, python
+from tests.processes import Forked
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
 
@@ -86,14 +87,19 @@ with joined(torch.device("cpu")) as world:
 
 
 def trained(path: Path, processes: int) -> list[dict]:
-    """What each process ended with."""
-    program = path / "program.py"
-    program.write_text(PROGRAM)
-    run = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    env = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-    end = path / f"of-{processes}"
-    done = forked("-c", PROGRAM, end, env=env) if processes == 1 else python(*run, program, end, env=env)
-    assert done.status == 0, done.err
+    """What each process ended with; several are told of each other as torchrun tells them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    begun = []
+    for rank in range(processes):
+        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port} if processes > 1 else {}
+        env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+        env |= {name: str(value) for name, value in told.items()}
+        begun.append(Forked("-c", PROGRAM, path / f"of-{processes}", env=env))
+    for process in begun:
+        with process:
+            _, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
     return [torch.load(path / f"of-{processes}-{rank}.pt", weights_only=True) for rank in range(processes)]
 
 

@@ -15,6 +15,7 @@ import torch
 
 from images.train import main
 from tests.processes import forked
+from tests.trained import with_classifier
 from theory.common.commandline import run
 from theory.common.files import held, read_tensors
 
@@ -68,7 +69,7 @@ def same(a: object, b: object) -> bool:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    return with_classifier(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

@@ -77,9 +77,7 @@ def test_the_tutorials_are_plain_and_all_are_listed():
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ("claims", "exact_scores") else SLOW) for name in TUTORIALS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "claims" else SLOW) for name in TUTORIALS])
 def test_a_tutorial_runs(name, monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))

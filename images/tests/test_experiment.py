@@ -27,6 +27,7 @@ from images.train import main
 from images.training import experiment, pictures, progress
 from images.training.inputs import real_images
 from images.training.run import FRAMES, SHOWN, Job, result_of, trainer_of
+from tests.trained import with_classifier
 from theory.common.colours import ARM_LABELS
 from theory.common.commandline import run
 from theory.common.errors import Diverged, Stopped
@@ -36,13 +37,13 @@ TINY = dataclasses.replace(DIGITS, couplings=("gan",), seeds=2, width=4, latent=
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Digits:
-    return Digits(tmp_path_factory.mktemp("judge"))
+    return Digits(with_classifier(tmp_path_factory.mktemp("judge")))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run through the command line, two processes."""
-    path = tmp_path_factory.mktemp("run")
+    path = with_classifier(tmp_path_factory.mktemp("run"))
     options = "--couplings gan --seeds 2 --width 4 --latent 4 --batch 8 --images 80 --evaluate-every 5 --processes 2"
     assert run(main, [*options.split(), "--out", str(path / "out"), "--cache", str(path)]) == 0
     return path / "out"

@@ -23,6 +23,7 @@ from images.metrics.features import (
     train_digits_classifier,
 )
 from images.metrics.references import read_reference, read_samples, save_reference
+from tests.trained import with_classifier
 from theory.common.errors import FileError
 
 
@@ -33,7 +34,7 @@ def as_list(labels: Tensor | None) -> list[int]:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> DigitsClassifier:
-    return digits_classifier(tmp_path_factory.mktemp("cache"))
+    return digits_classifier(with_classifier(tmp_path_factory.mktemp("cache")))
 
 
 # ---- digits

@@ -19,6 +19,7 @@ from images.train import main
 from images.training import checkpoint
 from images.training.run import Job, Result, result_of
 from images.training.trainer import Trainer
+from tests.trained import with_classifier
 from theory.common.commandline import run
 from theory.common.errors import Diverged
 from theory.common.files import write_tensors
@@ -30,7 +31,7 @@ RECIPE = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    return with_classifier(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

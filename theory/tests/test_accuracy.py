@@ -164,13 +164,18 @@ def test_nodes_are_spread_evenly() -> None:
 # --- The laws
 
 
+def shortly(*names: str) -> list:
+    """Those of two moons, which take as long as all others together, are slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if "two-moons" in name else name for name in names]
+
+
 @cache
 def errors_of(name: str) -> pd.DataFrame:
     """Those of every method on the case's grid. 60 digits take long: the tests of a case share them."""
     return measured([name])
 
 
-@pytest.mark.parametrize("name", ["ring", "sphere", "segment", "8-ring", "two-moons"])
+@pytest.mark.parametrize("name", shortly("ring", "sphere", "segment", "8-ring", "two-moons"))
 def test_the_laws_have_ten_digits(name: str) -> None:
     law, points, distances = CASES[name]
     errors = errors_of(name).query("method == 'law' and bits == 64")
@@ -403,7 +408,7 @@ def differing(found: pd.DataFrame, recorded: dict, cells: int) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", shortly(*CASES))
 def test_the_table_is_the_one_recorded(name: str) -> None:
     errors = errors_of(name)
     cells = errors.groupby(["method", "bits", "quantity"]).size().min()

@@ -58,7 +58,8 @@ def corners(bound: float) -> list[tuple[float, float]]:
     ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+# the bound of float32 is the lower one
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("name", LAWS)
 def test_all_is_finite_up_to_the_bound(name: str, dtype: torch.dtype) -> None:
     law, bound = LAWS[name], BOUND[dtype]
@@ -141,7 +142,7 @@ METHODS: dict[str, Callable[[Law, Tensor], Tensor]] = {
 WIDER = {"grid in R^512": make("grid", dim=512), "box in R^512": make("box", lower=[0] * 512, upper=[1] * 512)}
 
 
-QUICKLY = ("ring", "grid", "spiral", "torus", "mixed", *WIDER)  # a law of each kind; the others are slow
+QUICKLY = ("ring", "grid", "torus", "box in R^512")  # a law of each kind; the others are slow
 
 
 @pytest.mark.parametrize(
