@@ -11,6 +11,7 @@ import pytest
 
 from tests.commands import TINY, Command
 from theory.common.commandline import run as run_command
+from toy.pictures import run_figure
 from toy.run import main
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background; what the tests start would ignore it too
@@ -24,6 +25,14 @@ def settings_are_kept() -> Iterator[None]:
     yield
     changed = [name for name, value in before.items() if name != "backend" and mpl.rcParams[name] != value]
     assert not changed
+
+
+@pytest.fixture
+def no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture takes most of the time of a tiny run; nothing but the run that all look at has one."""
+    if "finished" not in request.fixturenames:
+        monkeypatch.setattr(run_figure, "draw", lambda *_: None)
+        monkeypatch.setattr(run_figure, "png", lambda _: b"no picture")
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def test_there_are_commands() -> None:
     assert {"toy", "toy.run", "theory", "images", "images.train", "figures", "figures.report"} <= set(modules())
 
 
-@pytest.mark.parametrize("module", modules())
+@pytest.mark.parametrize(
+    "module", [pytest.param(m, marks=pytest.mark.slow) if m in MEASURING else m for m in modules()]
+)
 def test_help_answers_without_torch_and_a_wrong_option_is_one_line(module: str) -> None:
     told = python("-c", WATCHED.format(module), cwd=ROOT)
     assert told.status == 0, told.err

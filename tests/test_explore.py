@@ -307,6 +307,7 @@ def test_the_score_term_moves_the_cloud_to_the_ring_and_the_discriminator_does_n
 
 
 @browser_needed
+@pytest.mark.slow
 def test_against_a_thick_distribution_the_discriminator_spreads_the_cloud(visit, server):
     page = visit(server.address + "#law=ring&thickness=0.2&x1=28&x2=30")
     _, last = torch.from_numpy(clouds(page, 600, "discriminator"))

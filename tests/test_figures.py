@@ -50,6 +50,7 @@ def looks() -> Iterator[None]:
 # the command
 
 FEW = ("published", "beyond_gan")  # none of them imports torch
+ALONE = ("--processes", "1")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def drawn_again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     """A copy, what was in its figures/drawn, and how drawing FEW there once more ended."""
     repository = copied(tmp_path_factory.mktemp("copy"))
     before = contents(repository / "figures" / "drawn")
-    return repository, before, draw(repository, *FEW)
+    return repository, before, draw(repository, *FEW, options=ALONE)
 
 
 def test_drawing_what_is_committed_changes_no_file_of_it(drawn_again: tuple[Path, dict[str, bytes], Ended]) -> None:
@@ -81,7 +82,7 @@ def test_a_changed_number_changes_the_picture(drawn_again: tuple[Path, dict[str,
         before = contents(directory / "drawn")
         moved = draws.assign(x0=draws.x0.where(draws.index != 7, draws.x0 * (1 - change)))
         path.write_text(f"{said}\n{moved.to_csv(index=False)}")
-        assert draw(drawn_again[0], "beyond_gan").status == 0
+        assert draw(drawn_again[0], "beyond_gan", options=ALONE).status == 0
         after = contents(directory / "drawn")
         assert {name for name in after if after[name] != before[name]} == changed, change
 
@@ -93,7 +94,9 @@ def test_damaged_and_foreign_results_are_named_and_the_others_drawn(tmp_path: Pa
     (repository / "toy" / "results" / "healthy.csv").unlink()
     table = repository / "figures" / "computed" / "beyond_gan-draws.csv"
     table.write_text(table.read_text().replace("0.016", "0.032", 1))
-    ended = draw(repository, "non_manifold", "published", "regularizers", "beyond_gan", "speed", out="out")
+    ended = draw(
+        repository, "non_manifold", "published", "regularizers", "beyond_gan", "speed", out="out", options=ALONE
+    )
     assert ended.status == 1, ended
     complaints = sorted(line for line in ended.err.splitlines() if line.startswith("error: "))
     wanted = (

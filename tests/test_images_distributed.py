@@ -47,7 +47,7 @@ with joined(torch.device("cpu")) as world:
     for coupling in ("summed", "own-step", "decoupled", "bounded"):
         trainer = Trainer(recipe, coupling, 3, parts.networks, parts.Noise(), parts.score_model(), "cpu", world)
         losses = []
-        for _ in range(20):
+        for _ in range(12):
             trainer.step()
             losses.append(dict(trainer.losses))
         found[coupling] = {"g": trainer.g.state_dict(), "d": trainer.d.state_dict(), "losses": losses}
@@ -78,7 +78,7 @@ with joined(torch.device("cpu")) as world:
         score, there = parts.score_model().float(), dataclasses.replace(world, in_pairs=in_pairs)
         trainer = Trainer(recipe, "own-step", 3, make, Single(), score, "cpu", there)
         losses = []
-        for _ in range(20):
+        for _ in range(12):
             trainer.step()
             losses.append(dict(trainer.losses))
         found[name] = {"g": trainer.g.state_dict(), "d": trainer.d.state_dict(), "losses": losses}
@@ -111,7 +111,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 
 def test_two_processes_are_one(ends: list[dict]) -> None:
-    """20 steps with 10 lazy penalties and 5 score terms, in float64, where another order of sums is 1e-15. The two
+    """12 steps with 6 lazy penalties and 3 score terms, in float64, where another order of sums is 1e-15. The two
     processes hold the same bits."""
     alone, first, second = ends
     for coupling in ("summed", "own-step", "decoupled", "bounded"):
@@ -128,7 +128,7 @@ def test_two_processes_are_one(ends: list[dict]) -> None:
 
 
 def test_two_processes_have_the_bits_of_one_where_sums_are_in_pairs(ends: list[dict]) -> None:
-    """20 steps in float32: parameters and losses to the last bit. Sums one after the other differ."""
+    """12 steps in float32: parameters and losses to the last bit. Sums one after the other differ."""
     alone, first, second = ends
     for found in (first, second):
         assert found["pairs"]["losses"] == alone["pairs"]["losses"]

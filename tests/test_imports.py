@@ -10,6 +10,7 @@ import ast
 import graphlib
 import itertools
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ Sources = dict[str, str]  # the path of a Python file -> its text
 Graph = dict[str, set[str]]  # a module -> the modules that it imports
 
 
+@cache
 def sources() -> Sources:
     """Every Python file of the repository."""
     return {
@@ -69,6 +71,12 @@ def imports(files: Sources) -> Graph:
         implied = {parent for target in found for parent in parents(target)} - {name, *parents(name)}
         graph[name] = (found | implied) & known
     return graph
+
+
+@cache
+def read() -> Graph:
+    """Those of the repository."""
+    return imports(sources())
 
 
 def circles(graph: Graph) -> list[str]:
@@ -121,11 +129,11 @@ def crowded(files: Sources) -> list[str]:
 
 
 def test_there_is_no_circle() -> None:
-    assert circles(imports(sources())) == []
+    assert circles(read()) == []
 
 
 def test_no_import_points_upwards_or_across() -> None:
-    assert refused(imports(sources())) == []
+    assert refused(read()) == []
 
 
 def test_no_folder_is_crowded() -> None:
@@ -133,7 +141,7 @@ def test_no_folder_is_crowded() -> None:
 
 
 def test_every_room_was_read() -> None:
-    graph = imports(sources())
+    graph = read()
     assert {name.split(".")[0] for name in graph} == {*ROOMS, "tests"}
     assert "theory.levels" in graph["theory.regularity"]
     assert "theory.common.commandline" in graph["toy.run"]

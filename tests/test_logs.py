@@ -11,6 +11,8 @@ import pytest
 from tests.commands import TINY, Command
 from toy.jobs.board import Board
 
+pytestmark = pytest.mark.usefixtures("no_picture")
+
 OWN = """
 def keep(arm, seeds, records):
     with open("heard.txt", "a") as file:

@@ -16,6 +16,8 @@ from tests.commands import Command, same_results
 from tests.processes import forked
 from toy.jobs.board import Board
 
+pytestmark = pytest.mark.usefixtures("no_picture")
+
 ROOT = Path(__file__).parents[1]
 FEW = shlex.split(
     "--seeds 2 --width 16 --layers 1 --steps 20 --d-ahead 5 --batch 16 --samples 64 --eval-every 5 --arms gan decoupled"
@@ -67,11 +69,23 @@ def test_points(here: Path, run: Command) -> None:
     assert abs(np.linalg.norm(real, axis=1) - 1).mean() == pytest.approx(0.05 * np.sqrt(2 / np.pi), rel=0.1)
 
 
-def test_all_parts_over_two_processes_and_resumed(here: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The numbers of one process, which is stopped on the way, resumed, and not resumed once a file has changed."""
-    options = [*PARTS, *LAW, *GENERATOR, *FEW]
-    assert options.count("--processes") == 1
-    ended = forked("-m", "toy.run", *options, "--out", "two")
+ALL = [*PARTS, *LAW, *GENERATOR, *FEW]
+
+
+@pytest.mark.slow
+def test_all_parts_over_two_processes(here: Path, run: Command) -> None:
+    """The numbers of one."""
+    assert ALL.count("--processes") == 1
+    ended = forked("-m", "toy.run", *ALL, "--out", "two")
+    assert (ended.status, ended.err) == (0, "")
+    assert run(*ALL, "--processes", "1", "--out", "one").status == 0
+    assert same_results(Path("one"), Path("two"))
+
+
+def test_all_parts_and_resumed(here: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of a run that is not stopped on the way; and it is not resumed once a file has changed."""
+    options = [*ALL, "--processes", "1"]
+    ended = run(*options, "--out", "two")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.startswith("laws.py:eye, net.py:Net, own.py:loss loss, own.py:r1, 20 steps; ")
     stored = json.loads(Path("two/config.json").read_text())
@@ -86,7 +100,7 @@ def test_all_parts_over_two_processes_and_resumed(here: Path, run: Command, monk
     with monkeypatch.context() as patch:
         asked = chain(repeat(False, 2), repeat(True))
         patch.setattr(Board, "stopped", property(lambda board: next(asked)))
-        ended = run(*options, "--processes", "1", "--out", "one")
+        ended = run(*options, "--out", "one")
         assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert not Path("one/samples.npz").exists()
 

@@ -21,22 +21,13 @@ from theory.common.commandline import run
 from theory.common.files import read_tensors
 from toy.jobs.board import Board
 from toy.jobs.run_directory import BOARD
-from toy.pictures import run_figure
 from toy.run import main
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+pytestmark = [pytest.mark.skipif(os.name != "posix", reason="signals"), pytest.mark.usefixtures("no_picture")]
 
 STEPS = 300  # long enough to be interrupted: seconds
 LONG = [*TINY, *shlex.split(f"--steps {STEPS} --eval-every 25")]
 PATIENCE = 120.0  # seconds: a run that has not come that far is stuck
-
-
-@pytest.fixture(autouse=True)
-def no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture takes most of the time of such short runs, and what ends them comes before it."""
-    if "finished" not in request.fixturenames:
-        monkeypatch.setattr(run_figure, "draw", lambda *_: None)
-        monkeypatch.setattr(run_figure, "png", lambda _: b"no picture")
 
 
 @pytest.fixture(scope="module")

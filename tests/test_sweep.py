@@ -279,7 +279,7 @@ def wait_for_jobs(directory: Path, count: int, process: Forked) -> None:
         time.sleep(0.02)
 
 
-def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done(whole: Path, run: Sweep, tmp_path: Path) -> None:
     """One line, nothing half written; the same command goes on from there to the same tables."""
     where: list[str | Path] = ["--out", tmp_path / "out", "--cache", tmp_path / "cache", "--processes", "2"]
     with begin(*LONG, *where) as process:
@@ -295,7 +295,7 @@ def test_ctrl_c_keeps_what_is_done(whole: Path, tmp_path: Path) -> None:
     assert 3 <= len(kept) < 16
     assert all(json.loads(text)["outcome"]["values"] for text, _ in kept.values())
     assert list((tmp_path / "out").iterdir()) == []
-    assert forked("-m", "tests.sweeps", *LONG, *where).status == 0
+    assert run(*LONG).status == 0
     assert kept.items() <= files(tmp_path / "cache").items()
     assert same_tables(whole, tmp_path)
 

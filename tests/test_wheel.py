@@ -160,6 +160,7 @@ def test_every_console_script_was_tried(installed: Installed) -> None:
     assert set(points["console_scripts"]) == {"smart-toy", "smart-theory", "smart-images"}
 
 
+@pytest.mark.slow  # what it reads is in the wheel, see above
 def test_a_claim_is_explained(installed: Installed) -> None:
     told = installed.run("python", "-m", "theory", "--explain", "P2")
     assert (told.returncode, told.stderr) == (0, "")

@@ -46,6 +46,9 @@ STYLEGAN2 = dataclasses.replace(
 )  # fmt: skip
 
 
+SMALLER = [dataclasses.replace(recipe, resolution=8) for recipe in (R3GAN, STYLEGAN2)]
+
+
 class Noise:
     """Images of noise, of the recipe's shape."""
 
@@ -75,7 +78,7 @@ def real_trainer(recipe: Recipe, coupling: str) -> Trainer:
 
 @pytest.mark.parametrize(
     ("recipe", "coupling"),
-    [(R3GAN, "decoupled"), (STYLEGAN2, "summed"), pytest.param(R3GAN, "summed", marks=pytest.mark.slow)],
+    [(SMALLER[0], "decoupled"), (SMALLER[1], "summed"), pytest.param(R3GAN, "summed", marks=pytest.mark.slow)],
     ids=lambda v: str(v)[:9],
 )
 def test_flops_and_memory_are_those_of_a_real_run(recipe: Recipe, coupling: str) -> None:

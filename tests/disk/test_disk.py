@@ -16,7 +16,7 @@ from tests.disk.full import mountable, stopping
 from tests.disk.judge import contents, lasting, wrong
 from theory.common import files
 
-QUICK = ("theory --json", "images.data", "toy.sweep")
+QUICK = ("theory --json", "images.data", pytest.param("toy.sweep", marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize("name", QUICK)
