@@ -98,16 +98,16 @@ def test_tuned_by_the_rule_on_other_seeds(run: Sweep, tmp_path: Path) -> None:
 
 
 def test_again_trains_nothing_and_writes_the_same(run: Sweep, tmp_path: Path) -> None:
-    first = run("small", "--seeds", "3")
+    first = run("small", "--seeds", "3", "--quick")
     cache, tables = files(tmp_path / "cache"), files(tmp_path / "out")
-    assert "to do: 0 s of CPU" in run("small", "--seeds", "3", "--plan").out
-    again = run("small", "--seeds", "3")
+    assert "to do: 0 s of CPU" in run("small", "--seeds", "3", "--plan", "--quick").out
+    again = run("small", "--seeds", "3", "--quick")
     assert files(tmp_path / "cache") == cache
     for name in ("small.csv", "small.verdicts.csv"):
         assert (tmp_path / "out" / name).read_bytes() == tables[name][0]
     assert first.out.splitlines()[2:] == again.out.splitlines()[2:]  # below the plan and its source
-    run("small", "--seeds", "4")  # other stacks of seeds; the tuning stays
-    assert len(files(tmp_path / "cache")) == len(cache) + 6
+    run("small", "--seeds", "4", "--quick")  # other stacks of seeds; the tuning stays
+    assert len(files(tmp_path / "cache")) == len(cache) + 3
 
 
 def test_plan_counts_and_runs_nothing(run: Sweep, tmp_path: Path) -> None:

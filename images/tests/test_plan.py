@@ -212,6 +212,7 @@ def test_groups_are_handled_whole() -> None:
     assert footprint.fitting(2, 2400)[0] == 24
 
 
+@pytest.mark.slow
 def test_bf16_halves_activations() -> None:
     full, low = (costs(dataclasses.replace(R3GAN, resolution=8), "summed", 8, low=low).g.peak for low in (False, True))
     assert 0.45 * full < low < 0.9 * full

@@ -295,6 +295,7 @@ def in_a_shell(line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow  # tests/test_every_command.py has all of theory before `head`
 def test_a_reader_that_goes_away_is_no_error():
     done = in_a_shell("python -m theory --explain S1 | head -1")
     assert (done.stderr, done.stdout[:2]) == ("", "S1")

@@ -222,6 +222,7 @@ def test_the_gradient_is_clipped_a_seed_at_a_time(generator: str) -> None:
     torch.testing.assert_close(length, torch.full((2,), 2e-5), rtol=1e-2, atol=0)
 
 
+@pytest.mark.slow  # toy/tests/test_flow.py trains one until it is there
 def test_the_term_brings_a_vae_to_the_ring() -> None:
     """Both seeds: nearer than the plain VAE by a tenth at least, at the same learning rate and steps."""
     config = dataclasses.replace(SMALL, width=32, latent=2, batch=64, steps=400, samples=512)
