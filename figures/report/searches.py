@@ -104,20 +104,33 @@ def verdicts(name: str) -> pd.DataFrame:
     return results.table(RESULTS / place / f"{experiment}.verdicts.csv", columns)
 
 
+@lru_cache
+def rows_of(name: str) -> dict[tuple[str, str, str], list[pd.Series]]:
+    """Cell, arm, metric -> its verdicts."""
+    found: dict[tuple[str, str, str], list[pd.Series]] = {}
+    for _, row in verdicts(name).iterrows():
+        found.setdefault((row.cell, row.arm, row.metric), []).append(row)
+    return found
+
+
 def judged(name: str, cell: str, arm: str, metric: str) -> pd.Series:
-    found = verdicts(name)
-    rows = found[(found.cell == cell) & (found.arm == arm) & (found.metric == metric)]
+    rows = rows_of(name).get((cell, arm, metric), [])
     if len(rows) != 1:
         raise UsageError(f"{name} has {len(rows)} verdicts of {cell}: {arm}: {metric}")
-    return rows.iloc[0]
+    return rows[0]
+
+
+@lru_cache
+def values_of(name: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """Cell, arm -> its runs, by seed."""
+    return {key: rows.sort_values("seed") for key, rows in read(name).values.groupby(["cell", "arm"])}
 
 
 def runs(name: str, cell: str, arm: str, metric: str) -> Float[np.ndarray, " seed"]:
-    values = read(name).values
-    rows = values[(values.cell == cell) & (values.arm == arm)]
-    if not len(rows) or metric not in rows:
+    rows = values_of(name).get((cell, arm))
+    if rows is None or metric not in rows:
         raise UsageError(f"{name} has no runs of {cell}: {arm}: {metric}")
-    return rows.sort_values("seed")[metric].to_numpy(np.float64)
+    return rows[metric].to_numpy(np.float64)
 
 
 def mean(name: str, cell: str, arm: str, metric: str) -> float:
