@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -131,3 +132,15 @@ def test_the_default_run_is_what_its_search_chose() -> None:
         found = config.arm(name)
         assert [found.lr, found.weight] == [row.lr, row.weight if name != "gan" else 0]
     assert set(arms.index) == {"gan", "summed", "decoupled"}
+
+
+def places(text: str) -> list[str]:
+    """The absolute paths in a text: those of one machine."""
+    return re.findall(r"(?<![\w.])/[\w.-]+/[\w./-]*", text)
+
+
+def test_no_committed_command_names_a_place_of_one_machine() -> None:
+    for path in (*RESULTS.rglob("*.json"), *(RESULTS.parents[1] / "images" / "results").glob("*.json")):
+        commands = re.findall(r'"command": "(.*)"', path.read_text())
+        assert [found for command in commands for found in places(command)] == [], path
+    assert places("python -m toy.search core --cache /home/me/cache --out toy/results") == ["/home/me/cache"]
