@@ -214,7 +214,7 @@ def address(built: Path) -> Iterator[str]:
         thread.join()
 
 
-SOME = ("index", "add", "report", "gallery/index", "gallery/lazy", "claims/index", "claims/P2", "api/theory.regularity")
+SOME = ("index", "report", "gallery/lazy", "claims/P2", "api/theory.regularity")
 WIDE = """[...document.querySelectorAll('article *')].filter(e => {
   if (e.getBoundingClientRect().right <= innerWidth + 1) return false;
   for (let p = e; p; p = p.parentElement) if (getComputedStyle(p).overflowX != 'visible') return p == document.body;

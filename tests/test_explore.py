@@ -192,7 +192,9 @@ def as_theory_has_it(chosen: dict[str, Any]) -> dict[str, list[float]]:
     [
         "#law=ring&thickness=0.2&nsr=0.3&lambda=1&x1=30&x2=26",
         "#law=8-ring&thickness=0.1&loss=non-saturating&nsr=0.5&lambda=3&x1=20&x2=33",
-        "#law=weighted&thickness=0.2&nsr=0.4&lambda=0.3&x1=33&x2=30&loss=non-saturating",
+        pytest.param(
+            "#law=weighted&thickness=0.2&nsr=0.4&lambda=0.3&x1=33&x2=30&loss=non-saturating", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_is_told_is_what_theory_says(visit, server, chosen):
@@ -211,7 +213,9 @@ def test_off_a_curve_the_discriminators_gradient_is_zero_and_the_other_loss_has_
 
 
 @browser_needed
-@pytest.mark.parametrize("picture", ["adversarial", "score", "rest"])
+@pytest.mark.parametrize(
+    "picture", ["adversarial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("score", "rest"))]
+)
 def test_the_point_is_dragged(shown, picture):
     before = told(shown)
     box = shown.locator(f"#panel-{picture}").bounding_box()

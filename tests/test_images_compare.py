@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from images.tests.test_splits import write_idx
+from tests.idx import write_idx
 from tests.processes import Forked
 
 UNTRAINED = """

@@ -13,6 +13,7 @@ from figures.tools.style import SCRIPTS
 from theory.common.commandline import run
 
 
+@pytest.mark.slow
 def test_a_notebook_is_executed_and_holds_its_picture(tmp_path, capsys):
     before = (SCRIPTS / "drawn" / "published.png").read_bytes()
     assert run(main, ["--only", "published", "--out", str(tmp_path)]) == 0, capsys.readouterr().err

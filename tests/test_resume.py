@@ -81,7 +81,7 @@ def assert_resumes(directory: Path, unbroken: Path) -> None:
     ("processes", "send", "number", "status"),
     [
         (1, os.kill, signal.SIGINT, 1),
-        (2, os.killpg, signal.SIGTERM, 143),
+        pytest.param(2, os.killpg, signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param(2, os.kill, signal.SIGHUP, 129, marks=pytest.mark.slow),
     ],
     ids=["Ctrl-C, one process", "SIGTERM, as a batch system does to all of two", "SIGHUP, the parent of two"],

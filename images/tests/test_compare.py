@@ -22,7 +22,7 @@ from images.compare.offmanifold import LEVELS, SMALL, against_noise, gradients, 
 from images.compare.runs import Conductor, Run, alive, chosen, fresh, scattered, search, train, without_term
 from images.compare.tables import Tables
 from images.recipes import RECIPES
-from images.tests.test_splits import write_idx
+from tests.idx import write_idx
 from theory.common.commandline import run as run_command
 from theory.common.errors import FileError, Stopped
 from theory.levels import Level

@@ -79,7 +79,7 @@ def test_it_goes_back_and_takes_other_noise(
     assert np.isfinite(found.samples).all()
 
 
-@pytest.mark.parametrize("at", [6, 9])
+@pytest.mark.parametrize("at", [6, pytest.param(9, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_an_unbroken_one(
     at: int, breaks: Callable[[int, int], None], tmp_path: Path, cache: Path
 ) -> None:

@@ -13,7 +13,7 @@ install_import_hook(["theory.manifolds"], "beartype.beartype(conf=beartype.Beart
 
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
 
-settings.register_profile("theory", derandomize=True, deadline=None, max_examples=25)
+settings.register_profile("theory", derandomize=True, deadline=None, max_examples=15)
 settings.load_profile("theory")
 
 USERS = ("claims", "critical", "equilibrium", "finite_samples", "regularity")  # tests that use the laws
