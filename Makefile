@@ -18,9 +18,8 @@ run: $(BASE)
 	@echo "Training three arms on 8 seeds: about a minute on 2 cores."
 	$(BIN)/python -m toy.run --manifold ring --score analytic --out runs/ring --overwrite
 
-# three processes on two cores: tests wait for the commands, browsers and servers that they start
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-quick: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(QUICK)
