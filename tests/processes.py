@@ -113,6 +113,15 @@ def forked(*arguments: str | Path, **options) -> Ended:
         return Ended(process.wait(), out, without_progress(err))
 
 
+def alive(group: int) -> bool:
+    """Whether a process of the group is."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def without_progress(err: str) -> str:
     """Standard error without the lines of progress, which come where a machine is slow."""
     return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("training: "))

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.idx import write_idx
-from tests.processes import Forked
+from tests.processes import Forked, alive
 
 UNTRAINED = """
 import sys
@@ -53,15 +53,6 @@ def test_ctrl_c_ends_all_runs_after_their_step_and_they_go_on(tmp_path: Path) ->
         seen.append({name: outcome["steps"] for name, outcome in kept.items()})
     assert set(seen[0]) == {"healthy-x1/gan/trial-0", "healthy-x1/summed/trial-0"}
     assert all(0 < seen[0][name] < seen[1][name] for name in seen[0])
-
-
-def alive(group: int) -> bool:
-    """Whether a process of the group is."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def training(parent: int) -> list[int]:

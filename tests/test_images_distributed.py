@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -90,14 +91,15 @@ def trained(path: Path, processes: int) -> list[dict]:
     """What each process ended with; several are told of each other as torchrun tells them."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    begun = []
+    ranks = []
     for rank in range(processes):
         told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port} if processes > 1 else {}
         env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
         env |= {name: str(value) for name, value in told.items()}
-        begun.append(Forked("-c", PROGRAM, path / f"of-{processes}", env=env))
-    for process in begun:
-        with process:
+        ranks.append(env)
+    with ExitStack() as stack:  # where one fails, none is left waiting for it
+        begun = [stack.enter_context(Forked("-c", PROGRAM, path / f"of-{processes}", env=env)) for env in ranks]
+        for process in begun:
             _, err = process.communicate(timeout=300)
             assert process.returncode == 0, err
     return [torch.load(path / f"of-{processes}-{rank}.pt", weights_only=True) for rank in range(processes)]

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from images.train import main
-from tests.processes import forked
+from tests.processes import alive, forked
 from tests.trained import with_classifier
 from theory.common.commandline import run
 from theory.common.files import held, read_tensors
@@ -159,15 +159,6 @@ def test_asked_to_stop_over_two_processes(cache: Path, tmp_path: Path) -> None:
     assert all(0 < at < 10_000 for at in places)
     while alive(process.pid):
         assert time.monotonic() < end
-
-
-def alive(group: int) -> bool:
-    """Whether a process of the group is."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_directory_in_use_is_refused(unbroken: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
